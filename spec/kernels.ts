@@ -1,0 +1,520 @@
+/**
+ * Kernels: the operations that do the heavy arithmetic, as one list that the implementations, the
+ * tests, the benchmarks and the documentation walk.
+ *
+ * Data lives in {@linkcode Buffer}s of the implementation (WASM memory, or plain arrays); an
+ * operation takes buffers and sizes, checks them, and writes its outputs into buffers that the
+ * caller made. Operations are synchronous; an implementation may split their rows among threads,
+ * which never changes a bit of the result.
+ *
+ * @module
+ */
+
+import type { Tiling } from "./granularity.ts";
+
+/** The element types of buffers. */
+export type BufferType = "u8" | "u32" | "i32" | "f32" | "f64";
+
+/** The typed array behind each buffer type. */
+export interface BufferArrays {
+  /** Codes and packed bytes. */
+  u8: Uint8Array;
+  /** Indices and order-preserving keys. */
+  u32: Uint32Array;
+  /** Token ids and group indices. */
+  i32: Int32Array;
+  /** Weights, activations, scales. */
+  f32: Float32Array;
+  /** Hessians and their factors. */
+  f64: Float64Array;
+}
+
+/** A piece of memory of the kernel implementation. Freed by `free()` or `using`. */
+export interface Buffer<T extends BufferType = BufferType> extends Disposable {
+  /** The element type. */
+  readonly type: T;
+  /** The number of elements. */
+  readonly length: number;
+  /**
+   * A view of the contents, valid until the next call of any operation or `alloc`: memory may
+   * move. Take it again instead of keeping it.
+   */
+  readonly array: BufferArrays[T];
+  /** A window `[start, start + length)` of the same memory; must not outlive it; not freed itself. */
+  slice(start: number, length: number): Buffer<T>;
+  /** Gives the memory back. Using the buffer afterwards is an error. */
+  free(): void;
+}
+
+/**
+ * How real numbers become codes, compiled from a number format:
+ *
+ * - `int`: `q = clamp(rint(v) + z, min, max)`, ties to even, stored as `q & mask`
+ * - `steps`: a step function over the total order of f32. With `key(v)` the order-preserving
+ *   unsigned key of v's bits (`bits ^ 0x80000000` for a clear sign, `~bits` for a set one), the
+ *   code is `codes[i]`, i the number of `thresholds` that are `< key(v)`. `codes` has one entry
+ *   more than `thresholds`, which ascend. NaNs and infinities have their own steps.
+ */
+export type ElementEncoder =
+  | { kind: "int"; min: number; max: number; mask: number }
+  | { kind: "steps"; thresholds: Uint32Array; codes: Uint8Array };
+
+/** What `encode` needs. Buffers of scales and zeros have one entry for each tile. */
+export interface EncodeArguments {
+  /** Input, `[rows, columns]`. */
+  x: Buffer<"f32">;
+  /** Output: one code an element. */
+  codes: Buffer<"u8">;
+  /** Which elements share a scale. */
+  tiling: Tiling;
+  /** Scales; absent for none. */
+  scales?: Buffer<"f32">;
+  /** Zero points; only with an `int` encoder. */
+  zeros?: Buffer<"f32">;
+  /** `v = x / s`, or `v = x * (1 / s)`; each step rounded to f32. */
+  apply: "divide" | "reciprocal";
+  /** How `v` becomes a code. */
+  encoder: ElementEncoder;
+}
+
+/** What `decode` needs. */
+export interface DecodeArguments {
+  /** Input: one code an element, `[rows, columns]`. */
+  codes: Buffer<"u8">;
+  /** Output: `(table[code] - zero) * scale`, each step in f32. */
+  y: Buffer<"f32">;
+  /** Which elements share a scale. */
+  tiling: Tiling;
+  /** The value of each code; `2^bits` entries. */
+  table: Buffer<"f32">;
+  /** Scales; absent for none. */
+  scales?: Buffer<"f32">;
+  /** Zero points. */
+  zeros?: Buffer<"f32">;
+}
+
+/** How `pack` and `unpack` lay codes in bytes; see `spec/layout.ts`. */
+export interface PackArguments {
+  /** One code an element; `units * unitLength` of them. */
+  codes: Buffer<"u8">;
+  /** The bytes; `units * stride` of them. Bytes outside the streams are left as they are. */
+  bytes: Buffer<"u8">;
+  /** Bits of a code, 1 to 8. */
+  bits: number;
+  /** How many streams: rows, or blocks. */
+  units: number;
+  /** Codes of one stream. */
+  unitLength: number;
+  /** Bytes from the start of one unit to the start of the next. */
+  stride: number;
+  /** Bytes from the start of a unit to its stream. */
+  start: number;
+  /** Which code comes next; `halves` needs an even unit length and 4 bits. */
+  order: "neighbours" | "halves";
+  /** Added to a code (modulo `2^bits`) before packing, subtracted after unpacking. */
+  offset: number;
+}
+
+/** The extremes of every tile. Absent outputs are not computed. */
+export interface RangeArguments {
+  /** Input, `[rows, columns]`. */
+  x: Buffer<"f32">;
+  /** Which elements belong together. */
+  tiling: Tiling;
+  /** Smallest value of each tile. */
+  min?: Buffer<"f32">;
+  /** Largest value of each tile. */
+  max?: Buffer<"f32">;
+  /** The first value of largest magnitude, in row-major order, with its sign. */
+  extreme?: Buffer<"f32">;
+}
+
+/** A weight in the form that `linear` multiplies by. Owned by the implementation. */
+export interface LinearWeight extends Disposable {
+  /** Output channels. */
+  readonly rows: number;
+  /** Input channels. */
+  readonly columns: number;
+  /** Bytes held. */
+  readonly bytes: number;
+  /** Gives the memory back. */
+  free(): void;
+}
+
+/** A weight of packed codes, for {@linkcode Kernels.packedWeight}. */
+export interface PackedWeightArguments {
+  /** Which weights share a scale: any tiling. */
+  tiling: Tiling;
+  /** Bits of a code, 1 to 8. */
+  bits: number;
+  /** Codes in dense rows (`neighbours`, rows padded to whole bytes): `rows * ceil(columns*bits/8)`. */
+  bytes: Uint8Array;
+  /** The value of each code; `2^bits` entries. */
+  table: Float32Array;
+  /** One scale a tile. */
+  scales: Float32Array;
+  /** One zero point a tile. */
+  zeros?: Float32Array;
+}
+
+/** What `linear` needs: `y = x W^T`. */
+export interface LinearArguments {
+  /** Input, `[tokens, columns]`. */
+  x: Buffer<"f32">;
+  /** Output, `[tokens, rows]`. */
+  y: Buffer<"f32">;
+  /** Rows of x and y. */
+  tokens: number;
+  /** The weight. */
+  weight: LinearWeight;
+}
+
+/** One block of columns encoded with error feedback; see {@linkcode Kernels.encodeFeedback}. */
+export interface FeedbackArguments {
+  /** Weights `[rows, columns]`, changed in place. */
+  w: Buffer<"f32">;
+  /** Rows of w. */
+  rows: number;
+  /** Columns of w. */
+  columns: number;
+  /** First column of the block. */
+  start: number;
+  /** Columns of the block. */
+  count: number;
+  /** Upper triangular factor `[columns, columns]`. */
+  u: Buffer<"f32">;
+  /** For each column of w, the column of the grid of scales. */
+  groupOf: Buffer<"u32">;
+  /** Scales `[rows, groups]` that codes are computed with. */
+  scales: Buffer<"f32">;
+  /** Scales `[rows, groups]` that codes are read back with; `scales` if absent. */
+  stored?: Buffer<"f32">;
+  /** Zero points `[rows, groups]`. */
+  zeros?: Buffer<"f32">;
+  /** Groups a row. */
+  groups: number;
+  /** `v = x / s`, or `v = x * (1 / s)`. */
+  apply: "divide" | "reciprocal";
+  /** How `v` becomes a code. */
+  encoder: ElementEncoder;
+  /** The value of each code. */
+  table: Buffer<"f32">;
+  /** Output: codes `[rows, columns]`; the columns of the block are written. */
+  codes: Buffer<"u8">;
+  /** Output: `(w - decoded) / u[j, j]`, `[rows, count]`. */
+  errors: Buffer<"f32">;
+}
+
+/** Causal self-attention of one sequence; see {@linkcode Kernels.attention}. */
+export interface AttentionArguments {
+  /** Queries `[tokens, heads * headSize]`. */
+  q: Buffer<"f32">;
+  /** Keys `[past + tokens, kvHeads * headSize]`. */
+  k: Buffer<"f32">;
+  /** Values `[past + tokens, kvHeads * headSize]`. */
+  v: Buffer<"f32">;
+  /** Output `[tokens, heads * headSize]`. */
+  y: Buffer<"f32">;
+  /** Query rows. */
+  tokens: number;
+  /** Key rows before the first query. */
+  past: number;
+  /** Query heads. */
+  heads: number;
+  /** Key/value heads; divides `heads`. */
+  kvHeads: number;
+  /** Size of a head. */
+  headSize: number;
+  /** Multiplies the scores; usually `1 / sqrt(headSize)`. */
+  scale: number;
+}
+
+/**
+ * The operations. Every implementation has them all; see {@linkcode KERNEL_OPS} for what each
+ * promises about its bits.
+ */
+export interface Kernels {
+  /** The name of the implementation: `wasm-simd128`, `reference`. */
+  readonly name: string;
+  /** Threads that an operation is split among. */
+  readonly threads: number;
+  /** Bytes of memory held now, and the most that were. */
+  memory(): { bytes: number; peak: number };
+  /** A zeroed buffer. */
+  alloc<T extends BufferType>(type: T, length: number): Buffer<T>;
+  /** A buffer with a copy of `data`. */
+  upload(data: Uint8Array): Buffer<"u8">;
+  /** A buffer with a copy of `data`. */
+  upload(data: Float32Array): Buffer<"f32">;
+  /** A buffer with a copy of `data`. */
+  upload(data: Float64Array): Buffer<"f64">;
+  /** A buffer with a copy of `data`. */
+  upload(data: Uint32Array): Buffer<"u32">;
+  /** A buffer with a copy of `data`. */
+  upload(data: Int32Array): Buffer<"i32">;
+
+  /** Real numbers to codes. */
+  encode(args: EncodeArguments): void;
+  /** Codes to real numbers. */
+  decode(args: DecodeArguments): void;
+  /** Codes to bytes. */
+  pack(args: PackArguments): void;
+  /** Bytes to codes. */
+  unpack(args: PackArguments): void;
+  /** Extremes of every tile. */
+  range(args: RangeArguments): void;
+  /**
+   * `error[tile] = sum |x - y|^exponent` over every tile, in f64 from f32 differences; the power
+   * by libm's `pow` (a product where the exponent is 2).
+   */
+  tileError(args: {
+    x: Buffer<"f32">;
+    y: Buffer<"f32">;
+    tiling: Tiling;
+    exponent: number;
+    error: Buffer<"f64">;
+  }): void;
+  /** `y = x^exponent` element by element, by libm's `pow` in f64, rounded to f32; `x >= 0`. */
+  power(args: { x: Buffer<"f32">; exponent: number; y: Buffer<"f32"> }): void;
+  /** f32 to bfloat16 or float16 bits (u16 pairs in a u8 buffer), nearest even. */
+  narrow(args: { x: Buffer<"f32">; bytes: Buffer<"u8">; to: "float16" | "bfloat16" }): void;
+  /** bfloat16 or float16 bits to f32, exactly. */
+  widen(args: { bytes: Buffer<"u8">; y: Buffer<"f32">; from: "float16" | "bfloat16" }): void;
+
+  /** Prepares an f32 weight `[rows, columns]` for `linear`. */
+  denseWeight(data: Float32Array, rows: number, columns: number): LinearWeight;
+  /** Prepares packed codes for `linear`; they stay packed. */
+  packedWeight(args: PackedWeightArguments): LinearWeight;
+  /**
+   * `y = x W^T`. Each output is the sum over columns in chunks of 256: inside a chunk products are
+   * added in ascending order to one accumulator that starts at 0, in f32 without fused
+   * multiply-add; chunk sums are added in ascending order. A packed weight gives the same bits as
+   * its decoded values in a dense weight.
+   */
+  linear(args: LinearArguments): void;
+  /** `c[rows, start + count ...] -= a[rows, count] @ b[start.., start + count ...]` (trailing update). */
+  trailingUpdate(args: {
+    /** Matrix `[rows, columns]`, changed in place from column `start + count` on. */
+    w: Buffer<"f32">;
+    /** Rows of w. */
+    rows: number;
+    /** Columns of w. */
+    columns: number;
+    /** First column of the block. */
+    start: number;
+    /** Columns of the block. */
+    count: number;
+    /** Errors `[rows, count]`. */
+    errors: Buffer<"f32">;
+    /** Upper triangular factor `[columns, columns]`. */
+    u: Buffer<"f32">;
+  }): void;
+  /** `gram += x^T x` in f64 from f32 products summed over at most 128 rows; `[columns, columns]`. */
+  gram(args: { x: Buffer<"f32">; rows: number; columns: number; gram: Buffer<"f64"> }): void;
+  /** Column statistics: `absMax = max(absMax, |x|)`, `absSum += |x|` (f64). */
+  columnStats(args: {
+    x: Buffer<"f32">;
+    rows: number;
+    columns: number;
+    absMax: Buffer<"f32">;
+    absSum: Buffer<"f64">;
+  }): void;
+  /**
+   * The upper triangular `U` with `(H)^-1 = U^T U`, by the Cholesky factor of H with rows and
+   * columns reversed, inverted. `h` `[n, n]` is overwritten. False if H is not positive definite.
+   */
+  inverseCholesky(args: { h: Buffer<"f64">; n: number; u: Buffer<"f32"> }): boolean;
+  /**
+   * Encodes columns `start .. start + count` one after the other, spreading each column's error
+   * over the later columns of the block: `e = (w_j - decode(q_j)) / u_jj; w_k -= e * u_jk`.
+   * The inner loop of OBQ, GPTQ and LDLQ.
+   */
+  encodeFeedback(args: FeedbackArguments): void;
+
+  /** `y = x / sqrt(mean(x^2) + epsilon) * weight`, a row at a time; the mean in f64. */
+  rmsNorm(args: {
+    x: Buffer<"f32">;
+    y: Buffer<"f32">;
+    rows: number;
+    columns: number;
+    weight: Buffer<"f32">;
+    epsilon: number;
+  }): void;
+  /**
+   * Rotary position embedding in place, pairs `(i, i + headSize/2)`; row r is at position
+   * `position + r`. Frequencies `theta^(-2i/headSize)` in f64.
+   */
+  rope(args: {
+    x: Buffer<"f32">;
+    rows: number;
+    heads: number;
+    headSize: number;
+    position: number;
+    theta: number;
+  }): void;
+  /** Causal grouped-query attention. */
+  attention(args: AttentionArguments): void;
+  /** `y = silu(gate) * up`, element by element. `y` may be `gate` or `up`. */
+  siluGate(args: { gate: Buffer<"f32">; up: Buffer<"f32">; y: Buffer<"f32"> }): void;
+  /** `y += x`. */
+  add(args: { x: Buffer<"f32">; y: Buffer<"f32"> }): void;
+  /** `x[r, c] *= factors[c]`, in place. */
+  scaleColumns(
+    args: { x: Buffer<"f32">; rows: number; columns: number; factors: Buffer<"f32"> },
+  ): void;
+  /** Rows become log-probabilities in place; the sum of exponentials in f64. */
+  logSoftmax(args: { x: Buffer<"f32">; rows: number; columns: number }): void;
+  /** Row by row `sum exp(p) * (p - q)` of log-probabilities, in nats, and whether the argmaxes agree. */
+  divergence(args: {
+    p: Buffer<"f32">;
+    q: Buffer<"f32">;
+    rows: number;
+    columns: number;
+    kl: Buffer<"f64">;
+    agree: Buffer<"u8">;
+  }): void;
+  /** Stops the threads. Buffers stay usable on the calling thread. */
+  close(): void;
+}
+
+/** How exactly an operation is specified. */
+export type Exactness =
+  /** Equal to the reference in every bit, in every implementation. */
+  | "bits"
+  /** The order of the f32 operations is stated, so bits are equal; transcendental-free. */
+  | "ordered"
+  /** Within the stated tolerance of an f64 evaluation; the same bits for any number of threads. */
+  | "tolerance";
+
+/** One row of the list of operations. */
+export interface KernelOp {
+  /** The method of {@linkcode Kernels}. */
+  name: Exclude<keyof Kernels, "name" | "threads" | "memory" | "alloc" | "upload" | "close">;
+  /** One line: what it does. */
+  summary: string;
+  /** What is promised about its bits. */
+  exactness: Exactness;
+  /** For `tolerance`: the bound, relative to the largest magnitude of the exact result. */
+  tolerance?: number;
+  /** Whether its result can decide stored bytes. */
+  decidesBytes: boolean;
+}
+
+/** Every operation, in the order of the data flow. Tests, benchmarks and docs walk this list. */
+export const KERNEL_OPS: readonly KernelOp[] = [
+  { name: "range", summary: "extremes of every tile", exactness: "bits", decidesBytes: true },
+  { name: "encode", summary: "real numbers to codes", exactness: "bits", decidesBytes: true },
+  { name: "decode", summary: "codes to real numbers", exactness: "bits", decidesBytes: true },
+  { name: "pack", summary: "codes to bytes", exactness: "bits", decidesBytes: true },
+  { name: "unpack", summary: "bytes to codes", exactness: "bits", decidesBytes: true },
+  {
+    name: "tileError",
+    summary: "error of every tile",
+    exactness: "tolerance",
+    tolerance: 1e-12,
+    decidesBytes: true,
+  },
+  {
+    name: "power",
+    summary: "x^p, the same on every machine",
+    exactness: "tolerance",
+    tolerance: 1e-6,
+    decidesBytes: true,
+  },
+  { name: "narrow", summary: "f32 to 16-bit floats", exactness: "bits", decidesBytes: true },
+  { name: "widen", summary: "16-bit floats to f32", exactness: "bits", decidesBytes: true },
+  { name: "denseWeight", summary: "f32 weight in panels", exactness: "bits", decidesBytes: false },
+  {
+    name: "packedWeight",
+    summary: "packed weight, kept packed",
+    exactness: "bits",
+    decidesBytes: false,
+  },
+  {
+    name: "linear",
+    summary: "f32 GEMM and dequant-GEMM",
+    exactness: "ordered",
+    decidesBytes: true,
+  },
+  {
+    name: "gram",
+    summary: "X^T X in f64",
+    exactness: "tolerance",
+    tolerance: 1e-6,
+    decidesBytes: true,
+  },
+  {
+    name: "columnStats",
+    summary: "column abs-max and abs-sum",
+    exactness: "ordered",
+    decidesBytes: true,
+  },
+  {
+    name: "inverseCholesky",
+    summary: "U with H^-1 = U^T U",
+    exactness: "tolerance",
+    tolerance: 1e-6,
+    decidesBytes: true,
+  },
+  {
+    name: "encodeFeedback",
+    summary: "encode a block of columns with error feedback",
+    exactness: "ordered",
+    decidesBytes: true,
+  },
+  {
+    name: "trailingUpdate",
+    summary: "spread a block's errors over later columns",
+    exactness: "ordered",
+    decidesBytes: true,
+  },
+  {
+    name: "rmsNorm",
+    summary: "RMS normalisation",
+    exactness: "tolerance",
+    tolerance: 1e-6,
+    decidesBytes: true,
+  },
+  {
+    name: "rope",
+    summary: "rotary position embedding",
+    exactness: "tolerance",
+    tolerance: 1e-6,
+    decidesBytes: true,
+  },
+  {
+    name: "attention",
+    summary: "causal grouped-query attention",
+    exactness: "tolerance",
+    tolerance: 1e-5,
+    decidesBytes: true,
+  },
+  {
+    name: "siluGate",
+    summary: "silu(gate) * up",
+    exactness: "tolerance",
+    tolerance: 1e-6,
+    decidesBytes: true,
+  },
+  { name: "add", summary: "y += x", exactness: "bits", decidesBytes: true },
+  {
+    name: "scaleColumns",
+    summary: "multiply columns by factors",
+    exactness: "bits",
+    decidesBytes: true,
+  },
+  {
+    name: "logSoftmax",
+    summary: "log-probabilities",
+    exactness: "tolerance",
+    tolerance: 1e-6,
+    decidesBytes: false,
+  },
+  {
+    name: "divergence",
+    summary: "KL divergence and top-1 agreement",
+    exactness: "tolerance",
+    tolerance: 1e-6,
+    decidesBytes: false,
+  },
+];

@@ -1,0 +1,273 @@
+/**
+ * The plugin contract. A plugin is a plain object: a manifest, an option schema and hooks.
+ *
+ * Each hook takes one named object and returns data; inputs are read-only. Nothing is registered:
+ * whoever runs the engine hands it the plugins, and a recipe names them.
+ *
+ * @module
+ */
+
+import type { Codec, Codecs } from "./codec.ts";
+import type { Edge, Hyperparameters, LinearInfo } from "./graph.ts";
+import type { Granularity } from "./granularity.ts";
+import type { Buffer, Kernels } from "./kernels.ts";
+import type { NumberFormat } from "./number_format.ts";
+import type { SchemeReference, ZeroPointSpec } from "./scheme.ts";
+import type { Schema } from "./schema.ts";
+import type { QuantizedTensor, ResolvedScheme, SideTensor } from "./tensor.ts";
+
+/** The version of this contract. Inside a version only optional things are added. */
+export const PLUGIN_API_VERSION = 1;
+
+/**
+ * Statistics of the inputs of a linear that the engine collects once for everybody:
+ *
+ * - `gram`: `X^T X` in f64, `[columns, columns]`
+ * - `abs_max`, `abs_mean`: of each input channel
+ */
+export type StatisticName = "gram" | "abs_max" | "abs_mean";
+
+/** What a plugin says about itself. */
+export interface PluginMeta {
+  /** The method's published name in kebab case. */
+  name: string;
+  /** Semantic version of the plugin. */
+  version: string;
+  /** The version of the contract it is written for: {@linkcode PLUGIN_API_VERSION}. */
+  apiVersion: number;
+  /** One line: what it does. */
+  summary: string;
+  /** Where the method was published. */
+  paper?: { title: string; id: string; equation?: string };
+  /** What it must be given. */
+  needs: {
+    /** Statistics of the inputs of the linears it works on. */
+    statistics: StatisticName[];
+  };
+  /** What it can work with; what is absent is not restricted. */
+  supports: {
+    /** Families of element formats. */
+    families?: NumberFormat["family"][];
+    /** Granularities. */
+    granularities?: Granularity["kind"][];
+    /** Kinds of zero points; an empty list means symmetric schemes only. */
+    zeroPoints?: ZeroPointSpec["kind"][];
+  };
+  /** Plugins that must come earlier in the pipeline, if they are in it. */
+  after?: string[];
+  /** Plugins that must not be in the same pipeline. */
+  conflicts?: string[];
+  /** `exact`: the same bytes always; `seeded`: the same bytes for the same seed. */
+  determinism: "exact" | "seeded";
+}
+
+/** Random numbers, reproducible on every machine. */
+export interface Rng {
+  /** A whole number in `[0, 2^32)`. */
+  uint32(): number;
+  /** Uniform in `[0, 1)`, with 53 bits. */
+  uniform(): number;
+  /** Normal with mean 0 and standard deviation 1. */
+  normal(): number;
+}
+
+/** What every hook is given. */
+export interface PluginContext<O = unknown> {
+  /** The options of this step, checked and complete. */
+  options: Readonly<O>;
+  /** Random numbers for a label; seeded by recipe, plugin and label. */
+  rng(label: string): Rng;
+  /** The kernels. */
+  kernels: Kernels;
+  /** Number formats and schemes at work. */
+  codecs: Codecs;
+  /** Says something that the user should know; it lands in the receipt and on the screen. */
+  warn(message: string): void;
+}
+
+/** Statistics of the inputs of one linear. Only what a plugin of the pipeline needs is there. */
+export interface InputStatistics {
+  /** Input channels. */
+  columns: number;
+  /** Rows (tokens) seen. */
+  tokens: number;
+  /** `X^T X`, `[columns, columns]`. */
+  gram?: Float64Array;
+  /** Largest magnitude of each channel. */
+  absMax?: Float32Array;
+  /** Mean magnitude of each channel. */
+  absMean?: Float32Array;
+  /** Custom statistics by plugin name. */
+  custom: ReadonlyMap<string, unknown>;
+}
+
+/** A custom statistic of the inputs of one linear. Adding and merging must commute. */
+export interface Statistic<T = unknown> {
+  /** Takes a batch of inputs `[rows, columns]`. */
+  add(x: Buffer<"f32">, rows: number, columns: number): void;
+  /** Takes what another one has seen. */
+  merge(other: Statistic<T>): void;
+  /** The value that hooks get. */
+  value(): T;
+}
+
+/** The weights of one block, by role. */
+export interface BlockView {
+  /** The block's number. */
+  index: number;
+  /** Its linears. */
+  linears: readonly LinearInfo[];
+  /** Parameters of the block in full precision, transforms applied: linears and norms, by name. */
+  weight(name: string): Readonly<Float32Array>;
+  /** Edges along which channels can be rescaled. */
+  edges: readonly Edge[];
+  /** Statistics of the inputs of a linear, by role. */
+  statistics(role: string): InputStatistics;
+  /** Numbers of the model: `heads`, `head_size`, ... */
+  hyperparameters: Hyperparameters;
+  /** The schemes that the recipe gives a linear, by role. */
+  schemes(role: string): LinearSchemes;
+}
+
+/** The schemes of a linear. */
+export interface LinearSchemes {
+  /** Of its weight; absent for full precision. */
+  weight?: ResolvedScheme;
+  /** Of its inputs; absent for full precision. */
+  activation?: ResolvedScheme;
+}
+
+/**
+ * A change of the parameters that leaves the block's output as it was:
+ *
+ * - `scale`: along an edge, output channel j of the producer is divided by `factors[j]`, and
+ *   input channel j of every consumer multiplied by it
+ */
+export type TransformOp = { op: "scale"; edge: string; factors: Float32Array };
+
+/** One block for a learner: run it, and replace its quantised weights. */
+export interface BlockLearner extends BlockView {
+  /** The quantised weights so far, by role. */
+  quantized: ReadonlyMap<string, QuantizedTensor>;
+  /** Calibration inputs, `[tokens, hidden]`, one a window. */
+  inputs: readonly Readonly<Float32Array>[];
+  /** The outputs of the block for a window, with these weights in place of the original ones. */
+  forward(window: number, weights: ReadonlyMap<string, Float32Array>): Float32Array;
+}
+
+/** A key/value cache of one block during generation or evaluation. */
+export interface CachePolicy {
+  /** Takes keys and values of new tokens, `[tokens, kvHeads * headSize]`. */
+  append(keys: Float32Array, values: Float32Array, tokens: number): void;
+  /** Keys and values to attend over, `[length, kvHeads * headSize]`. */
+  read(): { keys: Float32Array; values: Float32Array; length: number };
+  /** Forgets everything from position `length` on. */
+  truncate(length: number): void;
+  /** Bytes that a real implementation of the policy holds now. */
+  readonly bytes: number;
+}
+
+/** Some scored positions of one window. Buffers are the caller's; read-only. */
+export interface ScoredChunk {
+  /** Positions. */
+  rows: number;
+  /** Size of the vocabulary. */
+  vocabulary: number;
+  /** Log-probabilities of the next token, `[rows, vocabulary]`. */
+  logProbabilities: Buffer<"f32">;
+  /** The same of the reference model, if there is one. */
+  reference?: Buffer<"f32">;
+  /** The token that did come next, at each position. */
+  targets: Int32Array;
+}
+
+/** Adds up figures over the positions that it is shown. */
+export interface Evaluator {
+  /** Takes some positions. */
+  add(chunk: ScoredChunk): void;
+  /** The figures, by name; called once, at the end. */
+  result(): Record<string, number>;
+}
+
+/** A plugin. All hooks are optional; each says how several plugins with it combine. */
+export interface Plugin<O = unknown> {
+  /** The manifest. */
+  meta: PluginMeta;
+  /** The options: strict, with a default and a description on every leaf. */
+  options: Schema<O>;
+
+  /** Unit: model. In order, each refines: other schemes for some linears, by id. */
+  plan?(args: {
+    context: PluginContext<O>;
+    linears: readonly LinearInfo[];
+    schemes: ReadonlyMap<string, LinearSchemes>;
+  }): Map<string, { weight?: SchemeReference; activation?: SchemeReference }>;
+
+  /** Unit: the inputs of a linear. Side by side: a custom statistic, kept under the plugin's name. */
+  collect?(args: { context: PluginContext<O>; linear: LinearInfo }): Statistic;
+
+  /** Unit: block. In order: operations from a closed list, applied and proven by the engine. */
+  transform?(args: { context: PluginContext<O>; block: BlockView }): TransformOp[];
+
+  /** Unit: weight. Exactly one plugin of the pipeline claims each weight. */
+  quantize?(args: {
+    context: PluginContext<O>;
+    linear: LinearInfo;
+    weight: Readonly<Float32Array>;
+    codec: Codec;
+    statistics: InputStatistics;
+  }): QuantizedTensor;
+
+  /** Unit: weight. In order: what is added to the quantised weight. */
+  compensate?(args: {
+    context: PluginContext<O>;
+    linear: LinearInfo;
+    weight: Readonly<Float32Array>;
+    tensor: QuantizedTensor;
+    codec: Codec;
+    statistics: InputStatistics;
+  }): SideTensor[];
+
+  /** Unit: block. In order: better quantised weights, by role. */
+  learn?(args: { context: PluginContext<O>; block: BlockLearner }): Map<string, QuantizedTensor>;
+
+  /** Unit: the cache of a block. Exactly one plugin decides. */
+  cache?(args: {
+    context: PluginContext<O>;
+    block: number;
+    kvHeads: number;
+    headSize: number;
+  }): CachePolicy;
+
+  /** Unit: scored positions. Side by side: named figures. */
+  evaluate?(args: { context: PluginContext<O> }): Evaluator;
+}
+
+/**
+ * Checks the shape of a plugin's manifest at its definition, and keeps the types of its options.
+ *
+ * @example
+ * ```ts
+ * import { z } from "zod";
+ * import { definePlugin, PLUGIN_API_VERSION, type Plugin } from "./plugin.ts";
+ * import { schema } from "./schema.ts";
+ *
+ * const nearest: Plugin<{ clip: number }> = definePlugin({
+ *   meta: {
+ *     name: "nearest",
+ *     version: "1.0.0",
+ *     apiVersion: PLUGIN_API_VERSION,
+ *     summary: "round to nearest with a clipped range",
+ *     needs: { statistics: [] },
+ *     supports: {},
+ *     determinism: "exact",
+ *   },
+ *   options: schema("options", z.strictObject({ clip: z.number().default(1).describe("range factor") })),
+ *   quantize: ({ weight, linear, codec }) => codec.quantize(weight, linear.rows, linear.columns),
+ * });
+ * nearest.meta.name; // "nearest"
+ * ```
+ */
+export function definePlugin<O>(plugin: Plugin<O>): Plugin<O> {
+  return plugin;
+}

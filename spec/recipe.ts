@@ -1,0 +1,109 @@
+/**
+ * Recipes: which tensors get which scheme, by which plugins.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { type SchemeReference, schemeReferenceZod } from "./scheme.ts";
+import { type Schema, schema } from "./schema.ts";
+
+/** The schemes of the linears that a pattern selects. */
+export interface Assignment {
+  /** Patterns over roles and ids, `*` for any run of characters: `attention.*`, `blocks.0.*`. */
+  select: string[];
+  /** The scheme of the weight; absent keeps it in full precision. */
+  weight?: SchemeReference;
+  /** The scheme of the input activations; absent keeps them in full precision. */
+  activation?: SchemeReference;
+}
+
+/** One step of the pipeline. */
+export interface Step {
+  /** The name of a plugin. */
+  use: string;
+  /** Its options; the plugin's own schema checks them. */
+  options: Record<string, unknown>;
+  /** The linears that it works on; all of them if absent. */
+  select?: string[];
+}
+
+/** Where calibration tokens come from, unless the command line gives them. */
+export interface CalibrationSpec {
+  /** How many windows. */
+  samples: number;
+  /** Tokens of a window. */
+  length: number;
+}
+
+/** A recipe. */
+export interface Recipe {
+  /** Its name, for reports. */
+  name: string;
+  /** One line: what it does. */
+  summary: string;
+  /** Seeds every random number. */
+  seed: number;
+  /** Schemes; a later assignment wins over an earlier one. */
+  assign: Assignment[];
+  /** Plugins, in order. */
+  pipeline: Step[];
+  /** Calibration. */
+  calibration: CalibrationSpec;
+  /**
+   * What the next block is calibrated on: the outputs of the original blocks (`original`), or of
+   * the blocks as quantised so far (`quantized`).
+   */
+  propagate: "original" | "quantized";
+  /** How tensors without a scheme are stored; `source` keeps the bytes of the checkpoint. */
+  keep: "source" | "float32" | "bfloat16" | "float16";
+}
+
+const patterns = z.array(z.string().min(1).max(200)).min(1);
+
+/** The zod schema of a recipe. */
+const recipe: z.ZodType<Recipe> = z.strictObject({
+  name: z.string().regex(
+    /^[a-z0-9][a-z0-9_.-]{0,79}$/,
+    "must be lower case letters, digits, ., _, -",
+  ),
+  summary: z.string().default(""),
+  seed: z.int().min(0).max(2 ** 32 - 1).default(0),
+  assign: z.array(z.strictObject({
+    select: patterns,
+    weight: schemeReferenceZod.optional(),
+    activation: schemeReferenceZod.optional(),
+  })).min(1),
+  pipeline: z.array(z.strictObject({
+    use: z.string().min(1).max(80),
+    options: z.record(z.string(), z.unknown()).default({}),
+    select: patterns.optional(),
+  })).min(1),
+  calibration: z.strictObject({
+    samples: z.int().min(1).max(65536).default(16),
+    length: z.int().min(2).max(1 << 20).default(512),
+  }).prefault({}),
+  propagate: z.enum(["original", "quantized"]).default("original"),
+  keep: z.enum(["source", "float32", "bfloat16", "float16"]).default("source"),
+});
+
+/** Checks a recipe read from YAML or JSON. */
+export const recipeSchema: Schema<Recipe> = schema("recipe", recipe);
+
+/** Whether any of the patterns matches the role or the id of a linear. */
+export function selects(
+  patterns: readonly string[],
+  linear: { role: string; id: string },
+): boolean {
+  return patterns.some((pattern) => {
+    const regex = globToRegex(pattern);
+    return regex.test(linear.role) || regex.test(linear.id);
+  });
+}
+
+/** `*` matches any run of characters; everything else matches itself. */
+function globToRegex(pattern: string): RegExp {
+  return new RegExp(
+    `^${pattern.split("*").map((s) => s.replace(/[\\^$.+?()[\]{}|]/g, "\\$&")).join(".*")}$`,
+  );
+}

@@ -1,0 +1,76 @@
+/**
+ * Quantised tensors: `W ~ undo(transform, decode(codes, scale, zero, codebook) + sparse + lowRank)`.
+ *
+ * @module
+ */
+
+import type { Tiling } from "./granularity.ts";
+import type { NumberFormat } from "./number_format.ts";
+import type { Scheme } from "./scheme.ts";
+
+/** A scheme whose element format has been looked up: nothing is left to a catalog. */
+export interface ResolvedScheme extends Omit<Scheme, "element"> {
+  /** The number format of the elements. */
+  element: NumberFormat;
+}
+
+/** Scales and zero points of a matrix, one for each tile of a tiling, row-major. */
+export interface GridParameters {
+  /** Scales as they read back from storage, `[gridRows, gridColumns]`. */
+  scales: Float32Array;
+  /** Scales that codes are computed with, where the scheme says `codes_from: unrounded`. */
+  unrounded?: Float32Array;
+  /** Zero points (integers) or minima, `[gridRows, gridColumns]`, for asymmetric schemes. */
+  zeros?: Float32Array;
+}
+
+/** Entries of a matrix kept exactly, added to the decoded codes. Sorted by row, then column. */
+export interface SparsePart {
+  /** The kind of side tensor. */
+  kind: "sparse";
+  /** Row of each entry. */
+  rows: Uint32Array;
+  /** Column of each entry. */
+  columns: Uint32Array;
+  /** Value added at each entry. */
+  values: Float32Array;
+}
+
+/** A low-rank matrix `left @ right`, added to the decoded codes. */
+export interface LowRankPart {
+  /** The kind of side tensor. */
+  kind: "low_rank";
+  /** The rank r. */
+  rank: number;
+  /** `[rows, r]`, row-major. */
+  left: Float32Array;
+  /** `[r, columns]`, row-major. */
+  right: Float32Array;
+}
+
+/** What is added to the decoded codes. */
+export type SideTensor = SparsePart | LowRankPart;
+
+/** A quantised matrix. */
+export interface QuantizedTensor {
+  /** `[rows, columns]`; a weight is `[out, in]`. */
+  shape: [rows: number, columns: number];
+  /** The scheme. */
+  scheme: ResolvedScheme;
+  /** One code an element, row-major, in the low bits. */
+  codes: Uint8Array;
+  /** Scales and zero points. */
+  parameters: GridParameters;
+  /** What is added to the decoded codes. */
+  side?: SideTensor[];
+}
+
+/** A part of a tensor as codes and parameters; what codecs work on. */
+export interface CodedMatrix {
+  /** Which elements share parameters. */
+  tiling: Tiling;
+  /** One code an element, row-major. */
+  codes: Uint8Array;
+  /** Scales and zero points. */
+  parameters: GridParameters;
+}
