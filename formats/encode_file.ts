@@ -1,0 +1,178 @@
+/**
+ * Casting a file of tensors to a number format or scheme: how other implementations are compared.
+ *
+ * @module
+ */
+
+import {
+  type Codecs,
+  type Kernels,
+  LowbitError,
+  type NumberFormat,
+  type PlainType,
+  unknownName,
+} from "../spec/mod.ts";
+import { fileOutput } from "./containers/output.ts";
+import { writeSafetensors } from "./containers/safetensors.ts";
+import { numberFormats, resolveScheme, schemes } from "./lookup.ts";
+import { openCheckpoint } from "./open.ts";
+import { decodeElement, decodeTable, encodeElement, encodeNan } from "./reference.ts";
+import { elementEncoder } from "./steps.ts";
+
+/** One tensor to be written. */
+interface Part {
+  name: string;
+  type: PlainType;
+  shape: number[];
+  bytes: Uint8Array;
+}
+
+/**
+ * Turns every F32 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one code an
+ * element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile), and `NAME.values`
+ * (F32, decoded). A scheme sees the last dimension as columns and all others as rows.
+ *
+ * Errors: `UNKNOWN_NAME`, `NON_FINITE` for a NaN that the cast refuses (named with its tensor).
+ */
+export async function encodeFile(args: {
+  kernels: Kernels;
+  codecs: Codecs;
+  id: string;
+  input: string;
+  output: string;
+  overwrite?: boolean;
+}): Promise<{ name: string; shape: number[] }[]> {
+  const { id, input, output } = args;
+  if (!numberFormats.has(id) && !schemes.has(id)) {
+    throw unknownName("format", id, [...numberFormats.ids(), ...schemes.ids()]);
+  }
+  const checkpoint = await openCheckpoint(input);
+  const parts: Part[] = [];
+  try {
+    for (const tensor of checkpoint.tensors.values()) {
+      if (tensor.storage.kind !== "plain" || tensor.storage.type !== "float32") continue;
+      const bytes = (await tensor.raw()).slice();
+      const values = new Float32Array(bytes.buffer);
+      const shape = [...tensor.shape];
+      try {
+        parts.push(
+          ...numberFormats.has(id)
+            ? encodeTensor(args.kernels, numberFormats.get(id), tensor.name, values, shape)
+            : encodeScheme(args.codecs, id, tensor.name, values, shape),
+        );
+      } catch (error) {
+        if (!(error instanceof LowbitError)) throw error;
+        const { code, problem, advice, cause } = error;
+        throw new LowbitError(code, problem, { file: input, field: tensor.name, advice, cause });
+      }
+    }
+  } finally {
+    checkpoint.close();
+  }
+  if (parts.length === 0) {
+    throw new LowbitError("NOT_FOUND", "has no F32 tensor", { file: input });
+  }
+  await write(output, parts, args.overwrite);
+  return parts.map(({ name, shape }) => ({ name, shape }));
+}
+
+function encodeTensor(
+  kernels: Kernels,
+  format: NumberFormat,
+  name: string,
+  values: Float32Array,
+  shape: number[],
+): Part[] {
+  if (format.cast.nan === "refuse") {
+    const at = values.findIndex(Number.isNaN);
+    if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is NaN, which has no code`);
+  }
+  const codes = format.bits <= 8
+    ? smallCodes(kernels, format, values)
+    : Uint16Array.from(wideCodes(format, values));
+  const table = format.bits <= 8 ? decodeTable(format) : undefined;
+  const decode = (code: number) => table ? table[code] : decodeElement(format, code);
+  return [
+    {
+      name: `${name}.codes`,
+      type: format.bits <= 8 ? "uint8" : "uint16",
+      shape,
+      bytes: bytesOf(codes),
+    },
+    {
+      name: `${name}.values`,
+      type: "float32",
+      shape,
+      bytes: bytesOf(Float32Array.from(codes, decode)),
+    },
+  ];
+}
+
+function smallCodes(kernels: Kernels, format: NumberFormat, values: Float32Array): Uint8Array {
+  const count = values.length;
+  const tiling = { rows: 1, columns: count, tileRows: 1, tileColumns: Math.max(1, count) };
+  using x = kernels.upload(values);
+  using codes = kernels.alloc("u8", count);
+  kernels.encode({
+    x,
+    codes,
+    tiling: { ...tiling, gridRows: 1, gridColumns: Math.min(1, count) },
+    apply: "divide",
+    encoder: elementEncoder(format),
+  });
+  return codes.array.slice();
+}
+
+function* wideCodes(format: NumberFormat, values: Float32Array): Generator<number> {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < values.length; i++) {
+    yield Number.isNaN(values[i])
+      ? encodeNan(format, format.cast, bits[i] >= 2 ** 31)
+      : encodeElement(format, values[i]);
+  }
+}
+
+function encodeScheme(
+  codecs: Codecs,
+  id: string,
+  name: string,
+  values: Float32Array,
+  shape: number[],
+): Part[] {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is ${values[at]}`);
+  const columns = shape.at(-1) ?? 1;
+  const rows = columns === 0 ? 0 : values.length / columns;
+  const codec = codecs.get(resolveScheme(id));
+  const { gridRows, gridColumns } = codec.tiling(rows, columns);
+  const tensor = codec.quantize(values, rows, columns);
+  const { scales, zeros } = tensor.parameters;
+  const grid = [gridRows, gridColumns];
+  return [
+    { name: `${name}.codes`, type: "uint8", shape, bytes: tensor.codes },
+    { name: `${name}.scales`, type: "float32", shape: grid, bytes: bytesOf(scales) },
+    ...(zeros
+      ? [{ name: `${name}.zeros`, type: "float32" as const, shape: grid, bytes: bytesOf(zeros) }]
+      : []),
+    { name: `${name}.values`, type: "float32", shape, bytes: bytesOf(codec.dequantize(tensor)) },
+  ];
+}
+
+function bytesOf(values: Float32Array | Uint16Array | Uint8Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+async function write(path: string, parts: Part[], overwrite = false): Promise<void> {
+  const output = await fileOutput(path, { overwrite });
+  try {
+    const sink = await output.file(path);
+    const entries = parts.map(({ name, type, shape }) => ({ name, type, shape }));
+    const writer = await writeSafetensors(sink, entries);
+    for (const { name, bytes } of parts) await writer.write(name, bytes);
+    await writer.finish();
+    await output.commit();
+  } catch (error) {
+    await output.abort();
+    throw error;
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Looking up formats, schemes and layouts by id; the catalog is checked once, when it is first
+ * used.
+ *
+ * @module
+ */
+
+import {
+  type Granularity,
+  granularityLabel,
+  type Layout,
+  layoutSchema,
+  LowbitError,
+  type NumberFormat,
+  numberFormatSchema,
+  type ResolvedScheme,
+  type Scheme,
+  type SchemeReference,
+  schemeSchema,
+  unknownName,
+} from "../spec/mod.ts";
+import { LAYOUTS, NUMBER_FORMATS, SCHEMES } from "./catalog.ts";
+
+/** A read-only set of named things. */
+export interface Catalog<T> {
+  /** The ids, sorted. */
+  ids(): string[];
+  /** The thing with this id; `UNKNOWN_NAME` with the closest id if there is none. */
+  get(id: string): T;
+  /** Whether there is one. */
+  has(id: string): boolean;
+}
+
+function catalog<T extends { id: string }>(
+  kind: string,
+  documents: readonly unknown[],
+  parse: (document: unknown) => T,
+): Catalog<T> {
+  let entries: Map<string, T> | undefined;
+  const load = () =>
+    entries ??= new Map(documents.map(parse).map((entry) => [entry.id, entry] as const));
+  return {
+    ids: () => [...load().keys()].sort(),
+    has: (id) => load().has(id),
+    get(id) {
+      const entry = load().get(id);
+      if (entry) return entry;
+      throw unknownName(kind, id, load().keys(), {
+        advice: "`lowbit formats list` shows them all",
+      });
+    },
+  };
+}
+
+/** The shipped number formats. */
+export const numberFormats: Catalog<NumberFormat> = catalog(
+  "number format",
+  NUMBER_FORMATS,
+  (document) => numberFormatSchema.parse(document),
+);
+
+/** The shipped schemes. */
+export const schemes: Catalog<Scheme> = catalog(
+  "scheme",
+  SCHEMES,
+  (document) => schemeSchema.parse(document),
+);
+
+/** The shipped layouts. */
+export const layouts: Catalog<Layout> = catalog(
+  "layout",
+  LAYOUTS,
+  (document) => layoutSchema.parse(document),
+);
+
+/** The number format with this id. */
+export function numberFormat(id: string): NumberFormat {
+  return numberFormats.get(id);
+}
+
+/** The scheme with this id. */
+export function scheme(id: string): Scheme {
+  return schemes.get(id);
+}
+
+/** The layout with this id. */
+export function layout(id: string): Layout {
+  return layouts.get(id);
+}
+
+/**
+ * Looks up everything that a reference to a scheme names.
+ *
+ * @example
+ * ```ts
+ * import { resolveScheme } from "./lookup.ts";
+ * resolveScheme("mxfp4").element.bits; // 4
+ * resolveScheme({ base: "int4_g64_asym", granularity: { kind: "group", size: 48 } }).id;
+ * // "uint4_g48_asym"
+ * ```
+ */
+export function resolveScheme(reference: SchemeReference): ResolvedScheme {
+  if (typeof reference === "string") return resolve(scheme(reference));
+  if (!("base" in reference)) return resolve(reference);
+  const base = scheme(reference.base);
+  const varied: Scheme = {
+    ...base,
+    element: reference.element ?? base.element,
+    granularity: reference.granularity ?? base.granularity,
+    tail: reference.tail ?? base.tail,
+    scale: { ...base.scale, format: reference.scale_format ?? base.scale.format },
+  };
+  const id = variantId(varied, varied.granularity);
+  return resolve({ ...varied, id, summary: `${base.summary}, varied` });
+}
+
+/** A name made of the parts, for schemes that have none of their own. */
+function variantId(varied: Scheme, granularity: Granularity): string {
+  const element = typeof varied.element === "string" ? varied.element : varied.element.id;
+  const symmetry = varied.zero_point ? "asym" : "sym";
+  const suffix = varied.scale.format === "float16" ? "" : `_${varied.scale.format}`;
+  return `${element}_${granularityLabel(granularity)}_${symmetry}${suffix}`;
+}
+
+function resolve(document: Scheme): ResolvedScheme {
+  const element = typeof document.element === "string"
+    ? numberFormat(document.element)
+    : document.element;
+  if (element.bits > 8) {
+    throw new LowbitError("FORMAT", `elements of ${element.bits} bits are not codes`, {
+      field: document.id,
+      advice: "use a number format of 8 bits or fewer",
+    });
+  }
+  if (document.zero_point?.kind === "int") {
+    const plain = element.family === "int" && !element.signed && element.fraction === 0 &&
+      element.cast.rounding === "nearest_even";
+    if (!plain) {
+      throw new LowbitError("FORMAT", "an integer zero point needs an unsigned integer element", {
+        field: document.id,
+        advice: "use uint2 to uint8",
+      });
+    }
+  }
+  if (document.scale.format !== "float32") numberFormat(document.scale.format);
+  return {
+    ...document,
+    element: document.cast ? { ...element, cast: { ...element.cast, ...document.cast } } : element,
+  };
+}

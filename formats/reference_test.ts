@@ -1,0 +1,215 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { LowbitError, type NumberFormat, numberFormatSchema } from "../spec/mod.ts";
+import { openGolden } from "../tests/golden.ts";
+import { numberFormat, numberFormats } from "./lookup.ts";
+import {
+  bitsToFloat,
+  decodeElement,
+  decodeTable,
+  encodeElement,
+  encodeNan,
+  exponentOf,
+  floatBits,
+  largestFinite,
+} from "./reference.ts";
+import {
+  applyEncoder,
+  elementEncoder,
+  finiteCodes,
+  keyToFloat,
+  orderKey,
+  stepTable,
+} from "./steps.ts";
+
+const all = numberFormats.ids().map(numberFormat);
+const small = all.filter((format) => format.bits <= 8);
+
+Deno.test("decoded values and codes equal the oracles", async (t) => {
+  const golden = await openGolden("formats/formats.safetensors");
+  for (const id of Object.keys(await openManifest())) {
+    await t.step(id, async () => {
+      const format = numberFormat(id);
+      if (format.bits <= 8) assertBits(decodeTable(format), await golden.f32(`${id}.values`), id);
+      const x = await golden.f32(`${id}.x`);
+      const codes = await golden.codes(`${id}.codes`);
+      assert(x.length > 2500, "too few cases");
+      for (let i = 0; i < x.length; i++) {
+        if (Number.isNaN(x[i])) continue; // the sign of a NaN does not survive JavaScript
+        const code = encodeElement(format, x[i]);
+        assertEquals(code, codes[i], `${id} of ${x[i]} (case ${i})`);
+      }
+    });
+  }
+});
+
+Deno.test("NaNs keep their sign where the oracle keeps it", () => {
+  // ml_dtypes: quiet NaN with the sign of the input.
+  assertEquals(
+    encodeNan(numberFormat("float8_e4m3fn"), numberFormat("float8_e4m3fn").cast, false),
+    0x7f,
+  );
+  assertEquals(
+    encodeNan(numberFormat("float8_e4m3fn"), numberFormat("float8_e4m3fn").cast, true),
+    0xff,
+  );
+  assertEquals(
+    encodeNan(numberFormat("float8_e5m2"), numberFormat("float8_e5m2").cast, true),
+    0xfe,
+  );
+  assertEquals(encodeNan(numberFormat("bfloat16"), numberFormat("bfloat16").cast, false), 0x7fc0);
+});
+
+Deno.test("every code of every format round-trips", () => {
+  for (const format of all) {
+    for (let code = 0; code < 2 ** format.bits; code++) {
+      const value = decodeElement(format, code);
+      if (Number.isNaN(value)) continue;
+      const back = encodeElement(format, value);
+      // -0 may become 0, and bfloat16 infinities and NaNs aside, every code is its own.
+      if (Object.is(value, -0) && format.cast.negative_zero === "positive") {
+        assertEquals(decodeElement(format, back), 0);
+      } else assertEquals(back, code, `${format.id}, code ${code}, value ${value}`);
+    }
+  }
+});
+
+Deno.test("step tables equal the reference at every threshold and both neighbours", () => {
+  for (const format of small) {
+    const table = stepTable(format);
+    const lenient = {
+      ...format.cast,
+      nan: format.cast.nan === "refuse" ? "zero" : format.cast.nan,
+    };
+    const keys = new Set<number>();
+    for (const threshold of table.thresholds) {
+      for (const key of [threshold - 1, threshold, threshold + 1]) {
+        if (key >= 0 && key <= 0xffffffff) keys.add(key);
+      }
+    }
+    for (const key of keys) {
+      const x = keyToFloat(key);
+      if (Number.isNaN(x)) continue;
+      const expected = encodeElement(format, x, lenient as NumberFormat["cast"]);
+      assertEquals(applyEncoder(table, x), expected, `${format.id} of ${x}`);
+      assertEquals(applyEncoder(elementEncoder(format), x), expected, `${format.id} of ${x}`);
+    }
+  }
+});
+
+Deno.test("step tables equal the reference on any f32", () => {
+  for (const format of small) {
+    const encoder = elementEncoder(format);
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 0xffffffff }), (bits) => {
+        const x = bitsToFloat(bits);
+        if (Number.isNaN(x)) return;
+        assertEquals(applyEncoder(encoder, x), encodeElement(format, x));
+      }),
+      { numRuns: 300, seed: 1 },
+    );
+  }
+});
+
+Deno.test("codes are monotone in the value, and the error is at most half a step", () => {
+  for (const format of small.filter((f) => f.id !== "float8_e8m0fnu")) {
+    const codes = finiteCodes(format);
+    const values = codes.map((code) => decodeElement(format, code));
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 1, noNaN: true }), (position) => {
+        const [lo, hi] = [values[0], values[values.length - 1]];
+        const x = Math.fround(lo + position * (hi - lo));
+        const y = decodeElement(format, encodeElement(format, x));
+        const above = values.findIndex((v) => v >= x);
+        const step = above > 0 ? values[above] - values[above - 1] : 0;
+        assert(Math.abs(x - y) <= step / 2 * (1 + 1e-6), `${format.id}: ${x} became ${y}`);
+      }),
+      { numRuns: 200, seed: 2 },
+    );
+  }
+});
+
+Deno.test("facts of the formats", () => {
+  const largest = {
+    float8_e4m3fn: 448,
+    float8_e5m2: 57344,
+    float4_e2m1fn: 6,
+    float16: 65504,
+    int8: 127,
+    uint4: 15,
+    nf4: 1,
+    float8_e8m0fnu: 2 ** 127,
+  };
+  for (const [id, value] of Object.entries(largest)) {
+    assertEquals(largestFinite(numberFormat(id)), value);
+  }
+});
+
+Deno.test("roundings at a tie and beside it", () => {
+  const e2m1 = numberFormat("float4_e2m1fn");
+  const at = (x: number, rounding: NumberFormat["cast"]["rounding"]) =>
+    decodeElement(e2m1, encodeElement(e2m1, x, { ...e2m1.cast, rounding }));
+  assertEquals([2.5, 3.5, 5, -5].map((x) => at(x, "nearest_even")), [2, 4, 4, -4]);
+  assertEquals([2.5, 3.5, 5, -5].map((x) => at(x, "half_away")), [3, 4, 6, -6]);
+  assertEquals([2.5, 3.5, 5, -5].map((x) => at(x, "half_toward_zero")), [2, 3, 4, -4]);
+  assertEquals([2.5, 3.5, 5, -5].map((x) => at(x, "half_up")), [3, 4, 6, -4]);
+  assertEquals([2.5, 3.5, 5, -5].map((x) => at(x, "half_down")), [2, 3, 4, -6]);
+  assertEquals([2.9, -2.9].map((x) => at(x, "toward_zero")), [2, -2]);
+  assertEquals([2.1, -2.9].map((x) => at(x, "up")), [3, -2]);
+  assertEquals([2.9, -2.1].map((x) => at(x, "down")), [2, -3]);
+  // The number just below a half must not be rounded up by floor(x + 0.5) in f32.
+  assertEquals(encodeElement(numberFormat("ggml_int8"), 0.49999997), 0);
+});
+
+Deno.test("NaN is refused where the cast says so", () => {
+  const error = assertThrows(() => encodeElement(numberFormat("int4"), NaN), LowbitError);
+  assertEquals(error.code, "NON_FINITE");
+});
+
+Deno.test("order keys are monotone and invertible", () => {
+  const ascending = [-Infinity, -3, -1e-45, -0, 0, 1e-45, 3, Infinity];
+  const keys = ascending.map((x) => orderKey(floatBits(x)));
+  assertEquals(keys, [...keys].sort((a, b) => a - b));
+  ascending.forEach((x, i) => assert(Object.is(keyToFloat(keys[i]), Math.fround(x))));
+  assertEquals([1, 1.5, 0.75, 2 ** -126, 2 ** -149, 2 ** -140 * 1.5].map((x) => exponentOf(x)), [
+    0,
+    0,
+    -1,
+    -126,
+    -149,
+    -140,
+  ]);
+});
+
+Deno.test("bad number formats are refused with the field", () => {
+  const cases: [string, object, string][] = [
+    ["bits", { family: "float", bits: 8, exponent: 3, mantissa: 3, bias: 3 }, "add up to 7"],
+    ["bits", { family: "int", bits: 0, signed: true }, "1"],
+    ["bits", { family: "int", bits: 40, signed: true }, "16"],
+    ["range", { family: "int", bits: 4, signed: false, range: "symmetric" }, "symmetric"],
+    ["values", { family: "codebook", bits: 1, values: [0, 1, 2] }, "2^1"],
+    ["values", { family: "codebook", bits: 2, values: [0, 0, 1] }, "duplicate"],
+    ["values", { family: "codebook", bits: 2, values: [0, 1e40] }, "finite"],
+    ["bitz", { family: "int", bits: 4, signed: true, bitz: 3 }, "unknown field"],
+    ["cast", { family: "int", bits: 4, signed: true, cast: { overflow: "nan" } }, "no NaN"],
+  ];
+  for (const [field, fields, text] of cases) {
+    const document = { id: "x", summary: "x", ...fields };
+    const error = assertThrows(
+      () => numberFormatSchema.parse(document, "x.yaml"),
+      LowbitError,
+      text,
+    );
+    assertEquals([error.code, error.file, error.field?.split(".")[0]], ["SCHEMA", "x.yaml", field]);
+  }
+});
+
+async function openManifest(): Promise<Record<string, unknown>> {
+  const url = new URL("../tests/golden/formats/manifest.json", import.meta.url);
+  return JSON.parse(await Deno.readTextFile(url)).formats;
+}
+
+function assertBits(actual: Float32Array, expected: Float32Array, what: string): void {
+  assertEquals(actual.length, expected.length);
+  actual.forEach((value, i) => assert(Object.is(value, expected[i]), `${what}: code ${i}`));
+}

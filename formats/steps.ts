@@ -1,0 +1,105 @@
+/**
+ * Step tables: a cast to a format of 8 bits or fewer is a step function over the total order of
+ * f32, so a sorted list of thresholds says all of it. Derived from the reference by bisection.
+ *
+ * @module
+ */
+
+import type { ElementEncoder, NumberFormat } from "../spec/mod.ts";
+import { bitsToFloat, decodeElement, encodeElement, encodeNan, floatBits } from "./reference.ts";
+
+/** The order-preserving key of an f32's bits: NaNs lie beyond the infinities, -0 before +0. */
+export function orderKey(bits: number): number {
+  return (bits & 0x80000000 ? ~bits : bits | 0x80000000) >>> 0;
+}
+
+/** The f32 with this key. */
+export function keyToFloat(key: number): number {
+  return bitsToFloat((key & 0x80000000 ? key & 0x7fffffff : ~key) >>> 0);
+}
+
+/**
+ * The encoder of a format, for kernels. Integers that round half to even get arithmetic, everything
+ * else a step table. Where the cast refuses NaN, its steps are those of zero: refuse it before.
+ */
+export function elementEncoder(format: NumberFormat): ElementEncoder {
+  if (format.family === "int" && format.cast.rounding === "nearest_even" && !format.fraction) {
+    const half = 2 ** (format.bits - 1);
+    const max = format.signed ? half - 1 : 2 * half - 1;
+    const min = format.signed ? (format.range === "symmetric" ? -max : -half) : 0;
+    return { kind: "int", min, max, mask: 2 * half - 1 };
+  }
+  return stepTable(format);
+}
+
+/** The step table of a format of 8 bits or fewer. */
+export function stepTable(format: NumberFormat): ElementEncoder & { kind: "steps" } {
+  const lenient = format.cast.nan === "refuse"
+    ? { ...format.cast, nan: "zero" as const }
+    : format.cast;
+  const codeOf = (key: number) => {
+    const x = keyToFloat(key);
+    if (Number.isNaN(x)) return encodeNan(format, lenient, key < 0x80000000);
+    return encodeElement(format, x, lenient);
+  };
+  const thresholds: number[] = [];
+  const codes: number[] = [];
+  const step = (lastKeyBefore: number, code: number) => {
+    if (codes.length > 0) thresholds.push(lastKeyBefore);
+    codes.push(code);
+  };
+  /** Appends the steps of `(lo, hi]`, given the codes at both ends. */
+  const bisect = (lo: number, loCode: number, hi: number, hiCode: number): void => {
+    if (loCode === hiCode) return;
+    if (hi - lo === 1) return step(lo, hiCode);
+    const middle = Math.floor((lo + hi) / 2);
+    const code = codeOf(middle);
+    bisect(lo, loCode, middle, code);
+    bisect(middle, code, hi, hiCode);
+  };
+  // Inside each of these intervals the codes are monotone; at their borders they may jump.
+  const borders = [
+    [0, orderKey(0xff800000) - 1], // negative NaNs
+    [orderKey(0xff800000), orderKey(0xff800000)], // -infinity
+    [orderKey(0xff7fffff), orderKey(0x80000001)], // negative numbers
+    [orderKey(0x80000000), orderKey(0x80000000)], // -0
+    [orderKey(0), orderKey(0)], // 0
+    [orderKey(1), orderKey(0x7f7fffff)], // positive numbers
+    [orderKey(0x7f800000), orderKey(0x7f800000)], // infinity
+    [orderKey(0x7f800001), 0xffffffff], // positive NaNs
+  ];
+  for (const [lo, hi] of borders) {
+    const first = codeOf(lo);
+    if (codes.at(-1) !== first) step(lo - 1, first);
+    bisect(lo, first, hi, codeOf(hi));
+  }
+  return { kind: "steps", thresholds: Uint32Array.from(thresholds), codes: Uint8Array.from(codes) };
+}
+
+/** The plain meaning of an encoder, for tests and for the few values a host encodes itself. */
+export function applyEncoder(encoder: ElementEncoder, v: number, zero = 0): number {
+  if (encoder.kind === "int") {
+    const lower = Math.floor(v);
+    const rest = v - lower;
+    const rounded = rest < 0.5 || (rest === 0.5 && lower % 2 === 0) ? lower : lower + 1;
+    return Math.min(encoder.max, Math.max(encoder.min, rounded + zero)) & encoder.mask;
+  }
+  const key = orderKey(floatBits(v));
+  let [lo, hi] = [0, encoder.thresholds.length];
+  while (lo < hi) {
+    const middle = (lo + hi) >> 1;
+    if (encoder.thresholds[middle] < key) lo = middle + 1;
+    else hi = middle;
+  }
+  return encoder.codes[lo];
+}
+
+/** The codes of a format that mean a finite number, in order of value; -0 before 0. */
+export function finiteCodes(format: NumberFormat): number[] {
+  return Array.from({ length: 2 ** format.bits }, (_, code) => code)
+    .filter((code) => Number.isFinite(decodeElement(format, code)))
+    .sort((a, b) => {
+      const [x, y] = [decodeElement(format, a), decodeElement(format, b)];
+      return x - y || orderKey(floatBits(x)) - orderKey(floatBits(y));
+    });
+}
