@@ -1,0 +1,27 @@
+/**
+ * The shipped plugins, in the order of the pipeline.
+ *
+ * @module
+ */
+
+import type { Plugin } from "../spec/mod.ts";
+import { klDivergence } from "./evaluate/kl-divergence/mod.ts";
+import { perplexity } from "./evaluate/perplexity/mod.ts";
+import { gptq } from "./quantize/gptq/mod.ts";
+import { rtn } from "./quantize/rtn/mod.ts";
+import { smoothquant } from "./transform/smoothquant/mod.ts";
+
+export { gptq, type GptqOptions } from "./quantize/gptq/mod.ts";
+export { rtn, type RtnOptions } from "./quantize/rtn/mod.ts";
+export { smoothquant, type SmoothquantOptions } from "./transform/smoothquant/mod.ts";
+export { perplexity } from "./evaluate/perplexity/mod.ts";
+export { klDivergence } from "./evaluate/kl-divergence/mod.ts";
+
+/** Every shipped plugin. `tests/architecture_test.ts` holds this list against the folders. */
+export const PLUGINS: readonly Plugin[] = [
+  smoothquant,
+  rtn,
+  gptq,
+  perplexity,
+  klDivergence,
+];
