@@ -1,0 +1,89 @@
+/**
+ * The command line of lowbit.
+ *
+ * ```sh
+ * lowbit quantize MODEL OUT --recipe gptq-w4g128
+ * ```
+ *
+ * Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 an error in the input or
+ * the work, 2 wrong usage.
+ *
+ * @module
+ */
+
+import { type Command, commandHelp, parseArguments } from "./cli/arguments.ts";
+import { evalCommand } from "./cli/eval.ts";
+import { formatsCommand } from "./cli/formats.ts";
+import { generateCommand } from "./cli/generate.ts";
+import { inspectCommand } from "./cli/inspect.ts";
+import { pluginsCommand, recipesCommand, schemaCommand } from "./cli/lists.ts";
+import { writeError, writeLine } from "./cli/progress.ts";
+import { quantizeCommand } from "./cli/quantize.ts";
+import { VERSION } from "./engine/version.ts";
+import { LowbitError, printable, unknownName } from "./spec/mod.ts";
+
+/** Every command, in the order of `--help`. */
+export const COMMANDS: readonly Command[] = [
+  quantizeCommand,
+  evalCommand,
+  generateCommand,
+  inspectCommand,
+  formatsCommand,
+  pluginsCommand,
+  recipesCommand,
+  schemaCommand,
+];
+
+/** Runs one command line and returns its exit code. */
+export async function main(args: string[]): Promise<number> {
+  const [name, ...rest] = args;
+  const debug = args.includes("--debug");
+  try {
+    if (name === undefined || ["--help", "-h", "help"].includes(name)) {
+      writeLine(help());
+      return name === undefined ? 2 : 0;
+    }
+    if (name === "--version") {
+      writeLine(VERSION);
+      return 0;
+    }
+    const command = COMMANDS.find((command) => command.name === name);
+    if (!command) {
+      const { problem, advice } = unknownName("command", name, COMMANDS.map((c) => c.name));
+      throw new LowbitError("USAGE", problem, { advice });
+    }
+    const parsed = parseArguments(command, rest);
+    if (parsed.flag("help")) {
+      writeLine(commandHelp(command));
+      return 0;
+    }
+    return await command.run(parsed) ?? 0;
+  } catch (error) {
+    if (debug && error instanceof Error) writeError(printableLines(error.stack ?? String(error)));
+    if (error instanceof LowbitError) {
+      writeError(error.line());
+      return error.code === "USAGE" ? 2 : 1;
+    }
+    writeError(`error[INTERNAL] ${printable(String(error))}; run with --debug and report it`);
+    return 1;
+  }
+}
+
+function printableLines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
+}
+
+function help(): string {
+  const width = Math.max(...COMMANDS.map((command) => command.name.length)) + 2;
+  return [
+    `lowbit ${VERSION}: number formats and quantisation for language models`,
+    "",
+    "usage: lowbit COMMAND [arguments]",
+    "",
+    ...COMMANDS.map((command) => `  ${command.name.padEnd(width)}${command.summary}`),
+    "",
+    "`lowbit COMMAND --help` shows the options of a command.",
+  ].join("\n");
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

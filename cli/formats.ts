@@ -1,0 +1,130 @@
+/**
+ * `lowbit formats`
+ *
+ * @module
+ */
+
+import { stringify } from "@std/yaml";
+import { encodeFile } from "../formats/encode_file.ts";
+import { layouts, numberFormats, resolveScheme, schemes } from "../formats/lookup.ts";
+import { decodeTable, largestFinite } from "../formats/reference.ts";
+import { granularityLabel, LowbitError, type NumberFormat, unknownName } from "../spec/mod.ts";
+import type { Arguments, Command } from "./arguments.ts";
+import { plain, print } from "./lists.ts";
+import { writeLine } from "./progress.ts";
+import { table } from "./table.ts";
+import { openWorkbench } from "./workbench.ts";
+
+/** The command. */
+export const formatsCommand: Command = {
+  name: "formats",
+  usage: "[list | show ID | encode ID IN.safetensors OUT.safetensors]",
+  summary: "Number formats, schemes and layouts; cast tensors to any of them.",
+  positional: [0, 4],
+  options: [
+    { name: "overwrite", type: "flag", help: "replace OUT if it is there" },
+    { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
+  ],
+  async run(args) {
+    const [action = "list", id, input, output] = args.positional;
+    if (action === "list") return list(args);
+    if (action === "show" && id !== undefined && input === undefined) return show(args, id);
+    if (action === "encode" && output !== undefined) return await encode(args, id, input, output);
+    throw new LowbitError("USAGE", `cannot do ${JSON.stringify(args.positional.join(" "))}`, {
+      advice: "see `lowbit formats --help`",
+    });
+  },
+};
+
+function list(args: Arguments): void {
+  const formats = numberFormats.ids().map((id) => numberFormats.get(id));
+  const documents = {
+    formats: formats.map(({ id, family, bits, summary }) => ({ id, family, bits, summary })),
+    schemes: schemes.ids().map((id) => describeScheme(id)),
+    layouts: layouts.ids().map((id) => ({ id, summary: layouts.get(id).summary })),
+  };
+  print(args, documents, () =>
+    [
+      table(
+        ["number format", "family", "bits", "what it is"],
+        documents.formats.map((f) => [f.id, f.family, f.bits, f.summary]),
+      ),
+      table(
+        ["scheme", "element", "granularity", "scale", "what it is"],
+        documents.schemes.map((s) => [s.id, s.element, s.granularity, s.scale, s.summary]),
+      ),
+      table(["layout", "what it is"], documents.layouts.map((l) => [l.id, l.summary])),
+    ].join("\n"));
+}
+
+function describeScheme(id: string) {
+  const scheme = resolveScheme(id);
+  return {
+    id,
+    element: scheme.element.id,
+    granularity: granularityLabel(scheme.granularity),
+    scale: scheme.scale.format,
+    summary: scheme.summary,
+  };
+}
+
+function show(args: Arguments, id: string): void {
+  if (numberFormats.has(id)) return showNumberFormat(args, numberFormats.get(id));
+  if (schemes.has(id)) {
+    const scheme = resolveScheme(id);
+    return print(args, { kind: "scheme", ...scheme }, () => stringify(plain(scheme)).trimEnd());
+  }
+  if (layouts.has(id)) {
+    const layout = layouts.get(id);
+    return print(args, { kind: "layout", ...layout }, () => stringify(plain(layout)).trimEnd());
+  }
+  throw unknownName("format", id, [...numberFormats.ids(), ...schemes.ids(), ...layouts.ids()], {
+    advice: "`lowbit formats list` shows them all",
+  });
+}
+
+function showNumberFormat(args: Arguments, format: NumberFormat): void {
+  const values = format.bits <= 8 ? [...decodeTable(format)] : undefined;
+  const { id, family, bits, ...rest } = format;
+  if (args.flag("json")) {
+    const shown = values?.map((value) => Number.isFinite(value) ? value : String(value));
+    return writeLine(JSON.stringify({
+      id,
+      family,
+      bits,
+      ...(shown && { values: shown }),
+      largest: largestFinite(format),
+      definition: plain({ family, bits, ...rest }),
+    }));
+  }
+  const lines = [`${id}: ${format.summary}`, `largest finite: ${largestFinite(format)}`];
+  lines.push(stringify(plain(format)).trimEnd());
+  if (values && bits <= 5) {
+    const shown = values.map((value) => Object.is(value, -0) ? "-0" : String(value));
+    const width = Math.max(...shown.map((value) => value.length));
+    shown.forEach((value, code) =>
+      lines.push(`${code.toString(2).padStart(bits, "0")}  ${value.padStart(width)}`)
+    );
+  }
+  writeLine(lines.join("\n"));
+}
+
+async function encode(args: Arguments, id: string, input: string, output: string): Promise<void> {
+  const bench = await openWorkbench(args);
+  try {
+    const written = await encodeFile({
+      ...bench,
+      id,
+      input,
+      output,
+      overwrite: args.flag("overwrite"),
+    });
+    print(
+      args,
+      { id, input, output, tensors: written },
+      () => table(["tensor", "shape"], written.map((t) => [t.name, t.shape.join(" x ")])),
+    );
+  } finally {
+    bench.close();
+  }
+}

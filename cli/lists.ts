@@ -1,0 +1,137 @@
+/**
+ * `lowbit plugins`, `lowbit recipes`, `lowbit schema`: what there is, and how it is written.
+ *
+ * @module
+ */
+
+import { stringify } from "@std/yaml";
+import { PLUGINS } from "../plugins/mod.ts";
+import { presetRecipe, presetRecipes } from "../recipes/mod.ts";
+import {
+  architectureSchema,
+  layoutSchema,
+  LowbitError,
+  numberFormatSchema,
+  type Plugin,
+  recipeSchema,
+  type Schema,
+  schemeSchema,
+  unknownName,
+} from "../spec/mod.ts";
+import type { Arguments, Command } from "./arguments.ts";
+import { writeLine } from "./progress.ts";
+import { table } from "./table.ts";
+
+/** The hooks of the contract, in the order of the pipeline. */
+const HOOKS = [
+  "plan",
+  "collect",
+  "transform",
+  "quantize",
+  "compensate",
+  "learn",
+  "cache",
+  "evaluate",
+] as const;
+
+/** The command `plugins`. */
+export const pluginsCommand: Command = {
+  name: "plugins",
+  usage: "[list | show NAME]",
+  summary: "The algorithms: their papers, what they need, their options.",
+  positional: [0, 2],
+  options: [],
+  run(args) {
+    const [action = "list", name] = args.positional;
+    if (action === "list") {
+      return print(args, PLUGINS.map(describePlugin), () =>
+        table(
+          ["plugin", "hooks", "paper", "what it does"],
+          PLUGINS.map((p) => [
+            p.meta.name,
+            hooksOf(p).join(", "),
+            p.meta.paper?.id ?? "-",
+            p.meta.summary,
+          ]),
+        ));
+    }
+    checkAction(action, name);
+    const plugin = PLUGINS.find((p) => p.meta.name === name);
+    if (!plugin) throw unknownName("plugin", name, PLUGINS.map((p) => p.meta.name));
+    const document = describePlugin(plugin);
+    print(args, document, () => stringify(plain(document)).trimEnd());
+  },
+};
+
+function describePlugin(plugin: Plugin) {
+  return { ...plugin.meta, hooks: hooksOf(plugin), options: plugin.options.jsonSchema() };
+}
+
+function hooksOf(plugin: Plugin): string[] {
+  return HOOKS.filter((hook) => plugin[hook] !== undefined);
+}
+
+/** The command `recipes`. */
+export const recipesCommand: Command = {
+  name: "recipes",
+  usage: "[list | show NAME]",
+  summary: "Preset recipes; METHOD-wBITS[aBITS][gGROUP][-sym|-asym] gives any combination.",
+  positional: [0, 2],
+  options: [],
+  run(args) {
+    const [action = "list", name] = args.positional;
+    const recipes = [...presetRecipes().values()];
+    if (action === "list") {
+      return print(
+        args,
+        recipes,
+        () => table(["recipe", "what it does"], recipes.map((r) => [r.name, r.summary])),
+      );
+    }
+    checkAction(action, name);
+    const recipe = presetRecipe(name);
+    print(args, recipe, () => stringify(plain(recipe)).trimEnd());
+  },
+};
+
+const SCHEMAS: Record<string, Schema<unknown>> = {
+  recipe: recipeSchema,
+  format: numberFormatSchema,
+  scheme: schemeSchema,
+  layout: layoutSchema,
+  architecture: architectureSchema,
+};
+
+/** The command `schema`. */
+export const schemaCommand: Command = {
+  name: "schema",
+  usage: Object.keys(SCHEMAS).join(" | "),
+  summary: "Print the JSON Schema of a kind of document, for editors that complete YAML.",
+  positional: [1, 1],
+  options: [],
+  run(args) {
+    const [kind] = args.positional;
+    const schema = Object.hasOwn(SCHEMAS, kind) ? SCHEMAS[kind] : undefined;
+    if (!schema) throw unknownName("schema", kind, Object.keys(SCHEMAS));
+    writeLine(JSON.stringify(schema.jsonSchema(), null, 2));
+  },
+};
+
+/** Refuses everything but `show NAME`. */
+export function checkAction(action: string, name: string | undefined): asserts name is string {
+  if (action !== "show") {
+    const error = unknownName("action", action, ["list", "show"]);
+    throw new LowbitError("USAGE", error.problem, { advice: error.advice });
+  }
+  if (name === undefined) throw new LowbitError("USAGE", "show needs a name");
+}
+
+/** Prints JSON or text, as the arguments ask. */
+export function print(args: Arguments, document: unknown, text: () => string): void {
+  writeLine(args.flag("json") ? JSON.stringify(document) : text());
+}
+
+/** Without `undefined`, which YAML cannot say. */
+export function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value));
+}

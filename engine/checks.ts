@@ -1,0 +1,78 @@
+/**
+ * What the engine holds plugins to: functions preserved, shapes right, nothing that is not a number.
+ *
+ * @module
+ */
+
+import {
+  type LinearInfo,
+  LowbitError,
+  type Plugin,
+  type QuantizedTensor,
+  type TensorReport,
+  tiling,
+} from "../spec/mod.ts";
+
+/** How far a transform may move a block's output, relative to its largest magnitude. */
+const EQUIVALENCE = 1e-4;
+
+/** Throws `PLUGIN` if two outputs of a block differ by more than rounding. */
+export function proveEqual(
+  before: Float32Array,
+  after: Float32Array,
+  plugin: string,
+  block: number,
+): void {
+  let [largest, difference] = [0, 0];
+  for (let i = 0; i < before.length; i++) {
+    largest = Math.max(largest, Math.abs(before[i]));
+    difference = Math.max(difference, Math.abs(before[i] - after[i]));
+  }
+  if (difference <= EQUIVALENCE * largest) return;
+  throw new LowbitError(
+    "PLUGIN",
+    `transform changed the output by ${difference} (largest value ${largest})`,
+    {
+      file: plugin,
+      field: `blocks.${block}`,
+      advice: "a transform must leave the full-precision output as it is",
+    },
+  );
+}
+
+/** Throws `PLUGIN` if a quantised tensor does not fit its linear, or holds a NaN. */
+export function checkTensor(tensor: QuantizedTensor, linear: LinearInfo, plugin: Plugin): void {
+  const fail = (problem: string) =>
+    new LowbitError("PLUGIN", problem, { file: plugin.meta.name, field: linear.id });
+  const [rows, columns] = tensor.shape;
+  if (rows !== linear.rows || columns !== linear.columns) {
+    throw fail(`gave a tensor of ${rows} x ${columns} for ${linear.rows} x ${linear.columns}`);
+  }
+  if (tensor.codes.length !== rows * columns) throw fail("gave a wrong number of codes");
+  const { gridRows, gridColumns } = tiling(tensor.scheme.granularity, rows, columns);
+  const { scales, zeros } = tensor.parameters;
+  if (scales.length !== gridRows * gridColumns) throw fail("gave a wrong number of scales");
+  if ((tensor.scheme.zero_point !== undefined) !== (zeros !== undefined)) {
+    throw fail("zero points and scheme do not agree");
+  }
+  if (!scales.every(Number.isFinite)) throw fail("gave a scale that is not finite");
+  if (zeros && !zeros.every(Number.isFinite)) throw fail("gave a zero point that is not finite");
+}
+
+/** The error of decoded values against the weight that they stand for. */
+export function weightError(
+  weight: Readonly<Float32Array>,
+  decoded: Float32Array,
+): NonNullable<TensorReport["error"]> {
+  let [signal, noise, max] = [0, 0, 0];
+  for (let i = 0; i < weight.length; i++) {
+    const difference = weight[i] - decoded[i];
+    signal += weight[i] * weight[i];
+    noise += difference * difference;
+    max = Math.max(max, Math.abs(difference));
+  }
+  // A perfect copy has no finite ratio; JSON has no infinity, so it is given the most f32 can tell.
+  const sqnr = noise === 0 ? 150 : 10 * Math.log10(signal / noise);
+  const round = (x: number) => Number(x.toPrecision(6));
+  return { mse: round(noise / weight.length), sqnr_db: round(sqnr), max: round(max) };
+}

@@ -1,0 +1,176 @@
+/**
+ * Linears as a quantised model computes them: weights stay packed, side tensors are added, inputs
+ * are quantised on the fly where the model says so.
+ *
+ * @module
+ */
+
+import {
+  type Buffer,
+  type Checkpoint,
+  type Codec,
+  type Codecs,
+  type Kernels,
+  type LinearWeight,
+  type QuantizedTensor,
+  type SideTensor,
+  streamBytes,
+} from "../spec/mod.ts";
+import {
+  denseLinears,
+  type LinearExecutor,
+  type LinearFactory,
+  weightExecutor,
+} from "../models/linear.ts";
+
+/** The factory of linears for a checkpoint whose tensors may be coded. */
+export function checkpointLinears(
+  kernels: Kernels,
+  codecs: Codecs,
+  checkpoint: Checkpoint,
+): LinearFactory {
+  const dense = denseLinears(kernels);
+  return async (linear, tensor) => {
+    const executor = tensor.storage.kind === "coded"
+      ? quantizedExecutor(kernels, codecs, await tensor.quantized())
+      : await dense(linear, tensor);
+    const activation = checkpoint.activations?.get(tensor.name);
+    return activation ? withActivation(kernels, codecs.get(activation), executor) : executor;
+  };
+}
+
+/** The executor of a quantised weight. */
+export function quantizedExecutor(
+  kernels: Kernels,
+  codecs: Codecs,
+  tensor: QuantizedTensor,
+): LinearExecutor {
+  const executor = weightExecutor(
+    kernels,
+    prepareWeight(kernels, codecs.get(tensor.scheme), tensor),
+  );
+  return (tensor.side ?? []).reduce(
+    (inner, side) => withSide(kernels, inner, side, tensor.shape),
+    executor,
+  );
+}
+
+/** Packed, if the kernels can multiply by such a scheme; if not, decoded. */
+function prepareWeight(kernels: Kernels, codec: Codec, tensor: QuantizedTensor): LinearWeight {
+  const { scheme, codes, parameters, shape: [rows, columns] } = tensor;
+  if (scheme.zero_point?.kind === "minimum") {
+    return kernels.denseWeight(codec.dequantize({ ...tensor, side: [] }), rows, columns);
+  }
+  const { bits } = scheme.element;
+  const stride = streamBytes(columns, bits);
+  using unpacked = kernels.upload(codes);
+  using bytes = kernels.alloc("u8", rows * stride);
+  kernels.pack({
+    codes: unpacked,
+    bytes,
+    bits,
+    units: rows,
+    unitLength: columns,
+    stride,
+    start: 0,
+    order: "neighbours",
+    offset: 0,
+  });
+  const { scales, zeros } = parameters;
+  const { table } = codec;
+  const tiling = codec.tiling(rows, columns);
+  return kernels.packedWeight({ tiling, bits, bytes: bytes.array.slice(), table, scales, zeros });
+}
+
+/** An executor whose inputs are quantised first. */
+export function withActivation(
+  kernels: Kernels,
+  codec: Codec,
+  inner: LinearExecutor,
+): LinearExecutor {
+  const free = () => inner.free();
+  return {
+    bytes: inner.bytes,
+    apply(x, tokens) {
+      using quantized = kernels.alloc("f32", x.length);
+      quantized.array.set(x.array);
+      codec.fake(quantized, tokens, x.length / tokens);
+      return inner.apply(quantized, tokens);
+    },
+    free,
+    [Symbol.dispose]: free,
+  };
+}
+
+/** An executor that adds what a side tensor makes of the inputs. */
+function withSide(
+  kernels: Kernels,
+  inner: LinearExecutor,
+  side: SideTensor,
+  [rows, columns]: [number, number],
+): LinearExecutor {
+  const { add, bytes, free: freeSide } = side.kind === "sparse"
+    ? sparseTerm(side, rows, columns)
+    : lowRankTerm(kernels, side, rows, columns);
+  const free = () => {
+    inner.free();
+    freeSide();
+  };
+  return {
+    bytes: inner.bytes + bytes,
+    apply(x, tokens) {
+      const y = inner.apply(x, tokens);
+      add(x, y, tokens);
+      return y;
+    },
+    free,
+    [Symbol.dispose]: free,
+  };
+}
+
+interface Term {
+  bytes: number;
+  add(x: Buffer<"f32">, y: Buffer<"f32">, tokens: number): void;
+  free(): void;
+}
+
+function sparseTerm(side: SideTensor & { kind: "sparse" }, rows: number, columns: number): Term {
+  return {
+    bytes: side.values.length * 12,
+    add(x, y, tokens) {
+      const [input, output] = [x.array, y.array];
+      for (let token = 0; token < tokens; token++) {
+        for (let i = 0; i < side.values.length; i++) {
+          output[token * rows + side.rows[i]] += side.values[i] *
+            input[token * columns + side.columns[i]];
+        }
+      }
+    },
+    free() {},
+  };
+}
+
+function lowRankTerm(
+  kernels: Kernels,
+  side: SideTensor & { kind: "low_rank" },
+  rows: number,
+  columns: number,
+): Term {
+  const { rank, left, right } = side;
+  const inner = kernels.denseWeight(right, rank, columns);
+  const outer = kernels.denseWeight(left, rows, rank);
+  return {
+    bytes: inner.bytes + outer.bytes,
+    add(x, y, tokens) {
+      using narrow = kernels.alloc("f32", tokens * rank);
+      using wide = kernels.alloc("f32", tokens * rows);
+      kernels.linear({ x, y: narrow, tokens, weight: inner });
+      kernels.linear({ x: narrow, y: wide, tokens, weight: outer });
+      kernels.add({ x: wide, y });
+    },
+    free() {
+      inner.free();
+      outer.free();
+    },
+  };
+}

@@ -1,0 +1,88 @@
+/**
+ * SHA-256, incrementally: the one module that sees the hash library.
+ *
+ * @module
+ */
+
+import { sha256 } from "@noble/hashes/sha2.js";
+import type { ByteSource, FileHash, FileSink, Output } from "../spec/mod.ts";
+
+const CHUNK = 1 << 22;
+
+/** The SHA-256 of bytes, hexadecimal. */
+export function hashBytes(bytes: Uint8Array): string {
+  return hex(sha256(bytes));
+}
+
+/** The SHA-256 of a text in UTF-8, hexadecimal. */
+export function hashText(text: string): string {
+  return hashBytes(new TextEncoder().encode(text));
+}
+
+/** The SHA-256 of a JSON value, with the keys of objects sorted. */
+export function hashJson(value: unknown): string {
+  return hashText(canonicalJson(value));
+}
+
+/** JSON with sorted keys and no spaces: equal values have equal text. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(
+    value,
+    (_, item) =>
+      item !== null && typeof item === "object" && !Array.isArray(item)
+        ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0))
+        : item,
+  );
+}
+
+/** Name (without folders), size and hash of a source, read in pieces of 4 MiB. */
+export async function hashSource(
+  source: ByteSource,
+  onBytes?: (bytes: number) => void,
+): Promise<FileHash> {
+  const hash = sha256.create();
+  for (let at = 0; at < source.size; at += CHUNK) {
+    const bytes = await source.read(at, Math.min(CHUNK, source.size - at));
+    hash.update(bytes);
+    onBytes?.(bytes.length);
+  }
+  const name = source.name.split(/[\\/]/).at(-1)!;
+  return { name, bytes: source.size, sha256: hex(hash.digest()) };
+}
+
+/** An output that also hashes what is written; files are written front to back. */
+export function hashingOutput(output: Output): { output: Output; hashes(): FileHash[] } {
+  const hashes: FileHash[] = [];
+  return {
+    hashes: () => [...hashes].sort((a, b) => a.name < b.name ? -1 : 1),
+    output: {
+      name: output.name,
+      commit: () => output.commit(),
+      abort: () => output.abort(),
+      async file(name): Promise<FileSink> {
+        const sink = await output.file(name);
+        const hash = sha256.create();
+        return {
+          get size() {
+            return sink.size;
+          },
+          async write(bytes) {
+            hash.update(bytes);
+            await sink.write(bytes);
+          },
+          patch() {
+            throw new Error("a hashed file is written front to back");
+          },
+          async close() {
+            hashes.push({ name, bytes: sink.size, sha256: hex(hash.digest()) });
+            await sink.close();
+          },
+        };
+      },
+    },
+  };
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

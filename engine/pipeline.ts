@@ -1,0 +1,302 @@
+/**
+ * From a recipe and plugins to a pipeline: names looked up, options parsed, schemes resolved and
+ * refined by `plan` hooks. What does not fit together is collected, not thrown one by one.
+ *
+ * @module
+ */
+
+import {
+  type Codecs,
+  type Kernels,
+  type LinearInfo,
+  type LinearSchemes,
+  LowbitError,
+  type Plugin,
+  PLUGIN_API_VERSION,
+  type PluginContext,
+  type Recipe,
+  type ResolvedScheme,
+  selects,
+  type StatisticName,
+  tiling,
+  unknownName,
+} from "../spec/mod.ts";
+import { seededRng } from "./rng.ts";
+
+/** One step of a pipeline: a plugin with its checked options. */
+export interface PipelineStep {
+  /** The plugin. */
+  plugin: Plugin;
+  /** What its hooks are given. */
+  context: PluginContext;
+  /** Whether it works on a linear. */
+  selects(linear: LinearInfo): boolean;
+}
+
+/** Why a recipe cannot be run; see {@linkcode Plan}. */
+export interface Conflict {
+  /** A short name of the rule. */
+  code: string;
+  /** The tensor, step or option. */
+  where: string;
+  /** What is wrong. */
+  problem: string;
+  /** What to do. */
+  advice: string;
+}
+
+/** A recipe that has been looked up for one model. */
+export interface Pipeline {
+  /** The recipe. */
+  recipe: Recipe;
+  /** The steps, in order. */
+  steps: PipelineStep[];
+  /** The schemes of every linear, by id; linears without any are not in it. */
+  schemes: Map<string, LinearSchemes>;
+  /** The step that quantises each weight, by the linear's id. */
+  quantizers: Map<string, PipelineStep>;
+  /** Statistics that some step needs of a linear. */
+  statistics(linear: LinearInfo): Set<StatisticName>;
+  /** Whether any step needs calibration data. */
+  needsCalibration: boolean;
+  /** What does not fit together. */
+  conflicts: Conflict[];
+}
+
+/** What a pipeline is made from. */
+export interface PipelineArguments {
+  /** The recipe. */
+  recipe: Recipe;
+  /** The plugins that the host offers. */
+  plugins: readonly Plugin[];
+  /** The linears of the model. */
+  linears: readonly LinearInfo[];
+  /** For contexts. */
+  kernels: Kernels;
+  /** For contexts, and to look up schemes. */
+  codecs: Codecs;
+  /** Takes what plugins want the user to know. */
+  onWarning(message: string): void;
+}
+
+/**
+ * Compiles a recipe. Unknown plugins, bad options and unknown schemes are errors at once; rules
+ * between schemes, plugins and tensors come back as `conflicts`.
+ */
+export function compilePipeline(args: PipelineArguments): Pipeline {
+  const { recipe, linears } = args;
+  const steps = recipe.pipeline.map((step, index) => compileStep(args, step, index));
+  const schemes = assignSchemes(args);
+  for (const { plugin, context } of steps) {
+    const refined = plugin.plan?.({ context, linears, schemes });
+    for (const [id, { weight, activation }] of refined ?? []) {
+      if (!linears.some((linear) => linear.id === id)) throw unknownLinear(plugin, id);
+      const before = schemes.get(id) ?? {};
+      schemes.set(id, {
+        ...before,
+        ...(weight !== undefined && { weight: args.codecs.resolve(weight) }),
+        ...(activation !== undefined && { activation: args.codecs.resolve(activation) }),
+      });
+    }
+  }
+  const quantizers = new Map<string, PipelineStep>();
+  const conflicts = [...stepConflicts(steps), ...unusedPatterns(recipe, linears)];
+  for (const linear of linears) {
+    const scheme = schemes.get(linear.id)?.weight;
+    const activation = schemes.get(linear.id)?.activation;
+    if (activation) conflicts.push(...schemeConflicts(linear, activation, "activation"));
+    if (!scheme) continue;
+    conflicts.push(...schemeConflicts(linear, scheme, "weight"));
+    const claims = steps.filter((step) => step.plugin.quantize && step.selects(linear));
+    if (claims.length === 1) quantizers.set(linear.id, claims[0]);
+    else conflicts.push(claimConflict(linear, claims));
+    for (const step of claims) conflicts.push(...supportConflicts(linear, scheme, step.plugin));
+  }
+  const statistics = (linear: LinearInfo) =>
+    new Set(steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics));
+  const needsCalibration = steps.some(({ plugin }) =>
+    plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
+    plugin.learn !== undefined
+  );
+  return { recipe, steps, schemes, quantizers, statistics, needsCalibration, conflicts };
+}
+
+function compileStep(
+  args: PipelineArguments,
+  step: Recipe["pipeline"][number],
+  index: number,
+): PipelineStep {
+  const { recipe, plugins } = args;
+  const field = `pipeline.${index}`;
+  const plugin = plugins.find((p) => p.meta.name === step.use);
+  if (!plugin) {
+    throw unknownName("plugin", step.use, plugins.map((p) => p.meta.name), {
+      file: recipe.name,
+      field: `${field}.use`,
+    });
+  }
+  return {
+    plugin,
+    context: pluginContext(args, plugin, step.options, `${recipe.name}: ${field}.options`),
+    selects: (linear) => step.select === undefined || selects(step.select, linear),
+  };
+}
+
+/** The context of a plugin's hooks, with its options parsed. */
+export function pluginContext(
+  args: Omit<PipelineArguments, "plugins" | "linears" | "recipe"> & { recipe: { seed: number } },
+  plugin: Plugin,
+  options: unknown,
+  place: string,
+): PluginContext {
+  const { name, apiVersion } = plugin.meta;
+  if (apiVersion !== PLUGIN_API_VERSION) {
+    throw new LowbitError(
+      "PLUGIN",
+      `is written for version ${apiVersion} of the plugin interface, this is version ` +
+        PLUGIN_API_VERSION,
+      {
+        file: name,
+        advice: apiVersion > PLUGIN_API_VERSION ? "update lowbit" : "update the plugin",
+      },
+    );
+  }
+  return {
+    options: plugin.options.parse(options, place) as Readonly<unknown>,
+    rng: (label) => seededRng(`${args.recipe.seed}/${name}/${label}`),
+    kernels: args.kernels,
+    codecs: args.codecs,
+    warn: (message) => args.onWarning(`${name}: ${message}`),
+  };
+}
+
+/** The schemes that the recipe gives each linear; later assignments win, part by part. */
+function assignSchemes({ recipe, linears, codecs }: PipelineArguments): Map<string, LinearSchemes> {
+  const schemes = new Map<string, LinearSchemes>();
+  recipe.assign.forEach((assignment, index) => {
+    const place = `${recipe.name}: assign.${index}`;
+    const weight = assignment.weight && codecs.resolve(assignment.weight, `${place}.weight`);
+    const activation = assignment.activation &&
+      codecs.resolve(assignment.activation, `${place}.activation`);
+    for (const linear of linears) {
+      if (!selects(assignment.select, linear)) continue;
+      schemes.set(linear.id, {
+        ...schemes.get(linear.id),
+        ...(weight && { weight }),
+        ...(activation && { activation }),
+      });
+    }
+  });
+  return schemes;
+}
+
+function unknownLinear(plugin: Plugin, id: string): LowbitError {
+  return new LowbitError("PLUGIN", `plans a scheme for ${JSON.stringify(id)}, which is no linear`, {
+    file: plugin.meta.name,
+  });
+}
+
+function* unusedPatterns(recipe: Recipe, linears: readonly LinearInfo[]): Generator<Conflict> {
+  const roles = [...new Set(linears.map((linear) => linear.role))].join(", ");
+  for (const [index, { select }] of recipe.assign.entries()) {
+    for (const pattern of select) {
+      if (linears.some((linear) => selects([pattern], linear))) continue;
+      yield {
+        code: "SELECT",
+        where: `assign.${index}.select`,
+        problem: `${JSON.stringify(pattern)} matches no linear of this model`,
+        advice: `its roles are ${roles}`,
+      };
+    }
+  }
+}
+
+function* stepConflicts(steps: PipelineStep[]): Generator<Conflict> {
+  const names = steps.map((step) => step.plugin.meta.name);
+  for (const [index, { plugin }] of steps.entries()) {
+    const { name, after = [], conflicts = [] } = plugin.meta;
+    for (const other of after) {
+      if (names.indexOf(other, index + 1) < 0) continue;
+      yield {
+        code: "ORDER",
+        where: `pipeline.${index}`,
+        problem: `${name} must come after ${other}`,
+        advice: "change the order of the pipeline",
+      };
+    }
+    for (const other of conflicts.filter((other) => names.includes(other))) {
+      yield {
+        code: "EXCLUSIVE",
+        where: `pipeline.${index}`,
+        problem: `${name} cannot be combined with ${other}`,
+        advice: `leave out one of the two`,
+      };
+    }
+  }
+}
+
+function claimConflict(linear: LinearInfo, claims: PipelineStep[]): Conflict {
+  const names = claims.map((step) => step.plugin.meta.name);
+  return {
+    code: "CLAIM",
+    where: linear.id,
+    problem: claims.length === 0
+      ? "has a weight scheme, but no plugin quantises it"
+      : `is claimed by ${names.join(" and ")}`,
+    advice: claims.length === 0
+      ? "add a plugin that quantises, such as rtn"
+      : "give the steps a select, so that one of them is left",
+  };
+}
+
+function* schemeConflicts(
+  linear: LinearInfo,
+  scheme: ResolvedScheme,
+  part: "weight" | "activation",
+): Generator<Conflict> {
+  const rows = part === "weight" ? linear.rows : 1;
+  const { tileColumns } = tiling(scheme.granularity, rows, linear.columns);
+  if (scheme.tail === "refuse" && linear.columns % Math.min(tileColumns, linear.columns) !== 0) {
+    yield {
+      code: "TAIL",
+      where: `${linear.id} (${part})`,
+      problem: `${linear.columns} input channels are not a multiple of ${tileColumns}, which ` +
+        `${scheme.id} asks for`,
+      advice: "choose a group size that divides, or a scheme with tail: short",
+    };
+  }
+  if (part === "activation" && !["token", "group", "tensor"].includes(scheme.granularity.kind)) {
+    yield {
+      code: "GRANULARITY",
+      where: `${linear.id} (${part})`,
+      problem: `${scheme.granularity.kind} is not a granularity of activations`,
+      advice: "use token, group or tensor",
+    };
+  }
+}
+
+function* supportConflicts(
+  linear: LinearInfo,
+  scheme: ResolvedScheme,
+  plugin: Plugin,
+): Generator<Conflict> {
+  const { families, granularities, zeroPoints } = plugin.meta.supports;
+  const unsupported = (problem: string, list: readonly string[]): Conflict => ({
+    code: "SUPPORT",
+    where: linear.id,
+    problem: `${plugin.meta.name} does not support ${problem}`,
+    advice: `it supports ${list.join(", ") || "none"}`,
+  });
+  const { family } = scheme.element;
+  if (families && !families.includes(family)) {
+    yield unsupported(`elements of the family ${family}`, families);
+  }
+  const { kind } = scheme.granularity;
+  if (granularities && !granularities.includes(kind)) {
+    yield unsupported(`the granularity ${kind}`, granularities);
+  }
+  const zero = scheme.zero_point?.kind;
+  if (zero && zeroPoints && !zeroPoints.includes(zero)) {
+    yield unsupported(`zero points of the kind ${zero}`, zeroPoints);
+  }
+}

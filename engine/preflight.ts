@@ -1,0 +1,213 @@
+/**
+ * Pre-flight: the whole plan from headers and recipe alone, with every conflict at once, before
+ * anything is read, allocated or written.
+ *
+ * @module
+ */
+
+import {
+  LowbitError,
+  type PlainType,
+  type Plan,
+  type PlannedTensor,
+  type StoredTensor,
+  type Target,
+} from "../spec/mod.ts";
+import type { ModelGraph, ParameterInfo } from "../models/architecture.ts";
+import { parameterTensor } from "../models/weights.ts";
+import type { Conflict, Pipeline } from "./pipeline.ts";
+
+/** One tensor of the output, and the parameter it comes from. */
+export interface PlannedParameter {
+  /** The parameter. */
+  parameter: ParameterInfo;
+  /** What will be written. */
+  tensor: PlannedTensor;
+}
+
+/** A plan, and the tensors it is about. */
+export interface Preflight {
+  /** What `--dry-run` prints. */
+  plan: Plan;
+  /** Every tensor of the output, in the order of writing. */
+  parameters: PlannedParameter[];
+}
+
+/** Plans a run. `calibrationTokens` is 0 where there is no calibration data. */
+export function preflight(args: {
+  model: ModelGraph;
+  pipeline: Pipeline;
+  target: Target;
+  calibrationTokens: number;
+  maxMemory?: number;
+}): Preflight {
+  const { model, pipeline, target, calibrationTokens, maxMemory } = args;
+  const conflicts: Conflict[] = [...pipeline.conflicts];
+  const parameters: PlannedParameter[] = [];
+  const tensors: Plan["tensors"] = [];
+  for (const parameter of model.parameters) {
+    const planned = planTensor(model, pipeline, target, parameter);
+    const fit = target.fit(planned);
+    if (!fit.ok) {
+      const { problem, advice } = fit;
+      conflicts.push({ code: "TARGET", where: planned.name, problem, advice });
+    }
+    parameters.push({ parameter, tensor: planned });
+    const elements = parameter.shape.reduce((a, b) => a * b, 1);
+    const bytes = fit.ok ? fit.bytes : 0;
+    tensors.push({
+      name: planned.name,
+      shape: parameter.shape,
+      scheme: planned.storage.kind === "plain" ? planned.storage.type : planned.storage.scheme.id,
+      ...(fit.ok && fit.layout && { layout: fit.layout }),
+      ...(pipeline.quantizers.has(parameter.id) &&
+        { plugin: pipeline.quantizers.get(parameter.id)!.plugin.meta.name }),
+      bytes,
+      bits_per_weight: 8 * bytes / elements,
+    });
+  }
+  for (const { problem, advice } of target.conflicts(parameters.map(({ tensor }) => tensor))) {
+    conflicts.push({ code: "TARGET", where: target.id, problem, advice });
+  }
+  conflicts.push(...tiedConflicts(model, pipeline));
+  if (pipeline.needsCalibration && calibrationTokens === 0) {
+    conflicts.push({
+      code: "CALIBRATION",
+      where: pipeline.recipe.name,
+      problem: "the recipe needs calibration data",
+      advice: "give a text or token ids with --calibration",
+    });
+  }
+  const memory = estimateMemory(model, pipeline, calibrationTokens);
+  if (maxMemory !== undefined && memory > maxMemory) {
+    conflicts.push({
+      code: "MEMORY",
+      where: pipeline.recipe.name,
+      problem: `needs about ${mebibytes(memory)} MiB, but ${mebibytes(maxMemory)} are allowed`,
+      advice: "allow more with --max-memory, or calibrate on fewer tokens",
+    });
+  }
+  const elements = model.parameters.reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
+  const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+  const plan: Plan = {
+    recipe: pipeline.recipe.name,
+    target: target.id,
+    tensors,
+    bits_per_weight: 8 * bytes / elements,
+    bytes,
+    memory_bytes: memory,
+    conflicts,
+  };
+  return { plan, parameters };
+}
+
+/** Throws one error for all conflicts of a plan; the first is spelled out. */
+export function refuseConflicts(plan: Plan): void {
+  if (plan.conflicts.length === 0) return;
+  const same = plan.conflicts.filter(({ problem }) => problem === plan.conflicts[0].problem);
+  const [first, ...rest] = plan.conflicts.filter((c) => c === same[0] || !same.includes(c));
+  const places = same.length > 1 ? ` (and ${same.length - 1} more like it)` : "";
+  const others = rest.slice(0, 3).map((c) => `; also ${c.where}: ${c.problem}`).join("");
+  const more = rest.length > 3 ? ` (and ${rest.length - 3} other conflicts)` : "";
+  throw new LowbitError("CONFLICT", first.problem + places + others + more, {
+    file: plan.recipe,
+    field: first.where,
+    advice: `${first.advice}; --dry-run shows everything`,
+  });
+}
+
+/** How one parameter is stored in the output. */
+function planTensor(
+  model: ModelGraph,
+  pipeline: Pipeline,
+  target: Target,
+  parameter: ParameterInfo,
+): PlannedTensor {
+  const schemes = pipeline.schemes.get(parameter.id);
+  const base = {
+    name: parameter.names[target.naming],
+    shape: parameter.shape,
+    linear: model.linears.some((linear) => linear.id === parameter.id),
+    ...(schemes?.activation && { activation: schemes.activation }),
+  };
+  if (schemes?.weight) return { ...base, storage: { kind: "coded", scheme: schemes.weight } };
+  const stored = parameterTensor(model, parameter.id);
+  const wanted = keptStorage(stored, pipeline, parameter);
+  const preferred: PlannedTensor = { ...base, storage: wanted };
+  // What the target cannot hold as it is becomes f32, which loses nothing.
+  return target.fit(preferred).ok
+    ? preferred
+    : { ...base, storage: { kind: "plain", type: "float32" } };
+}
+
+/** How a tensor without a scheme is kept. */
+function keptStorage(
+  stored: StoredTensor,
+  pipeline: Pipeline,
+  parameter: ParameterInfo,
+): PlannedTensor["storage"] {
+  const transformed = parameter.block !== undefined &&
+    pipeline.steps.some((step) => step.plugin.transform !== undefined);
+  if (transformed) return { kind: "plain", type: "float32" };
+  const { keep } = pipeline.recipe;
+  if (keep !== "source" && parameter.shape.length > 1) return { kind: "plain", type: keep };
+  if (stored.storage.kind === "coded") return { kind: "coded", scheme: stored.storage.scheme };
+  if (stored.storage.kind === "foreign") return { kind: "plain", type: "float32" };
+  const floats: PlainType[] = ["float32", "float16", "bfloat16"];
+  const { type: own } = stored.storage;
+  const type = floats.find((type) => type === own);
+  return { kind: "plain", type: type ?? "float32" };
+}
+
+/** A tied head has no weight of its own that could be quantised. */
+function* tiedConflicts(model: ModelGraph, pipeline: Pipeline): Generator<Conflict> {
+  for (const [id, other] of model.tied) {
+    if (!pipeline.schemes.has(id)) continue;
+    yield {
+      code: "TIED",
+      where: id,
+      problem: `shares its weight with ${other}, so it cannot have a scheme of its own`,
+      advice: `leave ${id} out of the recipe's select`,
+    };
+  }
+}
+
+/** Bytes of the program itself, its code and its heap, before any tensor. */
+const BASE_MEMORY = 160 * 2 ** 20;
+
+/**
+ * The memory that a run needs, from shapes alone: three copies of the largest block (as read, as
+ * multiplied by, at work), its statistics twice, two sets of calibration activations, one window
+ * inside a block, and twice the largest tensor outside the blocks in the form it is copied in.
+ */
+function estimateMemory(model: ModelGraph, pipeline: Pipeline, tokens: number): number {
+  const { hidden, intermediate, blocks } = model.hyperparameters;
+  const elements = (parameter: ParameterInfo) => parameter.shape.reduce((a, b) => a * b, 1);
+  const inside = model.parameters.filter((parameter) => parameter.block === 0);
+  const outside = model.parameters.filter((parameter) => parameter.block === undefined);
+  const block = 4 * inside.reduce((sum, parameter) => sum + elements(parameter), 0);
+  const inputs = new Map(
+    model.linears.filter((linear) => linear.block === 0).map((l) => [l.input, l] as const),
+  );
+  let statistics = 0;
+  for (const linear of inputs.values()) {
+    if (pipeline.statistics(linear).has("gram")) statistics += 8 * linear.columns ** 2;
+  }
+  const largest = Math.max(
+    0,
+    ...outside.map((parameter) => {
+      const { storage, bytes } = parameterTensor(model, parameter.id);
+      return storage.kind !== "coded" ? bytes : elements(parameter) * 1.25;
+    }),
+  );
+  const length = Math.min(tokens, pipeline.recipe.calibration.length);
+  const window = 4 * length * (6 * hidden + 3 * (intermediate ?? 4 * hidden));
+  const activations = pipeline.needsCalibration && blocks > 0 ? 2 * 4 * tokens * hidden : 0;
+  return Math.round(
+    BASE_MEMORY + Math.max(3 * block + 4 * statistics + window, 2 * largest) + activations,
+  );
+}
+
+function mebibytes(bytes: number): number {
+  return Math.ceil(bytes / 2 ** 20);
+}

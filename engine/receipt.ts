@@ -1,0 +1,67 @@
+/**
+ * Receipts: what anyone needs to check a run, or to do it again.
+ *
+ * @module
+ */
+
+import type {
+  Checkpoint,
+  FileHash,
+  Kernels,
+  Receipt,
+  Recipe,
+  Target,
+  TensorReport,
+} from "../spec/mod.ts";
+import type { ModelGraph } from "../models/architecture.ts";
+import { hashWindows } from "./calibration.ts";
+import { hashJson, hashSource } from "./hash.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { VERSION } from "./version.ts";
+
+/** Makes the receipt of a finished run; reads the input once more to hash it. */
+export async function makeReceipt(args: {
+  checkpoint: Checkpoint;
+  recipe: Recipe;
+  target: Target;
+  kernels: Kernels;
+  calibration?: readonly Int32Array[];
+  model: ModelGraph;
+  pipeline: Pipeline;
+  tensors: TensorReport[];
+  warnings: string[];
+  written: FileHash[];
+}): Promise<Receipt> {
+  const { checkpoint, recipe, calibration, pipeline } = args;
+  const files: FileHash[] = [];
+  for (const source of checkpoint.files) files.push(await hashSource(source));
+  return {
+    receipt: 1,
+    lowbit: VERSION,
+    model: { architecture: args.model.architecture.id, files },
+    recipe: { name: recipe.name, sha256: hashJson(recipe), document: recipe },
+    plugins: pipeline.steps.map(({ plugin: { meta } }) => ({
+      name: meta.name,
+      version: meta.version,
+      api: meta.apiVersion,
+    })),
+    seed: recipe.seed,
+    ...(calibration && pipeline.needsCalibration && {
+      calibration: {
+        windows: calibration.length,
+        tokens: calibration.reduce((sum, window) => sum + window.length, 0),
+        sha256: hashWindows(calibration),
+      },
+    }),
+    target: args.target.id,
+    kernels: args.kernels.name,
+    tensors: args.tensors,
+    warnings: args.warnings,
+    output: args.written,
+  };
+}
+
+/** The text of a receipt file. */
+export function receiptText(receipt: Receipt): string {
+  return JSON.stringify(receipt, null, 2) + "\n";
+}

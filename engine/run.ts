@@ -1,0 +1,299 @@
+/**
+ * One run through a model: tensor by tensor in the order of the output, block by block.
+ *
+ * @module
+ */
+
+import type {
+  Buffer,
+  LinearInfo,
+  QuantizedTensor,
+  Statistic,
+  TargetWriter,
+  TensorReport,
+} from "../spec/mod.ts";
+import type { ModelGraph } from "../models/architecture.ts";
+import { embedWindows } from "../models/evaluate.ts";
+import type { LinearExecutor } from "../models/linear.ts";
+import { fileOrder, parameterTensor, permuteQuantized, permuteRows } from "../models/weights.ts";
+import { LoadedBlock } from "./block.ts";
+import { checkTensor, proveEqual, weightError } from "./checks.ts";
+import { quantizedExecutor, withActivation } from "./executor.ts";
+import { learnBlock } from "./learn.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { plainBytes } from "./plain.ts";
+import type { PlannedParameter } from "./preflight.ts";
+import type { QuantizeArguments } from "./quantize.ts";
+import { byInput, InputCollector } from "./statistics.ts";
+
+/** Walks the planned parameters, quantises them, and hands them to the target's writer. */
+export class Run {
+  /** What became of every tensor so far. */
+  readonly reports: TensorReport[] = [];
+  readonly #args: QuantizeArguments;
+  readonly #model: ModelGraph;
+  readonly #pipeline: Pipeline;
+  readonly #parameters: readonly PlannedParameter[];
+  readonly #writer: TargetWriter;
+
+  /** A run of `pipeline` over `model`, as planned. */
+  constructor(
+    args: QuantizeArguments,
+    model: ModelGraph,
+    pipeline: Pipeline,
+    parameters: readonly PlannedParameter[],
+    writer: TargetWriter,
+  ) {
+    this.#args = args;
+    this.#model = model;
+    this.#pipeline = pipeline;
+    this.#parameters = parameters;
+    this.#writer = writer;
+  }
+
+  /** Writes all parameters, in order: before the blocks, the blocks, after the blocks. */
+  async all(): Promise<void> {
+    const { blocks } = this.#model.hyperparameters;
+    const states = await this.#embed();
+    try {
+      let block = 0;
+      for (const planned of this.#parameters) {
+        const { parameter } = planned;
+        if (parameter.block === undefined) await this.#outside(planned);
+        else if (parameter.block === block) {
+          await this.#block(block, states);
+          block++;
+          this.#progress("quantize", block, blocks);
+        }
+      }
+    } finally {
+      for (const state of states) state.free();
+    }
+  }
+
+  /** The residual stream of every calibration window, if any step wants it. */
+  #embed(): Promise<Buffer<"f32">[]> {
+    const { calibration = [], kernels } = this.#args;
+    return this.#pipeline.needsCalibration
+      ? embedWindows(this.#model, kernels, calibration)
+      : Promise.resolve([]);
+  }
+
+  async #block(index: number, states: Buffer<"f32">[]): Promise<void> {
+    const { kernels } = this.#args;
+    const block = await LoadedBlock.load(this.#model, kernels, index, this.#pipeline.schemes);
+    try {
+      const original = this.#pipeline.recipe.propagate === "original";
+      const outputs = await this.#collect(block, states, original);
+      this.#transform(block, states);
+      const quantized = new Map<string, QuantizedTensor>();
+      for (const linear of block.linears) {
+        const tensor = this.#quantize(linear, block.weight(linear.role), block);
+        if (tensor) quantized.set(linear.role, tensor);
+      }
+      learnBlock({ block, steps: this.#pipeline.steps, quantized, states, ...this.#args });
+      for (const planned of this.#parameters) {
+        const { parameter } = planned;
+        if (parameter.block !== index) continue;
+        await this.#write(planned, block.weight(parameter.name), quantized.get(parameter.name));
+        this.#stopIfAborted();
+      }
+      if (original) outputs.forEach((output, i) => this.#advance(states, i, output));
+      else this.#propagateQuantized(block, quantized, states);
+    } finally {
+      block.free();
+    }
+  }
+
+  /** Runs the windows through the block, watching the inputs of its linears. */
+  async #collect(
+    block: LoadedBlock,
+    states: Buffer<"f32">[],
+    keepOutputs: boolean,
+  ): Promise<Buffer<"f32">[]> {
+    const { kernels, calibration = [] } = this.#args;
+    const collectors = new Map<string, InputCollector>();
+    for (const [input, linears] of byInput(block.linears)) {
+      const needs = new Set(linears.flatMap((l) => [...this.#pipeline.statistics(l)]));
+      const custom = this.#customStatistics(linears[0]);
+      if (needs.size + custom.size === 0) continue;
+      collectors.set(input, new InputCollector(kernels, linears[0].columns, needs, custom));
+    }
+    const outputs: Buffer<"f32">[] = [];
+    for (const [i, state] of states.entries()) {
+      const seen = new Set<string>();
+      const output = block.run(state, calibration[i].length, {
+        observe(linear, x, tokens) {
+          if (seen.has(linear.input)) return;
+          seen.add(linear.input);
+          collectors.get(linear.input)?.add(x, tokens);
+        },
+      });
+      if (keepOutputs) outputs.push(output);
+      else output.free();
+      this.#progress("calibrate", i + 1, states.length, `block ${block.index}`);
+      // Lets timers, signals and progress bars have their turn.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      this.#stopIfAborted();
+    }
+    for (const [input, collector] of collectors) block.setStatistics(input, collector.finish());
+    return outputs;
+  }
+
+  #customStatistics(linear: LinearInfo): Map<string, Statistic> {
+    const custom = new Map<string, Statistic>();
+    for (const { plugin, context } of this.#pipeline.steps) {
+      if (plugin.collect) custom.set(plugin.meta.name, plugin.collect({ context, linear }));
+    }
+    return custom;
+  }
+
+  /** Applies the transforms of all steps, and proves on one window that the output is the same. */
+  #transform(block: LoadedBlock, states: Buffer<"f32">[]): void {
+    const steps = this.#pipeline.steps.filter((step) => step.plugin.transform);
+    if (steps.length === 0) return;
+    const tokens = this.#args.calibration?.[0]?.length ?? 0;
+    const run = () => {
+      if (states.length === 0) return undefined;
+      using output = block.run(states[0], tokens);
+      return output.array.slice();
+    };
+    let before = run();
+    for (const { plugin, context } of steps) {
+      block.transform(plugin.transform!({ context, block }), plugin.meta.name);
+      const after = run();
+      if (before && after) proveEqual(before, after, plugin.meta.name, block.index);
+      before = after;
+    }
+  }
+
+  /** The quantised weight of a linear with its side tensors; undefined if it has no scheme. */
+  #quantize(
+    linear: LinearInfo,
+    weight: Float32Array,
+    block?: LoadedBlock,
+  ): QuantizedTensor | undefined {
+    const step = this.#pipeline.quantizers.get(linear.id);
+    if (!step) return undefined;
+    const { codecs } = this.#args;
+    const codec = codecs.get(this.#pipeline.schemes.get(linear.id)!.weight!);
+    const statistics = block?.statistics(linear.role) ??
+      { columns: linear.columns, tokens: 0, custom: new Map() };
+    let tensor = step.plugin.quantize!({
+      context: step.context,
+      linear,
+      weight,
+      codec,
+      statistics,
+    });
+    checkTensor(tensor, linear, step.plugin);
+    for (const { plugin, context, selects } of this.#pipeline.steps) {
+      if (!plugin.compensate || !selects(linear)) continue;
+      const side = plugin.compensate({ context, linear, weight, tensor, codec, statistics });
+      tensor = { ...tensor, side: [...tensor.side ?? [], ...side] };
+    }
+    return tensor;
+  }
+
+  /** The next block sees what the quantised block makes of its inputs. */
+  #propagateQuantized(
+    block: LoadedBlock,
+    quantized: ReadonlyMap<string, QuantizedTensor>,
+    states: Buffer<"f32">[],
+  ): void {
+    const { kernels, codecs, calibration = [] } = this.#args;
+    const executors = new Map<string, LinearExecutor>();
+    try {
+      for (const [role, tensor] of quantized) {
+        const executor = quantizedExecutor(kernels, codecs, tensor);
+        const { activation } = block.schemes(role);
+        executors.set(
+          role,
+          activation ? withActivation(kernels, codecs.get(activation), executor) : executor,
+        );
+      }
+      for (const [i, state] of states.entries()) {
+        this.#advance(states, i, block.run(state, calibration[i].length, { executors }));
+      }
+    } finally {
+      for (const executor of executors.values()) executor.free();
+    }
+  }
+
+  #advance(states: Buffer<"f32">[], i: number, output: Buffer<"f32">): void {
+    states[i].free();
+    states[i] = output;
+  }
+
+  /** A parameter outside the blocks: an embedding, the last norm, the head. */
+  async #outside(planned: PlannedParameter): Promise<void> {
+    const { parameter, tensor } = planned;
+    const stored = parameterTensor(this.#model, parameter.id);
+    const quantizes = this.#pipeline.quantizers.has(parameter.id);
+    if (!quantizes && stored.storage.kind === "plain" && tensor.storage.kind === "plain") {
+      if (stored.storage.type === tensor.storage.type && parameter.ropeHeads === undefined) {
+        const bytes = await stored.raw();
+        await this.#writer.plain(tensor.name, bytes);
+        this.#report(planned, bytes.length);
+        return;
+      }
+    }
+    if (!quantizes && stored.storage.kind === "coded" && tensor.storage.kind === "coded") {
+      return await this.#write(planned, undefined, await stored.quantized());
+    }
+    const weight = await stored.read();
+    const linear = this.#model.linears.find(({ id }) => id === parameter.id);
+    await this.#write(planned, weight, linear && this.#quantize(linear, weight));
+  }
+
+  async #write(
+    planned: PlannedParameter,
+    weight?: Float32Array,
+    quantized?: QuantizedTensor,
+  ): Promise<void> {
+    const { parameter, tensor } = planned;
+    const order = this.#args.target.naming === "gguf" ? fileOrder(parameter) : undefined;
+    const { storage } = tensor;
+    if (storage.kind === "coded") {
+      const coded = quantized ?? await parameterTensor(this.#model, parameter.id).quantized();
+      await this.#writer.coded(tensor.name, order ? permuteQuantized(coded, order) : coded);
+      const error = this.#pipeline.quantizers.has(parameter.id) && weight
+        ? weightError(weight, this.#args.codecs.get(coded.scheme).dequantize(coded))
+        : undefined;
+      return this.#report(planned, undefined, error);
+    }
+    const values = order ? permuteRows(weight!, order) : weight!;
+    const bytes = plainBytes(this.#args.kernels, values, storage.type);
+    await this.#writer.plain(tensor.name, bytes);
+    this.#report(planned, bytes.length);
+  }
+
+  #report(planned: PlannedParameter, bytes?: number, error?: TensorReport["error"]): void {
+    const { parameter, tensor } = planned;
+    const fit = this.#args.target.fit(tensor);
+    const elements = parameter.shape.reduce((a, b) => a * b, 1);
+    const size = bytes ?? (fit.ok ? fit.bytes : 0);
+    const { storage } = tensor;
+    const plugin = this.#pipeline.quantizers.get(parameter.id)?.plugin.meta.name;
+    const report: TensorReport = {
+      name: tensor.name,
+      shape: parameter.shape,
+      scheme: storage.kind === "plain" ? storage.type : storage.scheme.id,
+      ...(fit.ok && fit.layout && { layout: fit.layout }),
+      ...(plugin && { plugin }),
+      bytes: size,
+      bits_per_weight: 8 * size / elements,
+      ...(error && { error }),
+    };
+    this.reports.push(report);
+    this.#args.onEvent?.({ event: "tensor", report });
+  }
+
+  #progress(stage: "quantize" | "calibrate", done: number, total: number, detail?: string): void {
+    this.#args.onEvent?.({ event: "progress", stage, done, total, detail });
+  }
+
+  #stopIfAborted(): void {
+    if (this.#args.signal?.aborted) throw this.#args.signal.reason;
+  }
+}

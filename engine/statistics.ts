@@ -1,0 +1,97 @@
+/**
+ * Statistics of the inputs of linears, collected once for all plugins.
+ *
+ * @module
+ */
+
+import type {
+  Buffer,
+  InputStatistics,
+  Kernels,
+  LinearInfo,
+  Statistic,
+  StatisticName,
+} from "../spec/mod.ts";
+
+/** Adds up statistics of one value of the graph: the input of one or several linears. */
+export class InputCollector {
+  readonly #kernels: Kernels;
+  readonly #columns: number;
+  readonly #custom: Map<string, Statistic>;
+  readonly #gram?: Buffer<"f64">;
+  readonly #absMax?: Buffer<"f32">;
+  readonly #absSum?: Buffer<"f64">;
+  #tokens = 0;
+
+  /** Makes room for what is needed of inputs of `columns` channels. */
+  constructor(
+    kernels: Kernels,
+    columns: number,
+    needs: ReadonlySet<StatisticName>,
+    custom: Map<string, Statistic>,
+  ) {
+    this.#kernels = kernels;
+    this.#columns = columns;
+    this.#custom = custom;
+    if (needs.has("gram")) this.#gram = kernels.alloc("f64", columns * columns);
+    if (needs.has("abs_max") || needs.has("abs_mean")) {
+      this.#absMax = kernels.alloc("f32", columns);
+      this.#absSum = kernels.alloc("f64", columns);
+    }
+  }
+
+  /** Takes inputs `[rows, columns]`. */
+  add(x: Buffer<"f32">, rows: number): void {
+    const columns = this.#columns;
+    if (this.#gram) this.#kernels.gram({ x, rows, columns, gram: this.#gram });
+    if (this.#absMax) {
+      this.#kernels.columnStats({
+        x,
+        rows,
+        columns,
+        absMax: this.#absMax,
+        absSum: this.#absSum!,
+      });
+    }
+    for (const statistic of this.#custom.values()) statistic.add(x, rows, columns);
+    this.#tokens += rows;
+  }
+
+  /** What hooks are given; frees the kernel memory. */
+  finish(): InputStatistics {
+    const tokens = this.#tokens;
+    const absSum = this.#absSum?.array;
+    const result: InputStatistics = {
+      columns: this.#columns,
+      tokens,
+      gram: this.#gram?.array.slice(),
+      absMax: this.#absMax?.array.slice(),
+      absMean: absSum && Float32Array.from(absSum, (sum) => sum / Math.max(1, tokens)),
+      custom: new Map([...this.#custom].map(([name, statistic]) => [name, statistic.value()])),
+    };
+    this.#gram?.free();
+    this.#absMax?.free();
+    this.#absSum?.free();
+    return result;
+  }
+}
+
+/** The statistics of inputs whose channel j has been divided by `factors[j]`. */
+export function rescaleStatistics(
+  statistics: InputStatistics,
+  factors: Readonly<Float32Array>,
+): InputStatistics {
+  const { columns, gram } = statistics;
+  const divide = (values?: Float32Array) => values?.map((value, j) => value / factors[j]);
+  return {
+    ...statistics,
+    absMax: divide(statistics.absMax),
+    absMean: divide(statistics.absMean),
+    gram: gram?.map((value, i) => value / factors[Math.floor(i / columns)] / factors[i % columns]),
+  };
+}
+
+/** Linears by the value that they read: those that share one collector. */
+export function byInput(linears: readonly LinearInfo[]): Map<string, LinearInfo[]> {
+  return Map.groupBy(linears, (linear) => linear.input);
+}

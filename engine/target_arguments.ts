@@ -1,0 +1,59 @@
+/**
+ * What a target is given: settings and tokenizer in its own naming.
+ *
+ * @module
+ */
+
+import type { GgufValue, Output, PlannedTensor, Recipe, TargetArguments } from "../spec/mod.ts";
+import type { ModelGraph } from "../models/architecture.ts";
+import { tokenizerToGguf } from "../models/gguf_tokenizer.ts";
+import { ggufMetadata, huggingfaceConfig, tokenizerFiles } from "../models/settings.ts";
+import { VERSION } from "./version.ts";
+
+/** Gathers the arguments of `Target.create` for a model. */
+export function targetArguments(
+  model: ModelGraph,
+  recipe: Recipe,
+  output: Output,
+  tensors: readonly PlannedTensor[],
+  gguf: boolean,
+): TargetArguments {
+  const { checkpoint } = model;
+  const config = huggingfaceConfig(model);
+  return {
+    output,
+    source: checkpoint,
+    config,
+    sidecars: checkpoint.naming === "gguf" ? madeSidecars(model) : checkpoint.sidecars,
+    ...(gguf && { gguf: madeGguf(model, config) }),
+    tensors,
+    provenance: { lowbit: VERSION, recipe: recipe.name },
+  };
+}
+
+/** tokenizer.json and tokenizer_config.json of a GGUF file. */
+function madeSidecars({ checkpoint }: ModelGraph): Map<string, string> {
+  const files = tokenizerFiles(checkpoint);
+  if (!files) return new Map();
+  const text = (value: unknown) => JSON.stringify(value, null, 2) + "\n";
+  return new Map([
+    ["tokenizer.json", text(files.tokenizer)],
+    ["tokenizer_config.json", text(files.config)],
+  ]);
+}
+
+/** Metadata of architecture and tokenizer; a GGUF source keeps its own tokenizer as it is. */
+function madeGguf(model: ModelGraph, config: Record<string, unknown>): Map<string, GgufValue> {
+  const { checkpoint, hyperparameters } = model;
+  const metadata = ggufMetadata(model);
+  if (checkpoint.gguf) {
+    for (const [key, value] of checkpoint.gguf) {
+      if (key.startsWith("tokenizer.")) metadata.set(key, value);
+    }
+    return metadata;
+  }
+  const files = tokenizerFiles(checkpoint);
+  if (!files) return metadata;
+  const tokenizer = tokenizerToGguf(files, { vocab: hyperparameters.vocab, config });
+  return new Map([...metadata, ...tokenizer]);
+}
