@@ -23,7 +23,7 @@ import { VERSION } from "./engine/version.ts";
 import { LowbitError, printable, unknownName } from "./spec/mod.ts";
 
 /** Every command, in the order of `--help`. */
-export const COMMANDS: readonly Command[] = [
+const COMMANDS: readonly Command[] = [
   quantizeCommand,
   evalCommand,
   generateCommand,

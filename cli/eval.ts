@@ -4,24 +4,14 @@
  * @module
  */
 
-import { evaluateModel } from "../engine/evaluate.ts";
 import { VERSION } from "../engine/version.ts";
 import { openModel } from "../models/architecture.ts";
-import { type Checkpoint, type EventSink, LowbitError } from "../spec/mod.ts";
+import { type Checkpoint, LowbitError } from "../spec/mod.ts";
+import { createWorkbench, DEFAULT_CONTEXT, type Workbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
+import { importPlugins, readIds, readText } from "./inputs.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
-import {
-  loadPlugins,
-  openWorkbench,
-  readIds,
-  readTextWindows,
-  tokenizerOf,
-  type Workbench,
-} from "./workbench.ts";
-
-/** Tokens of a window, if nothing else is said. */
-const CONTEXT = 512;
 
 /** The command. */
 export const evalCommand: Command = {
@@ -36,7 +26,7 @@ export const evalCommand: Command = {
       name: "context",
       type: "integer",
       value: "N",
-      help: `tokens of a window (${CONTEXT}); windows do not overlap, no BOS is added`,
+      help: `tokens of a window (${DEFAULT_CONTEXT}); windows do not overlap, no BOS is added`,
     },
     { name: "windows", type: "integer", value: "N", help: "only the first N windows" },
     {
@@ -59,22 +49,21 @@ export const evalCommand: Command = {
     if ((text === undefined) === (ids === undefined)) {
       throw new LowbitError("USAGE", "give either --text or --ids");
     }
-    const bench = await openWorkbench(args);
     const view = progressView(args);
+    using lowbit = await createWorkbench({
+      threads: args.number("threads") ?? 0,
+      plugins: await importPlugins(args),
+      onEvent: view.onEvent,
+    });
     try {
-      const result = await evaluatePaths(bench, args, {
-        model: args.positional[0],
-        reference: args.text("reference"),
-        text,
-        ids,
-        onEvent: view.onEvent,
-      });
+      const [model] = args.positional;
+      const reference = args.text("reference");
+      const result = await evaluatePaths(lowbit, args, { model, reference, text, ids });
       view.close();
       if (args.flag("json")) writeLine(JSON.stringify(result));
-      else writeLine(table(["", args.positional[0]], evaluationRows(result)));
+      else writeLine(table(["", model], evaluationRows(result)));
     } finally {
       view.close();
-      bench.close();
     }
   },
 };
@@ -87,26 +76,17 @@ export interface Evaluation extends Record<string, unknown> {
 
 /** Evaluates a model by path, on a text or on ids. */
 export async function evaluatePaths(
-  bench: Workbench,
+  lowbit: Workbench,
   args: Arguments,
-  what: { model: string; reference?: string; text?: string; ids?: string; onEvent: EventSink },
+  what: { model: string; reference?: string; text?: string; ids?: string },
 ): Promise<Evaluation> {
   const started = performance.now();
-  const checkpoint = await bench.open(what.model);
-  const reference = what.reference === undefined ? undefined : await bench.open(what.reference);
+  const model = await lowbit.open(what.model);
+  let reference: Checkpoint | undefined;
   try {
-    const windows = await readWindows(args, checkpoint, what);
-    const { kernels, codecs } = bench;
-    const plugins = await loadPlugins(args);
-    const figures = await evaluateModel({
-      checkpoint,
-      reference,
-      windows,
-      plugins,
-      kernels,
-      codecs,
-      onEvent: what.onEvent,
-    });
+    reference = what.reference === undefined ? undefined : await lowbit.open(what.reference);
+    const windows = await readWindows(lowbit, args, model, what);
+    const figures = await lowbit.evaluate({ model, windows, reference });
     const context = Math.max(...windows.map((window) => window.length));
     return {
       ...figures,
@@ -115,24 +95,25 @@ export async function evaluatePaths(
       lowbit: VERSION,
     };
   } finally {
-    checkpoint.close();
+    model.close();
     reference?.close();
   }
 }
 
 async function readWindows(
+  lowbit: Workbench,
   args: Arguments,
-  checkpoint: Checkpoint,
+  model: Checkpoint,
   what: { text?: string; ids?: string },
 ): Promise<Int32Array[]> {
-  const { context } = openModel(checkpoint).hyperparameters;
-  const length = args.number("context") ?? Math.min(CONTEXT, context);
+  const { context } = openModel(model).hyperparameters;
+  const length = args.number("context") ?? Math.min(DEFAULT_CONTEXT, context);
   if (length < 2) throw new LowbitError("USAGE", "--context must be at least 2");
   const count = args.number("windows");
   if (count === 0) throw new LowbitError("USAGE", "--windows must be at least 1");
   return what.ids !== undefined
     ? (await readIds(what.ids, length)).slice(0, count)
-    : await readTextWindows(what.text!, tokenizerOf(checkpoint), { length, count });
+    : lowbit.windows(model, await readText(what.text!), { length, count });
 }
 
 /** The figures of an evaluation, for a table. */

@@ -9,11 +9,11 @@ import { encodeFile } from "../formats/encode_file.ts";
 import { layouts, numberFormats, resolveScheme, schemes } from "../formats/lookup.ts";
 import { decodeTable, largestFinite } from "../formats/reference.ts";
 import { granularityLabel, LowbitError, type NumberFormat, unknownName } from "../spec/mod.ts";
+import { createWorkbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { plain, print } from "./lists.ts";
 import { writeLine } from "./progress.ts";
 import { table } from "./table.ts";
-import { openWorkbench } from "./workbench.ts";
 
 /** The command. */
 export const formatsCommand: Command = {
@@ -110,21 +110,13 @@ function showNumberFormat(args: Arguments, format: NumberFormat): void {
 }
 
 async function encode(args: Arguments, id: string, input: string, output: string): Promise<void> {
-  const bench = await openWorkbench(args);
-  try {
-    const written = await encodeFile({
-      ...bench,
-      id,
-      input,
-      output,
-      overwrite: args.flag("overwrite"),
-    });
-    print(
-      args,
-      { id, input, output, tensors: written },
-      () => table(["tensor", "shape"], written.map((t) => [t.name, t.shape.join(" x ")])),
-    );
-  } finally {
-    bench.close();
-  }
+  using lowbit = await createWorkbench({ threads: args.number("threads") ?? 0 });
+  const { kernels, codecs } = lowbit;
+  const overwrite = args.flag("overwrite");
+  const written = await encodeFile({ kernels, codecs, id, input, output, overwrite });
+  print(
+    args,
+    { id, input, output, tensors: written },
+    () => table(["tensor", "shape"], written.map((t) => [t.name, t.shape.join(" x ")])),
+  );
 }

@@ -4,15 +4,10 @@
  * @module
  */
 
-import { checkpointLinears } from "../engine/executor.ts";
-import { seededRng } from "../engine/rng.ts";
-import { openModel } from "../models/architecture.ts";
-import { LanguageModel } from "../models/model.ts";
-import { decodeStream } from "../models/tokenizer.ts";
 import { LowbitError, printable } from "../spec/mod.ts";
+import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
-import { openWorkbench, tokenizerOf } from "./workbench.ts";
 
 /** The command. */
 export const generateCommand: Command = {
@@ -28,70 +23,52 @@ export const generateCommand: Command = {
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
   async run(args) {
-    const text = args.text("prompt");
-    if (text === undefined) throw new LowbitError("USAGE", "--prompt is missing");
-    const bench = await openWorkbench(args);
+    const prompt = args.text("prompt");
+    if (prompt === undefined) throw new LowbitError("USAGE", "--prompt is missing");
     const view = progressView(args);
+    const { onEvent } = view;
+    using lowbit = await createWorkbench({ threads: args.number("threads") ?? 0, onEvent });
+    const model = await lowbit.open(args.positional[0]);
+    const json = args.flag("json");
+    const ids: number[] = [];
+    let text = "";
+    let started = 0;
+    const show = (piece: string) => {
+      if (!json) Deno.stdout.writeSync(new TextEncoder().encode(safe(piece)));
+    };
     try {
-      const { kernels, codecs } = bench;
-      const checkpoint = await bench.open(args.positional[0]);
-      const tokenizer = tokenizerOf(checkpoint);
-      const model = openModel(checkpoint);
-      const linears = checkpointLinears(kernels, codecs, checkpoint);
-      using language = await LanguageModel.load({
+      const pieces = lowbit.generate({
         model,
-        kernels,
-        linears,
-        progress: (done, total) =>
-          view.onEvent({ event: "progress", stage: "load", done, total, detail: "blocks" }),
+        prompt,
+        tokens: args.number("tokens"),
+        temperature: args.number("temperature"),
+        seed: args.number("seed"),
+        onToken(id) {
+          // The first token also stands for loading and for reading the prompt.
+          if (ids.push(id) === 1) {
+            started = performance.now();
+            view.close();
+            show(prompt);
+          }
+        },
       });
-      checkpoint.close();
-      view.close();
-      const prompt = tokenizer.encode(text);
-      const stream = decodeStream(tokenizer);
-      const json = args.flag("json");
-      const ids: number[] = [];
-      let made = "";
-      const show = (piece: string) => {
-        made += piece;
-        if (!json) Deno.stdout.writeSync(new TextEncoder().encode(safe(piece)));
-      };
-      if (!json) show(text);
-      made = "";
-      const started = performance.now();
-      const eos = tokenizer.eos;
-      for await (
-        const id of language.generate({
-          prompt,
-          tokens: args.number("tokens") ?? 64,
-          temperature: args.number("temperature") ?? 0,
-          rng: seededRng(`generate/${args.number("seed") ?? 0}`),
-          stop: eos === undefined ? [] : [eos],
-        })
-      ) {
-        ids.push(id);
-        show(stream.push(id));
-      }
-      show(stream.flush());
-      const seconds = (performance.now() - started) / 1000;
-      if (json) {
-        writeLine(JSON.stringify({
-          prompt: text,
-          text: made,
-          ids,
-          tokens: ids.length,
-          seconds,
-          tokens_per_second: ids.length / seconds,
-        }));
-        return;
-      }
-      writeLine("");
-      if (!args.flag("quiet")) {
-        writeError(`${ids.length} tokens, ${(ids.length / seconds).toFixed(1)} a second`);
+      for await (const piece of pieces) {
+        text += piece;
+        show(piece);
       }
     } finally {
       view.close();
-      bench.close();
+      model.close();
+    }
+    const seconds = (performance.now() - started) / 1000;
+    const speed = ids.length > 1 ? (ids.length - 1) / seconds : undefined;
+    if (json) {
+      const figures = { tokens: ids.length, seconds, tokens_per_second: speed };
+      return writeLine(JSON.stringify({ prompt, text, ids, ...figures }));
+    }
+    writeLine("");
+    if (!args.flag("quiet") && speed) {
+      writeError(`${ids.length} tokens, ${speed.toFixed(1)} a second`);
     }
   },
 };

@@ -7,10 +7,10 @@
 import { openCheckpoint } from "../formats/open.ts";
 import { openModel } from "../models/architecture.ts";
 import { LowbitError, type StoredTensor } from "../spec/mod.ts";
+import { modelPath } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
 import { writeError, writeLine } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
-import { modelPath } from "./workbench.ts";
 
 /** The command. */
 export const inspectCommand: Command = {

@@ -4,22 +4,13 @@
  * @module
  */
 
-import { directoryOutput, fileOutput } from "../formats/containers/output.ts";
-import { planRun, quantizeModel } from "../engine/quantize.ts";
-import { receiptText } from "../engine/receipt.ts";
-import { createTargets } from "../formats/targets.ts";
-import { LowbitError, type Plan, type Target, unknownName } from "../spec/mod.ts";
+import { LowbitError, type Plan } from "../spec/mod.ts";
+import { createWorkbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
-import { evaluatePaths, evaluationRows } from "./eval.ts";
+import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
+import { importPlugins, readCalibration, readRecipe } from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
-import {
-  loadPlugins,
-  openWorkbench,
-  readCalibration,
-  readRecipe,
-  type Workbench,
-} from "./workbench.ts";
 
 /** The command. */
 export const quantizeCommand: Command = {
@@ -51,122 +42,85 @@ export const quantizeCommand: Command = {
   ],
   async run(args) {
     const started = performance.now();
+    const [modelName, out] = args.positional;
     const name = args.text("recipe");
-    if (!name) {
+    if (name === undefined) {
       throw new LowbitError("USAGE", "--recipe is missing", { advice: "see `lowbit recipes`" });
     }
     const recipe = await readRecipe(name);
-    const plugins = await loadPlugins(args);
-    const bench = await openWorkbench(args);
+    const plugins = await importPlugins(args);
     const view = progressView(args);
-    const [modelName, outName] = args.positional;
+    const { onEvent } = view;
+    using lowbit = await createWorkbench({
+      threads: args.number("threads") ?? 0,
+      plugins,
+      onEvent,
+    });
+    const model = await lowbit.open(modelName);
     try {
-      const target = findTarget(args.text("to") ?? "lowbit", bench);
-      const checkpoint = await bench.open(modelName);
-      try {
-        const { kernels, codecs } = bench;
-        const common = {
-          checkpoint,
-          recipe,
-          plugins,
-          target,
-          kernels,
-          codecs,
-          maxMemory: args.number("max-memory"),
-        };
-        const calibration = await calibrationFor(args, common, view.onEvent);
-        if (args.flag("dry-run")) return printPlan(args, planRun({ ...common, calibration }).plan);
-        const overwrite = { overwrite: args.flag("overwrite") };
-        const output = target.output === "directory"
-          ? await directoryOutput(outName, overwrite)
-          : await fileOutput(outName, overwrite);
-        const { signal, release } = abortOnSignals();
-        view.onEvent({
-          event: "start",
-          command: "quantize",
-          model: modelName,
-          recipe: recipe.name,
-        });
-        const { plan, receipt } = await quantizeModel({
-          ...common,
-          calibration,
-          output,
-          onEvent: view.onEvent,
-          signal,
-        }).finally(release);
-        if (target.output === "file") {
-          await writeReceipt(`${outName}.receipt.json`, receiptText(receipt));
-        }
-        const seconds = (performance.now() - started) / 1000;
-        const text = args.text("eval");
-        const evaluation = text && await evaluatePaths(bench, args, {
-          model: outName,
-          reference: modelName,
-          text,
-          onEvent: view.onEvent,
-        });
-        view.onEvent({ event: "end", seconds });
-        view.close();
-        const bytes = receipt.output.reduce((sum, file) => sum + file.bytes, 0);
-        const peak = peakMemory();
-        if (args.flag("json")) {
-          writeLine(JSON.stringify({
-            recipe: recipe.name,
-            target: target.id,
-            output: outName,
-            bits_per_weight: plan.bits_per_weight,
-            bytes,
-            peak_rss_bytes: peak,
-            seconds,
-            warnings: receipt.warnings,
-            ...(evaluation && { evaluation }),
-            tensors: receipt.tensors,
-          }));
-          return;
-        }
-        writeLine(table(["", outName], [
-          ["recipe", recipe.name],
-          ["target", target.id],
-          ["bits a weight", plan.bits_per_weight.toFixed(3)],
-          ["size", formatBytes(bytes)],
-          ["peak memory", formatBytes(peak)],
-          ["seconds", seconds.toFixed(1)],
-          ...(evaluation ? evaluationRows(evaluation) : []),
-        ]));
-      } finally {
-        checkpoint.close();
+      const calibration = lowbit.needsCalibration(model, recipe)
+        ? await readCalibration(args, lowbit, model, recipe)
+        : undefined;
+      const maxMemory = args.number("max-memory");
+      const common = { model, recipe, to: args.text("to"), calibration, maxMemory };
+      if (args.flag("dry-run")) return printPlan(args, lowbit.plan(common));
+      if (calibration && !args.text("calibration") && modelName !== "embedded") {
+        const message = "calibrating on the shipped text; give your own with --calibration";
+        onEvent({ event: "warning", message });
       }
+      onEvent({ event: "start", command: "quantize", model: modelName, recipe: recipe.name });
+      const { signal, release } = abortOnSignals();
+      const overwrite = args.flag("overwrite");
+      const { plan, receipt } = await lowbit.quantize({ ...common, out, overwrite, signal })
+        .finally(release);
+      const seconds = (performance.now() - started) / 1000;
+      const text = args.text("eval");
+      const evaluation = text === undefined
+        ? undefined
+        : await evaluatePaths(lowbit, args, { model: out, reference: modelName, text });
+      onEvent({ event: "end", seconds });
+      view.close();
+      printResult(args, {
+        recipe: recipe.name,
+        target: receipt.target,
+        output: out,
+        bits_per_weight: plan.bits_per_weight,
+        bytes: receipt.output.reduce((sum, file) => sum + file.bytes, 0),
+        peak_rss_bytes: peakMemory(),
+        seconds,
+        warnings: receipt.warnings,
+        ...(evaluation && { evaluation }),
+        tensors: receipt.tensors,
+      });
     } finally {
       view.close();
-      bench.close();
+      model.close();
     }
   },
 };
 
-/** The target with an id. */
-export function findTarget(id: string, { kernels, codecs }: Workbench): Target {
-  const targets = createTargets({ kernels, codecs });
-  const found = targets.find((target) => target.id === id);
-  if (found) return found;
-  throw unknownName("target", id, targets.map((target) => target.id), { field: "--to" });
+interface Result extends Record<string, unknown> {
+  recipe: string;
+  target: string;
+  output: string;
+  bits_per_weight: number;
+  bytes: number;
+  peak_rss_bytes: number;
+  seconds: number;
+  evaluation?: Evaluation;
 }
 
-/** Calibration windows, if the pipeline needs them; says so when the shipped text is used. */
-async function calibrationFor(
-  args: Arguments,
-  common: Omit<Parameters<typeof planRun>[0], "calibration">,
-  onEvent: ReturnType<typeof progressView>["onEvent"],
-): Promise<Int32Array[] | undefined> {
-  const { pipeline } = planRun(common);
-  if (!pipeline.needsCalibration) return undefined;
-  const { checkpoint, recipe } = common;
-  if (!args.text("calibration") && args.positional[0] !== "embedded") {
-    onEvent({
-      event: "warning",
-      message: "calibrating on the shipped text; give your own with --calibration",
-    });
-  }
-  return await readCalibration(args, checkpoint, recipe);
+function printResult(args: Arguments, result: Result): void {
+  if (args.flag("json")) return writeLine(JSON.stringify(result));
+  writeLine(table(["", result.output], [
+    ["recipe", result.recipe],
+    ["target", result.target],
+    ["bits a weight", result.bits_per_weight.toFixed(3)],
+    ["size", formatBytes(result.bytes)],
+    ["peak memory", formatBytes(result.peak_rss_bytes)],
+    ["seconds", result.seconds.toFixed(1)],
+    ...(result.evaluation ? evaluationRows(result.evaluation) : []),
+  ]));
 }
 
 function printPlan(args: Arguments, plan: Plan): number {
@@ -200,26 +154,15 @@ function printPlan(args: Arguments, plan: Plan): number {
 /** Stops the run on the first interrupt; the output is then removed in order. */
 function abortOnSignals(): { signal: AbortSignal; release(): void } {
   const controller = new AbortController();
-  const stop = () => {
-    controller.abort(new LowbitError("IO", "interrupted; nothing was written"));
-  };
-  Deno.addSignalListener("SIGINT", stop);
-  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", stop);
+  const stop = () => controller.abort(new LowbitError("IO", "interrupted; nothing was written"));
+  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+  for (const name of signals) Deno.addSignalListener(name, stop);
   return {
     signal: controller.signal,
     release() {
-      Deno.removeSignalListener("SIGINT", stop);
-      if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGTERM", stop);
+      for (const name of signals) Deno.removeSignalListener(name, stop);
     },
   };
-}
-
-async function writeReceipt(path: string, text: string): Promise<void> {
-  const output = await fileOutput(path, { overwrite: true });
-  const sink = await output.file(path);
-  await sink.write(new TextEncoder().encode(text));
-  await sink.close();
-  await output.commit();
 }
 
 /** The most memory that the process has held, bytes. */

@@ -5,17 +5,17 @@
  * @module
  */
 
-import {
-  type Checkpoint,
-  type Codecs,
-  type EventSink,
-  type Kernels,
-  type Output,
-  type Plan,
-  type Plugin,
-  type Receipt,
-  type Recipe,
-  type Target,
+import type {
+  Checkpoint,
+  Codecs,
+  EventSink,
+  Kernels,
+  Output,
+  Plan,
+  Plugin,
+  Receipt,
+  Recipe,
+  Target,
 } from "../spec/mod.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { checkWindows } from "./calibration.ts";

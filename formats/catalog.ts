@@ -260,32 +260,32 @@ export const SCHEMES: readonly unknown[] = [{
   },
 }, {
   id: "int4_channel_asym",
-  summary: "asymmetric int4, one scale an output channel, f16 scale and integer zero point",
+  summary: "asymmetric int4, one scale an output channel, f32 scale and integer zero point",
   element: "uint4",
   granularity: {
     kind: "channel",
   },
   scale: {
     rule: "minmax",
-    format: "float16",
+    format: "float32",
   },
   zero_point: {
     kind: "int",
   },
 }, {
   id: "int4_channel_sym",
-  summary: "symmetric int4, one scale an output channel, f16 scale absmax/7",
+  summary: "symmetric int4, one scale an output channel, f32 scale absmax/7",
   element: "int4",
   granularity: {
     kind: "channel",
   },
   scale: {
     rule: "absmax",
-    format: "float16",
+    format: "float32",
   },
 }, {
   id: "int4_g128_asym",
-  summary: "asymmetric int4, groups of 128, f16 scale and integer zero point",
+  summary: "asymmetric int4, groups of 128, f32 scale and integer zero point",
   element: "uint4",
   granularity: {
     kind: "group",
@@ -293,14 +293,14 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "minmax",
-    format: "float16",
+    format: "float32",
   },
   zero_point: {
     kind: "int",
   },
 }, {
   id: "int4_g128_sym",
-  summary: "symmetric int4, groups of 128, f16 scale absmax/7",
+  summary: "symmetric int4, groups of 128, f32 scale absmax/7",
   element: "int4",
   granularity: {
     kind: "group",
@@ -308,11 +308,11 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "absmax",
-    format: "float16",
+    format: "float32",
   },
 }, {
   id: "int4_g32_asym",
-  summary: "asymmetric int4, groups of 32, f16 scale and integer zero point",
+  summary: "asymmetric int4, groups of 32, f32 scale and integer zero point",
   element: "uint4",
   granularity: {
     kind: "group",
@@ -320,14 +320,14 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "minmax",
-    format: "float16",
+    format: "float32",
   },
   zero_point: {
     kind: "int",
   },
 }, {
   id: "int4_g32_sym",
-  summary: "symmetric int4, groups of 32, f16 scale absmax/7",
+  summary: "symmetric int4, groups of 32, f32 scale absmax/7",
   element: "int4",
   granularity: {
     kind: "group",
@@ -335,11 +335,11 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "absmax",
-    format: "float16",
+    format: "float32",
   },
 }, {
   id: "int4_g64_asym",
-  summary: "asymmetric int4, groups of 64, f16 scale and integer zero point",
+  summary: "asymmetric int4, groups of 64, f32 scale and integer zero point",
   element: "uint4",
   granularity: {
     kind: "group",
@@ -347,14 +347,14 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "minmax",
-    format: "float16",
+    format: "float32",
   },
   zero_point: {
     kind: "int",
   },
 }, {
   id: "int4_g64_sym",
-  summary: "symmetric int4, groups of 64, f16 scale absmax/7",
+  summary: "symmetric int4, groups of 64, f32 scale absmax/7",
   element: "int4",
   granularity: {
     kind: "group",
@@ -362,36 +362,36 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "absmax",
-    format: "float16",
+    format: "float32",
   },
 }, {
   id: "int8_channel_asym",
-  summary: "asymmetric int8, one scale an output channel, f16 scale and integer zero point",
+  summary: "asymmetric int8, one scale an output channel, f32 scale and integer zero point",
   element: "uint8",
   granularity: {
     kind: "channel",
   },
   scale: {
     rule: "minmax",
-    format: "float16",
+    format: "float32",
   },
   zero_point: {
     kind: "int",
   },
 }, {
   id: "int8_channel_sym",
-  summary: "symmetric int8, one scale an output channel, f16 scale absmax/127",
+  summary: "symmetric int8, one scale an output channel, f32 scale absmax/127",
   element: "int8",
   granularity: {
     kind: "channel",
   },
   scale: {
     rule: "absmax",
-    format: "float16",
+    format: "float32",
   },
 }, {
   id: "int8_g128_asym",
-  summary: "asymmetric int8, groups of 128, f16 scale and integer zero point",
+  summary: "asymmetric int8, groups of 128, f32 scale and integer zero point",
   element: "uint8",
   granularity: {
     kind: "group",
@@ -399,14 +399,14 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "minmax",
-    format: "float16",
+    format: "float32",
   },
   zero_point: {
     kind: "int",
   },
 }, {
   id: "int8_g128_sym",
-  summary: "symmetric int8, groups of 128, f16 scale absmax/127",
+  summary: "symmetric int8, groups of 128, f32 scale absmax/127",
   element: "int8",
   granularity: {
     kind: "group",
@@ -414,11 +414,11 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "absmax",
-    format: "float16",
+    format: "float32",
   },
 }, {
   id: "int8_g32_asym",
-  summary: "asymmetric int8, groups of 32, f16 scale and integer zero point",
+  summary: "asymmetric int8, groups of 32, f32 scale and integer zero point",
   element: "uint8",
   granularity: {
     kind: "group",
@@ -426,14 +426,14 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "minmax",
-    format: "float16",
+    format: "float32",
   },
   zero_point: {
     kind: "int",
   },
 }, {
   id: "int8_g32_sym",
-  summary: "symmetric int8, groups of 32, f16 scale absmax/127",
+  summary: "symmetric int8, groups of 32, f32 scale absmax/127",
   element: "int8",
   granularity: {
     kind: "group",
@@ -441,11 +441,11 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "absmax",
-    format: "float16",
+    format: "float32",
   },
 }, {
   id: "int8_g64_asym",
-  summary: "asymmetric int8, groups of 64, f16 scale and integer zero point",
+  summary: "asymmetric int8, groups of 64, f32 scale and integer zero point",
   element: "uint8",
   granularity: {
     kind: "group",
@@ -453,14 +453,14 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "minmax",
-    format: "float16",
+    format: "float32",
   },
   zero_point: {
     kind: "int",
   },
 }, {
   id: "int8_g64_sym",
-  summary: "symmetric int8, groups of 64, f16 scale absmax/127",
+  summary: "symmetric int8, groups of 64, f32 scale absmax/127",
   element: "int8",
   granularity: {
     kind: "group",
@@ -468,7 +468,7 @@ export const SCHEMES: readonly unknown[] = [{
   },
   scale: {
     rule: "absmax",
-    format: "float16",
+    format: "float32",
   },
 }, {
   id: "int8_token",

@@ -118,7 +118,7 @@ export function resolveScheme(reference: SchemeReference): ResolvedScheme {
 function variantId(varied: Scheme, granularity: Granularity): string {
   const element = typeof varied.element === "string" ? varied.element : varied.element.id;
   const symmetry = varied.zero_point ? "asym" : "sym";
-  const suffix = varied.scale.format === "float16" ? "" : `_${varied.scale.format}`;
+  const suffix = varied.scale.format === "float32" ? "" : `_${varied.scale.format}`;
   return `${element}_${granularityLabel(granularity)}_${symmetry}${suffix}`;
 }
 

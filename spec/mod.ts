@@ -9,13 +9,33 @@ export * from "./codec.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./graph.ts";
-export * from "./granularity.ts";
+export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
 export * from "./kernels.ts";
-export * from "./layout.ts";
-export * from "./number_format.ts";
+export { type BlockField, type Layout, layoutSchema, streamBytes } from "./layout.ts";
+export {
+  type Cast,
+  type CodebookFormat,
+  FAMILIES,
+  type FloatFormat,
+  ID_PATTERN,
+  type IntFormat,
+  type NumberFormat,
+  type NumberFormatBase,
+  numberFormatSchema,
+  type Overflow,
+  type Rounding,
+} from "./number_format.ts";
 export * from "./plugin.ts";
 export * from "./recipe.ts";
 export * from "./schema.ts";
-export * from "./scheme.ts";
+export {
+  type ScaleRule,
+  type ScaleSpec,
+  type Scheme,
+  type SchemeReference,
+  schemeSchema,
+  type SchemeVariant,
+  type ZeroPointSpec,
+} from "./scheme.ts";
 export * from "./target.ts";
 export * from "./tensor.ts";

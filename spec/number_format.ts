@@ -49,7 +49,8 @@ export interface Cast {
   bias?: number;
 }
 
-interface Base {
+/** What number formats of all families have. */
+export interface NumberFormatBase {
   /** The catalog id; the name that ml_dtypes or the paper uses. */
   id: string;
   /** One line: what it is. */
@@ -63,7 +64,7 @@ interface Base {
 }
 
 /** A fixed-point integer: `value = code * 2^-fraction`, two's complement if signed. */
-export interface IntFormat extends Base {
+export interface IntFormat extends NumberFormatBase {
   /** The family. */
   family: "int";
   /** Two's complement, or unsigned. */
@@ -78,7 +79,7 @@ export interface IntFormat extends Base {
  * A binary floating-point format: with E stored exponent bits and M mantissa bits,
  * `value = (-1)^s * 2^(e - bias) * (1 + m/2^M)`, and `2^(1 - bias) * m/2^M` for e = 0.
  */
-export interface FloatFormat extends Base {
+export interface FloatFormat extends NumberFormatBase {
   /** The family. */
   family: "float";
   /** Whether there is a sign bit. */
@@ -101,7 +102,7 @@ export interface FloatFormat extends Base {
 }
 
 /** A table: code `i` means `values[i]`. */
-export interface CodebookFormat extends Base {
+export interface CodebookFormat extends NumberFormatBase {
   /** The family. */
   family: "codebook";
   /** The values in code order, rounded to f32. At most `2^bits`; the other codes are unused. */

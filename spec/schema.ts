@@ -22,6 +22,12 @@ export interface Schema<T> {
   jsonSchema(): JsonSchema;
 }
 
+/** A zod schema, as far as {@linkcode schema} needs to know it. */
+export interface ZodLike<T> {
+  /** Checks without throwing. */
+  safeParse(input: unknown): { success: boolean; data?: T; error?: unknown };
+}
+
 /**
  * Wraps a zod schema. Unknown keys must be refused by the zod schema itself (`z.strictObject`).
  *
@@ -33,15 +39,16 @@ export interface Schema<T> {
  * point.parse({ x: 1 }).x; // 1
  * ```
  */
-export function schema<T>(kind: string, zod: z.ZodType<T>): Schema<T> {
+export function schema<T>(kind: string, zod: ZodLike<T>): Schema<T> {
+  const type = zod as unknown as z.ZodType<T>;
   return {
     kind,
     parse(input, file) {
-      const result = zod.safeParse(input);
+      const result = type.safeParse(input);
       if (result.success) return result.data;
       throw toError(kind, result.error.issues, file);
     },
-    jsonSchema: () => z.toJSONSchema(zod, { io: "input", unrepresentable: "any" }) as JsonSchema,
+    jsonSchema: () => z.toJSONSchema(type, { io: "input", unrepresentable: "any" }) as JsonSchema,
   };
 }
 

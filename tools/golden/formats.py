@@ -137,13 +137,13 @@ for name, bits, symmetric, group in [("int4_g64_sym", 4, True, 64), ("int4_g32_a
     w = torch.from_numpy(weights(8, 256))
     x = w.reshape(8, -1, group)
     if symmetric:
-        s = (x.abs().amax(-1, keepdim=True) / (2 ** (bits - 1) - 1)).to(torch.float16).float()
+        s = (x.abs().amax(-1, keepdim=True) / (2 ** (bits - 1) - 1))
         s[s == 0] = 1
         q = torch.clamp(torch.round(x / s), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         z = torch.zeros_like(s)
     else:
         hi, lo = x.amax(-1, keepdim=True).clamp_min(0), x.amin(-1, keepdim=True).clamp_max(0)
-        s = ((hi - lo) / (2**bits - 1)).to(torch.float16).float()
+        s = ((hi - lo) / (2**bits - 1))
         s[s == 0] = 1
         z = torch.clamp(torch.round(-lo / s), 0, 2**bits - 1)
         q = torch.clamp(torch.round(x / s) + z, 0, 2**bits - 1)

@@ -1,0 +1,109 @@
+/**
+ * What commands read: text, token ids, recipes and plugins, from the arguments.
+ *
+ * @module
+ */
+
+import { cutWindows } from "../engine/calibration.ts";
+import { presetRecipe } from "../recipes/mod.ts";
+import { type Checkpoint, LowbitError, type Plugin, type Recipe } from "../spec/mod.ts";
+import { parseRecipe, type Workbench } from "../workbench.ts";
+import type { Arguments } from "./arguments.ts";
+
+/** The plugins of `--plugin` paths, which are imported and run as code. */
+export async function importPlugins(args: Arguments): Promise<Plugin[]> {
+  const plugins: Plugin[] = [];
+  for (const path of args.texts("plugin")) {
+    const url = /^[a-z]+:\/\//.test(path) ? path : new URL(path, `file://${Deno.cwd()}/`).href;
+    let module: Record<string, unknown>;
+    try {
+      module = await import(url);
+    } catch (cause) {
+      throw new LowbitError("PLUGIN", `cannot be imported: ${(cause as Error).message}`, {
+        file: path,
+        cause,
+      });
+    }
+    const found = Object.values(module).filter(isPlugin);
+    if (found.length === 0) {
+      throw new LowbitError("PLUGIN", "exports no plugin", {
+        file: path,
+        advice: "export the result of definePlugin",
+      });
+    }
+    plugins.push(...found);
+  }
+  return plugins;
+}
+
+function isPlugin(value: unknown): value is Plugin {
+  const plugin = value as Partial<Plugin> | null;
+  return typeof plugin === "object" && plugin !== null && typeof plugin.meta === "object" &&
+    typeof plugin.meta.name === "string" && typeof plugin.options === "object";
+}
+
+/** The recipe with a name, or of a YAML or JSON file. */
+export async function readRecipe(name: string): Promise<Recipe> {
+  const isPath = /[/\\]|\.(ya?ml|json)$/.test(name);
+  return isPath ? parseRecipe(await readText(name), name) : presetRecipe(name);
+}
+
+/** The text of a file. */
+export async function readText(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) {
+      throw new LowbitError("NOT_FOUND", "there is no such file", { file: path, cause });
+    }
+    throw new LowbitError("IO", (cause as Error).message, { file: path, cause });
+  }
+}
+
+/** Windows of ids from a JSON file, `FILE[#KEY]`: `[[...], ...]`, or one list that is cut. */
+export async function readIds(reference: string, length: number): Promise<Int32Array[]> {
+  const [path, key] = splitKey(reference);
+  let document: unknown;
+  const text = await readText(path);
+  try {
+    document = JSON.parse(text);
+  } catch (cause) {
+    throw new LowbitError("MALFORMED", `is not JSON: ${(cause as Error).message}`, { file: path });
+  }
+  const value = key === undefined
+    ? document
+    : document !== null && typeof document === "object" && Object.hasOwn(document, key)
+    ? (document as Record<string, unknown>)[key]
+    : undefined;
+  const isIds = (ids: unknown): ids is number[] =>
+    Array.isArray(ids) && ids.every((id) => Number.isSafeInteger(id) && id >= 0 && id < 2 ** 31);
+  if (isIds(value) && value.length > 0) return cutWindows(Int32Array.from(value), { length });
+  if (Array.isArray(value) && value.length > 0 && value.every(isIds)) {
+    return value.map((ids) => Int32Array.from(ids));
+  }
+  throw new LowbitError("MALFORMED", "must be a list of windows of token ids: [[1, 2, ...], ...]", {
+    file: path,
+    field: key,
+    advice: key === undefined ? "name a key with FILE#KEY if the windows are inside" : undefined,
+  });
+}
+
+function splitKey(reference: string): [path: string, key?: string] {
+  const at = reference.lastIndexOf("#");
+  return at < 0 ? [reference] : [reference.slice(0, at), reference.slice(at + 1)];
+}
+
+/** Calibration windows of `--calibration` (ids or text); of the shipped text if it is absent. */
+export async function readCalibration(
+  args: Arguments,
+  lowbit: Workbench,
+  model: Checkpoint,
+  recipe: Recipe,
+): Promise<Int32Array[]> {
+  const given = args.text("calibration");
+  if (given && /\.json(#|$)/.test(given)) {
+    const { length, samples } = recipe.calibration;
+    return (await readIds(given, length)).slice(0, samples);
+  }
+  return await lowbit.calibration(model, recipe, given && await readText(given));
+}

@@ -1,0 +1,38 @@
+/**
+ * lowbit: number formats as data, quantisation algorithms as plugins, kernels in WebAssembly.
+ *
+ * ```ts
+ * import { createWorkbench } from "./mod.ts";
+ *
+ * using lowbit = await createWorkbench();
+ * const model = await lowbit.open("embedded");
+ * console.log([...model.tensors.values()].slice(0, 3).map((t) => [t.name, t.shape]));
+ * ```
+ *
+ * @module
+ */
+
+export {
+  createWorkbench,
+  modelPath,
+  parseRecipe,
+  type QuantizeOptions,
+  type WindowOptions,
+  Workbench,
+  type WorkbenchOptions,
+} from "./workbench.ts";
+export { type Embedded, embeddedPath } from "./embedded/mod.ts";
+export { cutWindows } from "./engine/calibration.ts";
+export type { QuantizeResult } from "./engine/quantize.ts";
+export { VERSION } from "./engine/version.ts";
+export { memoryOutput } from "./formats/containers/output.ts";
+export { openCheckpoint as open } from "./formats/open.ts";
+export type { Tools } from "./formats/dialects/coded.ts";
+export { type ModelGraph, openModel, type ParameterInfo } from "./models/architecture.ts";
+export { type AttentionMemory, type AttentionPast, KeyValueCache } from "./models/cache.ts";
+export type { Values } from "./models/interpreter.ts";
+export type { LinearExecutor, LinearFactory } from "./models/linear.ts";
+export { type GenerateArguments, LanguageModel, type LoadArguments } from "./models/model.ts";
+export { createTokenizer, type Tokenizer } from "./models/tokenizer.ts";
+export { presetRecipe, presetRecipes } from "./recipes/mod.ts";
+export * from "./spec/mod.ts";

@@ -1,0 +1,165 @@
+/**
+ * Memories of attention: keys and values of the tokens so far, in full precision or by the policy of
+ * a plugin.
+ *
+ * @module
+ */
+
+import { type Buffer, type CachePolicy, type Kernels, LowbitError } from "../spec/mod.ts";
+
+/** Keys and values to attend over; `release` frees what was made for this call. */
+export interface AttentionPast {
+  /** Keys `[length, kvHeads * headSize]`. */
+  keys: Buffer<"f32">;
+  /** Values `[length, kvHeads * headSize]`. */
+  values: Buffer<"f32">;
+  /** Rows; the last ones are the new tokens. */
+  length: number;
+  /** To be called when they have been read. */
+  release(): void;
+}
+
+/** What one block remembers of its sequence. */
+export interface AttentionMemory extends Disposable {
+  /** Tokens that it has seen: the position of the next one. */
+  readonly position: number;
+  /** Bytes that it holds. */
+  readonly bytes: number;
+  /** Takes keys and values of new tokens and gives all that they attend over. */
+  extend(keys: Buffer<"f32">, values: Buffer<"f32">, tokens: number): AttentionPast;
+  /** Forgets everything from position `length` on. */
+  truncate(length: number): void;
+  /** Gives the memory back. */
+  free(): void;
+}
+
+/** A memory in full precision that grows by doubling. `width` is `kvHeads * headSize`. */
+export function fullMemory(kernels: Kernels, width: number): AttentionMemory {
+  let capacity = 32, length = 0;
+  let keys = kernels.alloc("f32", capacity * width),
+    values = kernels.alloc("f32", capacity * width);
+  const grow = (old: Buffer<"f32">, rows: number) => {
+    const larger = kernels.alloc("f32", rows * width);
+    larger.slice(0, length * width).array.set(old.array.subarray(0, length * width));
+    old.free();
+    return larger;
+  };
+  const memory: AttentionMemory = {
+    get position() {
+      return length;
+    },
+    get bytes() {
+      return 8 * capacity * width;
+    },
+    extend(newKeys, newValues, tokens) {
+      if (length + tokens > capacity) {
+        const rows = Math.max(length + tokens, 2 * capacity);
+        keys = grow(keys, rows);
+        values = grow(values, rows);
+        capacity = rows;
+      }
+      keys.array.set(newKeys.array, length * width);
+      values.array.set(newValues.array, length * width);
+      length += tokens;
+      return {
+        keys: keys.slice(0, length * width),
+        values: values.slice(0, length * width),
+        length,
+        release() {},
+      };
+    },
+    truncate(to) {
+      length = Math.min(length, to);
+    },
+    free() {
+      keys.free();
+      values.free();
+    },
+    [Symbol.dispose]: () => memory.free(),
+  };
+  return memory;
+}
+
+/**
+ * A memory that a plugin's policy decides on. The policy may keep fewer tokens than it was given,
+ * but not fewer than the new ones; the last rows that it reads back are the new tokens.
+ */
+export function policyMemory(
+  kernels: Kernels,
+  policy: CachePolicy,
+  width: number,
+): AttentionMemory {
+  let position = 0;
+  const memory: AttentionMemory = {
+    get position() {
+      return position;
+    },
+    get bytes() {
+      return policy.bytes;
+    },
+    extend(newKeys, newValues, tokens) {
+      policy.append(newKeys.array.slice(), newValues.array.slice(), tokens);
+      position += tokens;
+      const { keys, values, length } = policy.read();
+      if (length < tokens || keys.length !== length * width || values.length !== length * width) {
+        throw new LowbitError("PLUGIN", `read() gives ${length} rows of ${keys.length} numbers`, {
+          field: "cache",
+          advice: `rows have ${width} numbers, and the ${tokens} new tokens must be among them`,
+        });
+      }
+      const k = kernels.upload(keys), v = kernels.upload(values);
+      return {
+        keys: k,
+        values: v,
+        length,
+        release() {
+          k.free();
+          v.free();
+        },
+      };
+    },
+    truncate(to) {
+      policy.truncate(to);
+      position = Math.min(position, to);
+    },
+    free() {},
+    [Symbol.dispose]() {},
+  };
+  return memory;
+}
+
+/** The memories of all blocks of a model, for one sequence. */
+export class KeyValueCache implements Disposable {
+  /** One memory a block. */
+  readonly blocks: readonly AttentionMemory[];
+
+  /** Takes over the memories of the blocks. */
+  constructor(blocks: readonly AttentionMemory[]) {
+    this.blocks = blocks;
+  }
+
+  /** Tokens seen: the position of the next one. */
+  get position(): number {
+    return this.blocks[0]?.position ?? 0;
+  }
+
+  /** Bytes held. */
+  get bytes(): number {
+    return this.blocks.reduce((sum, block) => sum + block.bytes, 0);
+  }
+
+  /** Forgets everything from position `length` on. */
+  truncate(length: number): void {
+    for (const block of this.blocks) block.truncate(length);
+  }
+
+  /** Gives the memory back. */
+  free(): void {
+    for (const block of this.blocks) block.free();
+  }
+
+  /** Gives the memory back. */
+  [Symbol.dispose](): void {
+    this.free();
+  }
+}

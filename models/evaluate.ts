@@ -1,0 +1,280 @@
+/**
+ * Scoring a model on windows of tokens with bounded memory: the windows go through one block after
+ * the other, so that only one block's weights are in memory, and log-probabilities are made for a
+ * few rows at a time.
+ *
+ * @module
+ */
+
+import {
+  type CachePolicy,
+  type Evaluator,
+  type Kernels,
+  LowbitError,
+  type ScoredChunk,
+} from "../spec/mod.ts";
+import type { ModelGraph } from "./architecture.ts";
+import { policyMemory } from "./cache.ts";
+import { openEmbedding } from "./embedding.ts";
+import { runBlock, runHead, type Values } from "./interpreter.ts";
+import { type LinearFactory, type LoadedPart, loadPart } from "./linear.ts";
+
+/** What {@linkcode StreamedModel.run} needs. */
+export interface StreamArguments {
+  /** The model, from `openModel`. */
+  model: ModelGraph;
+  /** The kernels. */
+  kernels: Kernels;
+  /** Windows of token ids; each is a sequence of its own. */
+  windows: readonly Readonly<Int32Array>[];
+  /** How linears are computed; full precision if absent. */
+  linears?: LinearFactory;
+  /** The key/value cache of a block, for one window; full precision if absent. */
+  cache?(block: number): CachePolicy;
+  /** Called after each block: how many are done, and of how many. */
+  progress?(done: number, total: number): void;
+}
+
+/**
+ * The embeddings of windows: buffers `[tokens, hidden]`, one a window. A {@linkcode LowbitError}:
+ * `CONFLICT` for ids outside the vocabulary, `LIMIT` for a window that is empty or longer than the
+ * context of the model.
+ */
+export async function embedWindows(
+  model: ModelGraph,
+  kernels: Kernels,
+  windows: readonly Readonly<Int32Array>[],
+): Promise<Values[]> {
+  const embedding = openEmbedding(model);
+  const { context } = model.hyperparameters;
+  const wrong = windows.find((ids) => ids.length === 0 || ids.length > context);
+  if (wrong) {
+    throw new LowbitError("LIMIT", `one has ${wrong.length} tokens; 1 to ${context} are possible`, {
+      file: model.checkpoint.name,
+      field: "windows",
+    });
+  }
+  const states: Values[] = [];
+  try {
+    for (const ids of windows) states.push(await embedding.lookup(kernels, ids));
+  } catch (error) {
+    for (const x of states) x.free();
+    throw error;
+  }
+  return states;
+}
+
+/**
+ * A model that has read its windows: what is left is the head, row by row.
+ *
+ * @example
+ * ```ts
+ * import type { Kernels } from "../spec/mod.ts";
+ * import type { ModelGraph } from "./architecture.ts";
+ * import { score, StreamedModel } from "./evaluate.ts";
+ *
+ * async function perplexity(model: ModelGraph, kernels: Kernels, windows: Int32Array[]) {
+ *   using streamed = await StreamedModel.run({ model, kernels, windows });
+ *   return score(kernels, streamed).perplexity;
+ * }
+ * ```
+ */
+export class StreamedModel implements Disposable {
+  /** The windows. */
+  readonly windows: readonly Readonly<Int32Array>[];
+  readonly #model: ModelGraph;
+  readonly #kernels: Kernels;
+  readonly #hidden: readonly Values[];
+  readonly #head: LoadedPart;
+
+  /**
+   * Takes over the residual streams behind the last block, `[tokens, hidden]` for each window, and
+   * the parameters after the blocks.
+   */
+  constructor(args: {
+    model: ModelGraph;
+    kernels: Kernels;
+    windows: readonly Readonly<Int32Array>[];
+    hidden: readonly Values[];
+    head: LoadedPart;
+  }) {
+    this.#model = args.model;
+    this.#kernels = args.kernels;
+    this.windows = args.windows;
+    this.#hidden = args.hidden;
+    this.#head = args.head;
+  }
+
+  /** Reads the windows, block by block. */
+  static async run(args: StreamArguments): Promise<StreamedModel> {
+    const { model, kernels, windows, linears, cache, progress } = args;
+    const { hyperparameters, architecture: { graph } } = model;
+    const { blocks, kv_heads, head_size } = hyperparameters;
+    const hidden = await embedWindows(model, kernels, windows);
+    try {
+      for (let block = 0; block < blocks; block++) {
+        using part = await loadPart({ model, kernels, nodes: graph.block, block, linears });
+        for (const [i, x] of hidden.entries()) {
+          using memory = cache && policyMemory(kernels, cache(block), kv_heads * head_size);
+          const { parameter, linear } = part;
+          const tokens = windows[i].length;
+          const run = { graph, kernels, hyperparameters, parameter, linear, tokens };
+          hidden[i] = runBlock({ ...run, x, memory });
+          x.free();
+        }
+        progress?.(block + 1, blocks);
+      }
+      const head = await loadPart({ model, kernels, nodes: graph.after, linears });
+      return new StreamedModel({ model, kernels, windows, hidden, head });
+    } catch (error) {
+      for (const x of hidden) x.free();
+      throw error;
+    }
+  }
+
+  /** Size of the vocabulary. */
+  get vocabulary(): number {
+    return this.#model.hyperparameters.vocab;
+  }
+
+  /** Log-probabilities after `count` positions from `start`: a new buffer `[count, vocabulary]`. */
+  rows(window: number, start: number, count: number): Values {
+    const { hyperparameters, architecture: { graph } } = this.#model;
+    const { parameter, linear } = this.#head;
+    const state = this.#hidden[window];
+    const width = state.length / this.windows[window].length;
+    const logits = runHead({
+      graph,
+      kernels: this.#kernels,
+      hyperparameters,
+      parameter,
+      linear,
+      x: state.slice(start * width, count * width),
+      tokens: count,
+    });
+    this.#kernels.logSoftmax({ x: logits, rows: count, columns: this.vocabulary });
+    return logits;
+  }
+
+  /** Gives the memory back. */
+  free(): void {
+    for (const x of this.#hidden) x.free();
+    this.#head.free();
+  }
+
+  /** Gives the memory back. */
+  [Symbol.dispose](): void {
+    this.free();
+  }
+}
+
+/** How well a model predicts windows, and how far it is from a reference. */
+export interface Score {
+  /** Predictions: the tokens of every window but its first. */
+  tokens: number;
+  /** Mean negative log-likelihood, in nats. */
+  nll: number;
+  /** `exp(nll)`. */
+  perplexity: number;
+  /** Mean of `KL(P_reference || P_model)` over the same positions, in nats. */
+  kl?: number;
+  /** How often both have the same most probable token, 0 to 1. */
+  top1?: number;
+  /** The negative log-likelihood of each prediction, in order. */
+  nlls: Float64Array;
+  /** The divergence at each prediction. */
+  kls?: Float64Array;
+}
+
+/** Rows of log-probabilities in memory at a time. */
+const ROWS = 128;
+
+/** How {@linkcode score} goes about it. */
+export interface ScoreOptions {
+  /** Rows of log-probabilities in memory at a time; 128 if absent. */
+  rows?: number;
+  /** Are shown every scored position. */
+  evaluators?: readonly Evaluator[];
+  /** Called after each window: how many are done, and of how many. */
+  progress?(done: number, total: number): void;
+}
+
+/**
+ * Scores a model on its windows: every token but the first of each window is predicted from those
+ * before it. With a reference on the same windows, the divergence from it as well.
+ *
+ * A {@linkcode LowbitError}: `SHAPE` where there is nothing to predict, `CONFLICT` where the reference
+ * has another vocabulary or other windows, `NUMERICS` where a probability is not a number.
+ */
+export function score(
+  kernels: Kernels,
+  model: StreamedModel,
+  reference?: StreamedModel,
+  options: ScoreOptions = {},
+): Score {
+  const tokens = model.windows.reduce((sum, ids) => sum + Math.max(0, ids.length - 1), 0);
+  if (tokens === 0) {
+    throw new LowbitError("SHAPE", "need at least two tokens", { field: "windows" });
+  }
+  if (reference) checkReference(model, reference);
+  const nlls = new Float64Array(tokens), kls = new Float64Array(tokens);
+  let agreeing = 0, done = 0;
+  for (const chunk of chunks(model, reference, options)) {
+    const { rows, vocabulary, logProbabilities: q, reference: p, targets } = chunk;
+    const logs = q.array;
+    targets.forEach((id, row) => nlls[done + row] = -logs[row * vocabulary + id]);
+    if (p) {
+      using kl = kernels.alloc("f64", rows);
+      using agree = kernels.alloc("u8", rows);
+      kernels.divergence({ p, q, rows, columns: vocabulary, kl, agree });
+      kls.set(kl.array, done);
+      agreeing += agree.array.reduce((sum, one) => sum + one, 0);
+    }
+    for (const evaluator of options.evaluators ?? []) evaluator.add(chunk);
+    done += rows;
+  }
+  const nll = mean(nlls);
+  const result = { tokens, nll, perplexity: Math.exp(nll), nlls };
+  return reference ? { ...result, kl: mean(kls), top1: agreeing / tokens, kls } : result;
+}
+
+/** The scored positions of all windows, some rows at a time; a chunk lives until the next one. */
+function* chunks(
+  model: StreamedModel,
+  reference: StreamedModel | undefined,
+  { rows: most = ROWS, progress }: ScoreOptions,
+): Generator<ScoredChunk> {
+  const { windows, vocabulary } = model;
+  for (const [window, ids] of windows.entries()) {
+    for (let start = 0; start < ids.length - 1; start += most) {
+      const rows = Math.min(most, ids.length - 1 - start);
+      const targets = ids.slice(start + 1, start + 1 + rows);
+      using logProbabilities = model.rows(window, start, rows);
+      using other = reference?.rows(window, start, rows);
+      yield { rows, vocabulary, logProbabilities, reference: other, targets };
+    }
+    progress?.(window + 1, windows.length);
+  }
+}
+
+function mean(values: Float64Array): number {
+  const result = values.reduce((sum, value) => sum + value, 0) / values.length;
+  if (!Number.isNaN(result)) return result;
+  throw new LowbitError("NUMERICS", "a probability is not a number", {
+    advice: "the model's activations overflow with these weights",
+  });
+}
+
+function checkReference(model: StreamedModel, reference: StreamedModel): void {
+  const fail = (field: string, problem: string) => new LowbitError("CONFLICT", problem, { field });
+  if (model.vocabulary !== reference.vocabulary) {
+    const sizes = `${reference.vocabulary} tokens, the model ${model.vocabulary}`;
+    throw fail("reference", `has ${sizes}`);
+  }
+  const same = model.windows.length === reference.windows.length &&
+    model.windows.every((ids, i) =>
+      ids.length === reference.windows[i].length &&
+      ids.every((id, j) => id === reference.windows[i][j])
+    );
+  if (!same) throw fail("reference", "was run on other windows");
+}

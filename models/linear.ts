@@ -1,0 +1,101 @@
+/**
+ * Linears and the other parameters of a part of a model, loaded into kernel memory. How a linear is
+ * computed (full precision, packed, observed) is decided by a factory that the caller gives.
+ *
+ * @module
+ */
+
+import type { Kernels, LinearInfo, LinearWeight, Node, StoredTensor } from "../spec/mod.ts";
+import type { ModelGraph } from "./architecture.ts";
+import type { Values } from "./interpreter.ts";
+import { parameterTensor } from "./weights.ts";
+
+/** A linear, ready to be applied. */
+export interface LinearExecutor extends Disposable {
+  /** Bytes of its weight in kernel memory. */
+  readonly bytes: number;
+  /** `x W^T` for `x` `[tokens, in]`: a new buffer `[tokens, out]`. */
+  apply(x: Values, tokens: number): Values;
+  /** Gives the memory back. */
+  free(): void;
+}
+
+/** Makes the executor of a linear; the tensor has its rows in the order of the graph. */
+export type LinearFactory = (linear: LinearInfo, tensor: StoredTensor) => Promise<LinearExecutor>;
+
+/** An executor on a prepared weight, which it owns. */
+export function weightExecutor(kernels: Kernels, weight: LinearWeight): LinearExecutor {
+  const free = () => weight.free();
+  return {
+    bytes: weight.bytes,
+    apply(x, tokens) {
+      const y = kernels.alloc("f32", tokens * weight.rows);
+      kernels.linear({ x, y, tokens, weight });
+      return y;
+    },
+    free,
+    [Symbol.dispose]: free,
+  };
+}
+
+/** The factory of full precision: weights are read as f32. */
+export function denseLinears(kernels: Kernels): LinearFactory {
+  return async ({ rows, columns }, tensor) =>
+    weightExecutor(kernels, kernels.denseWeight(await tensor.read(), rows, columns));
+}
+
+/** The parameters of one part of a model: of a block, or of what comes after the blocks. */
+export interface LoadedPart extends Disposable {
+  /** Bytes in kernel memory. */
+  readonly bytes: number;
+  /** A parameter that is no linear, by its name in the graph. */
+  parameter(name: string): Values;
+  /** Applies a linear, by its role. */
+  linear(role: string, x: Values, tokens: number): Values;
+  /** Gives the memory back. */
+  free(): void;
+}
+
+/**
+ * Loads the parameters that some operations of the graph use. `block` is the number of the block,
+ * absent for the operations after the blocks.
+ */
+export async function loadPart(args: {
+  model: ModelGraph;
+  kernels: Kernels;
+  nodes: readonly Node[];
+  block?: number;
+  linears?: LinearFactory;
+}): Promise<LoadedPart> {
+  const { model, kernels, nodes, block, linears = denseLinears(kernels) } = args;
+  const executors = new Map<string, LinearExecutor>();
+  const parameters = new Map<string, Values>();
+  const free = () => {
+    for (const item of [...executors.values(), ...parameters.values()]) item.free();
+  };
+  try {
+    for (const node of nodes) {
+      if (!("weight" in node) || node.op === "embed") continue;
+      const id = block === undefined ? node.weight : `blocks.${block}.${node.weight}`;
+      const tensor = parameterTensor(model, id);
+      if (node.op === "linear") {
+        const info = model.linears.find((linear) => linear.id === id)!;
+        executors.set(node.weight, await linears(info, tensor));
+      } else {
+        parameters.set(node.weight, kernels.upload(await tensor.read()));
+      }
+    }
+  } catch (error) {
+    free();
+    throw error;
+  }
+  const bytes = [...executors.values()].reduce((sum, item) => sum + item.bytes, 0) +
+    [...parameters.values()].reduce((sum, buffer) => sum + 4 * buffer.length, 0);
+  return {
+    bytes,
+    parameter: (name) => parameters.get(name)!,
+    linear: (role, x, tokens) => executors.get(role)!.apply(x, tokens),
+    free,
+    [Symbol.dispose]: free,
+  };
+}

@@ -1,0 +1,19 @@
+/**
+ * Models: architectures as data, one interpreter of them, tokenizers, generation and scoring.
+ *
+ * @module
+ */
+
+export * from "./architecture.ts";
+export * from "./cache.ts";
+export * from "./embedding.ts";
+export * from "./evaluate.ts";
+export * from "./gguf_tokenizer.ts";
+export * from "./hyperparameters.ts";
+export * from "./interpreter.ts";
+export * from "./linear.ts";
+export * from "./model.ts";
+export * from "./sampling.ts";
+export * from "./settings.ts";
+export * from "./tokenizer.ts";
+export * from "./weights.ts";

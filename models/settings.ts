@@ -1,0 +1,100 @@
+/**
+ * Settings of a model in the other naming: config.json from GGUF metadata and the reverse, and the
+ * files of the tokenizer wherever they are.
+ *
+ * @module
+ */
+
+import {
+  type Checkpoint,
+  type GgufValue,
+  type Hyperparameter,
+  LowbitError,
+  type TokenizerFiles,
+} from "../spec/mod.ts";
+import type { ModelGraph } from "./architecture.ts";
+import { specialIds, tokenizerFromGguf } from "./gguf_tokenizer.ts";
+import { evaluateSize, ggufKey, keysOf } from "./hyperparameters.ts";
+
+/**
+ * The contents of config.json: those of the checkpoint, or made from the metadata of a GGUF file by
+ * the keys of the architecture.
+ */
+export function huggingfaceConfig(model: ModelGraph): Record<string, unknown> {
+  const { architecture, hyperparameters, checkpoint } = model;
+  if (checkpoint.naming === "huggingface") return structuredClone(checkpoint.config);
+  const result: Record<string, unknown> = structuredClone(
+    architecture.constants?.huggingface ?? {},
+  );
+  for (const [name, entry] of Object.entries(architecture.hyperparameters)) {
+    const [key] = keysOf(entry, "huggingface");
+    if (key === undefined) continue;
+    const value = hyperparameters[name];
+    result[key] = entry.type === "boolean" ? value === 1 : value;
+  }
+  return { ...result, ...specialIds(checkpoint.gguf ?? new Map()) };
+}
+
+/**
+ * The metadata of a GGUF file that describe the model (not its tokenizer), in the order in which they
+ * are written.
+ */
+export function ggufMetadata(model: ModelGraph): Map<string, GgufValue> {
+  const { architecture, hyperparameters } = model;
+  const result = new Map<string, GgufValue>();
+  for (const [key, value] of Object.entries(architecture.constants?.gguf ?? {})) {
+    result.set(key, { type: "string", value });
+  }
+  const prefix = String(result.get("general.architecture")?.value ?? architecture.match.gguf[0]);
+  for (const [name, entry] of Object.entries(architecture.hyperparameters)) {
+    const [key] = keysOf(entry, "gguf");
+    if (key !== undefined) result.set(ggufKey(key, prefix), typed(entry, hyperparameters[name]));
+  }
+  for (const { gguf, equals } of architecture.requires) {
+    if (gguf === undefined || equals === undefined) continue;
+    const value = evaluateSize(equals, hyperparameters);
+    result.set(ggufKey(gguf, prefix), { type: "uint32", value });
+  }
+  return result;
+}
+
+function typed({ type }: Hyperparameter, value: number): GgufValue {
+  if (type === "number") return { type: "float32", value: Math.fround(value) };
+  if (type === "boolean") return { type: "bool", value: value === 1 };
+  return { type: "uint32", value };
+}
+
+/**
+ * The files of the tokenizer of a checkpoint: from its directory, or made from GGUF metadata.
+ * Undefined where there is none. A {@linkcode LowbitError}: `MALFORMED` for files that are not JSON,
+ * and what `tokenizerFromGguf` throws.
+ */
+export function tokenizerFiles(checkpoint: Checkpoint): TokenizerFiles | undefined {
+  if (checkpoint.naming === "gguf") {
+    const { gguf, name } = checkpoint;
+    return gguf?.has("tokenizer.ggml.model") ? tokenizerFromGguf(gguf, name) : undefined;
+  }
+  const tokenizer = json(checkpoint, "tokenizer.json");
+  if (tokenizer === undefined) return undefined;
+  const config = json(checkpoint, "tokenizer_config.json") ?? {};
+  const template = checkpoint.sidecars.get("chat_template.jinja");
+  return {
+    tokenizer,
+    config: template === undefined ? config : { ...config, chat_template: template },
+  };
+}
+
+function json({ sidecars, name }: Checkpoint, file: string): Record<string, unknown> | undefined {
+  const text = sidecars.get(file);
+  if (text === undefined) return undefined;
+  let problem = "must be an object";
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+      return value as Record<string, unknown>;
+    }
+  } catch (error) {
+    problem = (error as Error).message;
+  }
+  throw new LowbitError("MALFORMED", problem, { file: name, field: file });
+}
