@@ -30,6 +30,7 @@ export { openCheckpoint as open } from "./formats/open.ts";
 export type { Tools } from "./formats/dialects/coded.ts";
 export { type ModelGraph, openModel, type ParameterInfo } from "./models/architecture.ts";
 export { type AttentionMemory, type AttentionPast, KeyValueCache } from "./models/cache.ts";
+export { type StreamArguments, StreamedModel } from "./models/evaluate.ts";
 export type { Values } from "./models/interpreter.ts";
 export type { LinearExecutor, LinearFactory } from "./models/linear.ts";
 export { type GenerateArguments, LanguageModel, type LoadArguments } from "./models/model.ts";

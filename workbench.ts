@@ -8,7 +8,7 @@
 import { parse } from "@std/yaml";
 import { embeddedPath } from "./embedded/mod.ts";
 import { cutWindows } from "./engine/calibration.ts";
-import { evaluateModel } from "./engine/evaluate.ts";
+import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears } from "./engine/executor.ts";
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
 import { receiptText } from "./engine/receipt.ts";
@@ -19,6 +19,7 @@ import { openCheckpoint } from "./formats/open.ts";
 import { createTargets } from "./formats/targets.ts";
 import { loadKernels } from "./kernels-wasm/mod.ts";
 import { openModel } from "./models/architecture.ts";
+import type { StreamedModel } from "./models/evaluate.ts";
 import { LanguageModel } from "./models/model.ts";
 import { tokenizerFiles } from "./models/settings.ts";
 import { createTokenizer, decodeStream, type Tokenizer } from "./models/tokenizer.ts";
@@ -177,11 +178,20 @@ export class Workbench implements Disposable {
     return result;
   }
 
+  /**
+   * A model that has read windows, as the reference of several evaluations. It is the caller's to
+   * free.
+   */
+  stream(model: Checkpoint, windows: readonly Int32Array[]): Promise<StreamedModel> {
+    const { kernels, codecs } = this;
+    return streamModel({ kernels, codecs, windows, onEvent: this.#onEvent }, model, "reference");
+  }
+
   /** The figures of a model on windows, beside a reference if there is one. */
   evaluate(options: {
     model: Checkpoint;
     windows: readonly Int32Array[];
-    reference?: Checkpoint;
+    reference?: Checkpoint | StreamedModel;
   }): Promise<Record<string, number>> {
     const { kernels, codecs, plugins } = this;
     const { model: checkpoint, windows, reference } = options;

@@ -4,14 +4,14 @@
  * @module
  */
 
-import type {
-  Checkpoint,
-  Codecs,
-  Evaluator,
-  EventSink,
-  Kernels,
-  Plugin,
-  RunEvent,
+import {
+  type Checkpoint,
+  type Codecs,
+  type Evaluator,
+  type EventSink,
+  type Kernels,
+  LowbitError,
+  type Plugin,
 } from "../spec/mod.ts";
 import { openModel } from "../models/architecture.ts";
 import { score, StreamedModel } from "../models/evaluate.ts";
@@ -23,8 +23,8 @@ import { pluginContext } from "./pipeline.ts";
 export interface EvaluateArguments {
   /** The checkpoint. */
   checkpoint: Checkpoint;
-  /** The checkpoint that it is compared with. */
-  reference?: Checkpoint;
+  /** What it is compared with: a checkpoint, or a model that has read the same windows. */
+  reference?: Checkpoint | StreamedModel;
   /** Windows of token ids; each position but the first of a window is scored. */
   windows: readonly Int32Array[];
   /** Plugins; those with an `evaluate` hook are used. */
@@ -42,7 +42,7 @@ export interface EvaluateArguments {
  * windows' activations are.
  */
 export async function evaluateModel(args: EvaluateArguments): Promise<Record<string, number>> {
-  const { kernels, codecs, windows } = args;
+  const { kernels, codecs } = args;
   const onWarning = (message: string) => args.onEvent?.({ event: "warning", message });
   const evaluators: Evaluator[] = args.plugins.filter((plugin) => plugin.evaluate).map((plugin) =>
     plugin.evaluate!({
@@ -54,23 +54,48 @@ export async function evaluateModel(args: EvaluateArguments): Promise<Record<str
       ),
     })
   );
-  const progress = (detail: string) => (done: number, total: number) =>
-    args.onEvent?.({ event: "progress", stage: "evaluate", done, total, detail } as RunEvent);
-  const stream = async (checkpoint: Checkpoint, detail: string) => {
-    const model = openModel(checkpoint);
-    const { vocab: vocabulary, context } = model.hyperparameters;
-    checkWindows(windows, { vocabulary, context }, "windows");
-    const linears = checkpointLinears(kernels, codecs, checkpoint);
-    return await StreamedModel.run({
-      model,
-      kernels,
-      windows,
-      linears,
-      progress: progress(detail),
+  using model = await streamModel(args, args.checkpoint, "model");
+  const { reference } = args;
+  const streamed = reference && !(reference instanceof StreamedModel)
+    ? await streamModel(args, reference, "reference")
+    : undefined;
+  try {
+    score(model, evaluators, {
+      reference: streamed ?? (reference as StreamedModel | undefined),
+      progress: progressOf(args.onEvent, "score"),
     });
-  };
-  using model = await stream(args.checkpoint, "model");
-  using reference = args.reference && await stream(args.reference, "reference");
-  score(kernels, model, reference, { evaluators, progress: progress("score") });
-  return Object.assign({}, ...evaluators.map((evaluator) => evaluator.result()));
+  } finally {
+    streamed?.free();
+  }
+  const figures = Object.assign({}, ...evaluators.map((evaluator) => evaluator.result()));
+  for (const [name, value] of Object.entries(figures)) {
+    if (Number.isNaN(value)) {
+      throw new LowbitError("NUMERICS", "is not a number", {
+        file: args.checkpoint.name,
+        field: name,
+        advice: "the model's activations overflow with these weights",
+      });
+    }
+  }
+  return figures;
+}
+
+/** A model that has read windows, block by block; what is left is to ask it for probabilities. */
+export async function streamModel(
+  args: Pick<EvaluateArguments, "kernels" | "codecs" | "windows" | "onEvent">,
+  checkpoint: Checkpoint,
+  detail: string,
+): Promise<StreamedModel> {
+  const { kernels, codecs, windows, onEvent } = args;
+  const model = openModel(checkpoint);
+  const { vocab: vocabulary, context } = model.hyperparameters;
+  checkWindows(windows, { vocabulary, context }, "windows");
+  const linears = checkpointLinears(kernels, codecs, checkpoint);
+  const progress = progressOf(onEvent, detail);
+  return await StreamedModel.run({ model, kernels, windows, linears, progress });
+}
+
+function progressOf(onEvent: EventSink | undefined, detail: string) {
+  return (done: number, total: number) =>
+    onEvent?.({ event: "progress", stage: "evaluate", done, total, detail });
 }

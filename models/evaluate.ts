@@ -168,81 +168,44 @@ export class StreamedModel implements Disposable {
   }
 }
 
-/** How well a model predicts windows, and how far it is from a reference. */
-export interface Score {
-  /** Predictions: the tokens of every window but its first. */
-  tokens: number;
-  /** Mean negative log-likelihood, in nats. */
-  nll: number;
-  /** `exp(nll)`. */
-  perplexity: number;
-  /** Mean of `KL(P_reference || P_model)` over the same positions, in nats. */
-  kl?: number;
-  /** How often both have the same most probable token, 0 to 1. */
-  top1?: number;
-  /** The negative log-likelihood of each prediction, in order. */
-  nlls: Float64Array;
-  /** The divergence at each prediction. */
-  kls?: Float64Array;
-}
-
 /** Rows of log-probabilities in memory at a time. */
 const ROWS = 128;
 
 /** How {@linkcode score} goes about it. */
 export interface ScoreOptions {
+  /** A model on the same windows, whose log-probabilities evaluators are shown as well. */
+  reference?: StreamedModel;
   /** Rows of log-probabilities in memory at a time; 128 if absent. */
   rows?: number;
-  /** Are shown every scored position. */
-  evaluators?: readonly Evaluator[];
   /** Called after each window: how many are done, and of how many. */
   progress?(done: number, total: number): void;
 }
 
 /**
- * Scores a model on its windows: every token but the first of each window is predicted from those
- * before it. With a reference on the same windows, the divergence from it as well.
+ * Shows evaluators every scored position of a model's windows: every token but the first of each
+ * window is predicted from those before it.
  *
  * A {@linkcode LowbitError}: `SHAPE` where there is nothing to predict, `CONFLICT` where the reference
- * has another vocabulary or other windows, `NUMERICS` where a probability is not a number.
+ * has another vocabulary or other windows.
  */
 export function score(
-  kernels: Kernels,
   model: StreamedModel,
-  reference?: StreamedModel,
+  evaluators: readonly Evaluator[],
   options: ScoreOptions = {},
-): Score {
-  const tokens = model.windows.reduce((sum, ids) => sum + Math.max(0, ids.length - 1), 0);
-  if (tokens === 0) {
+): void {
+  if (model.windows.every((ids) => ids.length < 2)) {
     throw new LowbitError("SHAPE", "need at least two tokens", { field: "windows" });
   }
-  if (reference) checkReference(model, reference);
-  const nlls = new Float64Array(tokens), kls = new Float64Array(tokens);
-  let agreeing = 0, done = 0;
-  for (const chunk of chunks(model, reference, options)) {
-    const { rows, vocabulary, logProbabilities: q, reference: p, targets } = chunk;
-    const logs = q.array;
-    targets.forEach((id, row) => nlls[done + row] = -logs[row * vocabulary + id]);
-    if (p) {
-      using kl = kernels.alloc("f64", rows);
-      using agree = kernels.alloc("u8", rows);
-      kernels.divergence({ p, q, rows, columns: vocabulary, kl, agree });
-      kls.set(kl.array, done);
-      agreeing += agree.array.reduce((sum, one) => sum + one, 0);
-    }
-    for (const evaluator of options.evaluators ?? []) evaluator.add(chunk);
-    done += rows;
+  if (options.reference) checkReference(model, options.reference);
+  for (const chunk of chunks(model, options)) {
+    for (const evaluator of evaluators) evaluator.add(chunk);
   }
-  const nll = mean(nlls);
-  const result = { tokens, nll, perplexity: Math.exp(nll), nlls };
-  return reference ? { ...result, kl: mean(kls), top1: agreeing / tokens, kls } : result;
 }
 
 /** The scored positions of all windows, some rows at a time; a chunk lives until the next one. */
 function* chunks(
   model: StreamedModel,
-  reference: StreamedModel | undefined,
-  { rows: most = ROWS, progress }: ScoreOptions,
+  { reference, rows: most = ROWS, progress }: ScoreOptions,
 ): Generator<ScoredChunk> {
   const { windows, vocabulary } = model;
   for (const [window, ids] of windows.entries()) {
@@ -255,14 +218,6 @@ function* chunks(
     }
     progress?.(window + 1, windows.length);
   }
-}
-
-function mean(values: Float64Array): number {
-  const result = values.reduce((sum, value) => sum + value, 0) / values.length;
-  if (!Number.isNaN(result)) return result;
-  throw new LowbitError("NUMERICS", "a probability is not a number", {
-    advice: "the model's activations overflow with these weights",
-  });
 }
 
 function checkReference(model: StreamedModel, reference: StreamedModel): void {

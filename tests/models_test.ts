@@ -19,10 +19,19 @@ import {
   parameterTensor,
   permuteRows,
   score,
+  type ScoreOptions,
   StreamedModel,
   tokenizerFiles,
 } from "../models/mod.ts";
-import { type CachePolicy, type Kernels, LowbitError, type Rng } from "../spec/mod.ts";
+import { klDivergence, perplexity } from "../plugins/mod.ts";
+import {
+  type CachePolicy,
+  type Evaluator,
+  type Kernels,
+  LowbitError,
+  type PluginContext,
+  type Rng,
+} from "../spec/mod.ts";
 
 interface Golden {
   made_by: string;
@@ -141,9 +150,26 @@ Deno.test("a cache policy that keeps everything changes nothing", async () => {
       windows,
       cache: plainPolicy,
     });
-    assertLess(Math.abs(score(kernels, streamed).nll - negativeLogLikelihood(ids, logits)), 1e-5);
+    assertLess(Math.abs(figures(kernels, streamed).nll - negativeLogLikelihood(ids, logits)), 1e-5);
   });
 });
+
+/** The figures of the shipped evaluators, and the negative log-likelihood of each prediction. */
+function figures(kernels: Kernels, model: StreamedModel, options: ScoreOptions = {}) {
+  const nlls: number[] = [];
+  const losses: Evaluator = {
+    add({ logProbabilities, vocabulary, targets }) {
+      const values = logProbabilities.array;
+      targets.forEach((id, row) => nlls.push(-values[row * vocabulary + id]));
+    },
+    result: () => ({}),
+  };
+  const context = { kernels } as PluginContext<Record<string, never>>;
+  const evaluators = [perplexity, klDivergence].map((plugin) => plugin.evaluate!({ context }));
+  score(model, [losses, ...evaluators], options);
+  const result = Object.assign({}, ...evaluators.map((e) => e.result())) as Record<string, number>;
+  return { ...result, nlls } as Record<string, number> & { nlls: number[] };
+}
 
 function negativeLogLikelihood(ids: number[], logits: number[][]): number {
   const losses = ids.slice(1).map((id, i) => {
@@ -161,16 +187,16 @@ Deno.test("scores of windows, block by block and some rows at a time", async () 
     const progress = (done: number, total: number) => steps.push(`${done}/${total}`);
     using model = await StreamedModel.run({ model: graph, kernels, windows, progress });
     assertEquals(steps, ["1/2", "2/2"]);
-    const whole = score(kernels, model);
+    const whole = figures(kernels, model);
     assertEquals(whole.tokens, 19 + 6);
     const first = whole.nlls.slice(0, 19).reduce((a, b) => a + b) / 19;
     assertLess(Math.abs(first - negativeLogLikelihood(ids, logits)), 1e-5);
     assertEquals(whole.perplexity, Math.exp(whole.nll));
     for (const rows of [1, 4, 100]) {
-      assertEquals(score(kernels, model, undefined, { rows }).nlls, whole.nlls);
+      assertEquals(figures(kernels, model, { rows }).nlls, whole.nlls);
     }
-    const itself = score(kernels, model, model, { rows: 5 });
-    assertEquals([itself.kl, itself.top1], [0, 1]);
+    const itself = figures(kernels, model, { reference: model, rows: 5 });
+    assertEquals([itself.kl, itself.top1_agreement], [0, 1]);
   });
 });
 
@@ -199,8 +225,8 @@ Deno.test("divergence from a reference, and what evaluators are shown", async ()
       },
     });
     let kl = 0, seen = 0;
-    const evaluator = {
-      add({ rows, vocabulary, logProbabilities, reference, targets }: Chunk) {
+    const evaluator: Evaluator = {
+      add({ rows, vocabulary, logProbabilities, reference, targets }) {
         assertEquals([...targets], ids.slice(1 + seen, 1 + seen + rows));
         const q = logProbabilities.array, p = reference!.array;
         assertEquals(q.length, rows * vocabulary);
@@ -209,27 +235,28 @@ Deno.test("divergence from a reference, and what evaluators are shown", async ()
       },
       result: () => ({}),
     };
-    const result = score(kernels, model, reference, { rows: 6, evaluators: [evaluator] });
+    score(model, [evaluator], { reference, rows: 6 });
+    const result = figures(kernels, model, { reference, rows: 6 });
     assertEquals(seen, result.tokens);
-    assert(result.kl! > 1e-4 && result.top1! < 1);
-    assertLess(Math.abs(result.kl! - kl / seen), 1e-5);
+    assert(result.kl > 1e-4 && result.top1_agreement < 1);
+    assertLess(Math.abs(result.kl - kl / seen), 1e-5);
     using other = await StreamedModel.run({
       model: graph,
       kernels,
       windows: [windows[0].slice(1)],
     });
-    assertThrows(() => score(kernels, model, other), LowbitError, "was run on other windows");
+    assertThrows(
+      () => score(model, [], { reference: other }),
+      LowbitError,
+      "was run on other windows",
+    );
     const long = [new Int32Array(49)];
     const run = () => StreamedModel.run({ model: graph, kernels, windows: long });
     await assertRejects(run, LowbitError, "windows: one has 49 tokens; 1 to 48 are possible");
     using short = await StreamedModel.run({ model: graph, kernels, windows: [Int32Array.of(1)] });
-    assertThrows(() => score(kernels, short), LowbitError, "need at least two tokens");
+    assertThrows(() => score(short, []), LowbitError, "need at least two tokens");
   });
 });
-
-type Chunk = Parameters<
-  NonNullable<NonNullable<Parameters<typeof score>[3]>["evaluators"]>[number]["add"]
->[0];
 
 Deno.test("generation stops, samples and gives its memory back when left early", async () => {
   const { ids, generated } = golden("untied");
@@ -364,7 +391,7 @@ Deno.test("perplexity, logits and text of the embedded model equal transformers"
   );
   await onModel("../../../embedded/model", kernels, async (graph) => {
     using streamed = await StreamedModel.run({ model: graph, kernels, windows });
-    const { tokens, nll } = score(kernels, streamed);
+    const { tokens, nll } = figures(kernels, streamed);
     assertEquals(tokens, predictions);
     assertLess(Math.abs(nll - mean_nll), 1e-5);
     using model = await LanguageModel.load({ model: graph, kernels });
