@@ -5,7 +5,7 @@
  */
 
 import { sha256 } from "@noble/hashes/sha2.js";
-import type { ByteSource, FileHash, FileSink, Output } from "../spec/mod.ts";
+import type { ByteSource, FileHash } from "../spec/mod.ts";
 
 const CHUNK = 1 << 22;
 
@@ -50,37 +50,11 @@ export async function hashSource(
   return { name, bytes: source.size, sha256: hex(hash.digest()) };
 }
 
-/** An output that also hashes what is written; files are written front to back. */
-export function hashingOutput(output: Output): { output: Output; hashes(): FileHash[] } {
+/** Hashes of sources, in the order of their names; closes nothing. */
+export async function hashSources(sources: readonly ByteSource[]): Promise<FileHash[]> {
   const hashes: FileHash[] = [];
-  return {
-    hashes: () => [...hashes].sort((a, b) => a.name < b.name ? -1 : 1),
-    output: {
-      name: output.name,
-      commit: () => output.commit(),
-      abort: () => output.abort(),
-      async file(name): Promise<FileSink> {
-        const sink = await output.file(name);
-        const hash = sha256.create();
-        return {
-          get size() {
-            return sink.size;
-          },
-          async write(bytes) {
-            hash.update(bytes);
-            await sink.write(bytes);
-          },
-          patch() {
-            throw new Error("a hashed file is written front to back");
-          },
-          async close() {
-            hashes.push({ name, bytes: sink.size, sha256: hex(hash.digest()) });
-            await sink.close();
-          },
-        };
-      },
-    },
-  };
+  for (const source of sources) hashes.push(await hashSource(source));
+  return hashes.sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
 function hex(bytes: Uint8Array): string {

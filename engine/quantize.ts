@@ -9,6 +9,7 @@ import type {
   Checkpoint,
   Codecs,
   EventSink,
+  FileHash,
   Kernels,
   Output,
   Plan,
@@ -19,7 +20,7 @@ import type {
 } from "../spec/mod.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { checkWindows } from "./calibration.ts";
-import { hashingOutput } from "./hash.ts";
+import { hashSources } from "./hash.ts";
 import { compilePipeline, type Pipeline } from "./pipeline.ts";
 import { type PlannedParameter, preflight, refuseConflicts } from "./preflight.ts";
 import { makeReceipt, receiptText } from "./receipt.ts";
@@ -94,12 +95,11 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
   };
   const { model, pipeline, plan, parameters } = planRun({ ...args, onWarning });
   refuseConflicts(plan);
-  const hashed = hashingOutput(args.output);
   try {
     const writer = await args.target.create(targetArguments(
       model,
       args.recipe,
-      hashed.output,
+      args.output,
       parameters.map(({ tensor }) => tensor),
       args.target.naming === "gguf",
     ));
@@ -112,7 +112,7 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
       pipeline,
       tensors: run.reports,
       warnings,
-      written: hashed.hashes(),
+      written: await hashOutput(args.output),
     });
     if (args.target.output === "directory") {
       const sink = await args.output.file("receipt.json");
@@ -124,5 +124,15 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
   } catch (error) {
     await args.output.abort();
     throw error;
+  }
+}
+
+/** Hashes of what was written, read back. */
+async function hashOutput(output: Output): Promise<FileHash[]> {
+  const sources = await output.written();
+  try {
+    return await hashSources(sources);
+  } finally {
+    for (const source of sources) source.close();
   }
 }

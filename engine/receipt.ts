@@ -15,7 +15,7 @@ import type {
 } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { hashWindows } from "./calibration.ts";
-import { hashJson, hashSource } from "./hash.ts";
+import { hashJson, hashSources } from "./hash.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { VERSION } from "./version.ts";
 
@@ -33,8 +33,7 @@ export async function makeReceipt(args: {
   written: FileHash[];
 }): Promise<Receipt> {
   const { checkpoint, recipe, calibration, pipeline } = args;
-  const files: FileHash[] = [];
-  for (const source of checkpoint.files) files.push(await hashSource(source));
+  const files = await hashSources(checkpoint.files);
   return {
     receipt: 1,
     lowbit: VERSION,

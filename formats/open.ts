@@ -68,7 +68,8 @@ export async function openCheckpoint(
   if (typeof input !== "string") {
     if (input.length === 0) throw new LowbitError("NOT_FOUND", "no file was given");
     if (input.length === 1) return await openSource(input[0], input[0].name, tools);
-    return await openFolder(sourceFolder(input, "files"), tools);
+    const checkpoint = await openFolder(sourceFolder(input, "files"), tools);
+    return { ...checkpoint, close: () => input.forEach((source) => source.close()) };
   }
   if (/^https?:\/\//.test(input)) return await openSource(await httpSource(input), input, tools);
   let info: Deno.FileInfo;

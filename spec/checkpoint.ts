@@ -159,6 +159,8 @@ export interface Output {
   readonly name: string;
   /** Starts a file of the output. */
   file(name: string): Promise<FileSink>;
+  /** The files so far, closed by now, to be read back before `commit`; the caller closes them. */
+  written(): Promise<ByteSource[]>;
   /** Puts everything under its final name. */
   commit(): Promise<void>;
   /** Removes everything. Does nothing after `commit`. */

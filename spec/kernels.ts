@@ -49,7 +49,7 @@ export interface Buffer<T extends BufferType = BufferType> extends Disposable {
 /**
  * How real numbers become codes, compiled from a number format:
  *
- * - `int`: `q = clamp(rint(v) + z, min, max)`, ties to even, stored as `q & mask`
+ * - `int`: `q = clamp(rint(v) + z, min, max)`, ties to even, stored as `q & mask`; a NaN gets `min`
  * - `steps`: a step function over the total order of f32. With `key(v)` the order-preserving
  *   unsigned key of v's bits (`bits ^ 0x80000000` for a clear sign, `~bits` for a set one), the
  *   code is `codes[i]`, i the number of `thresholds` that are `< key(v)`. `codes` has one entry
@@ -255,13 +255,13 @@ export interface Kernels {
 
   /** Real numbers to codes. */
   encode(args: EncodeArguments): void;
-  /** Codes to real numbers. */
+  /** Codes to real numbers. Bits of a code beyond the table's width are ignored. */
   decode(args: DecodeArguments): void;
   /** Codes to bytes. */
   pack(args: PackArguments): void;
   /** Bytes to codes. */
   unpack(args: PackArguments): void;
-  /** Extremes of every tile. */
+  /** Extremes of every tile. A NaN makes all extremes of its tile NaN; -0 is below +0. */
   range(args: RangeArguments): void;
   /**
    * `error[tile] = sum |x - y|^exponent` over every tile, in f64 from f32 differences; the power
@@ -276,7 +276,10 @@ export interface Kernels {
   }): void;
   /** `y = x^exponent` element by element, by libm's `pow` in f64, rounded to f32; `x >= 0`. */
   power(args: { x: Buffer<"f32">; exponent: number; y: Buffer<"f32"> }): void;
-  /** f32 to bfloat16 or float16 bits (u16 pairs in a u8 buffer), nearest even. */
+  /**
+   * f32 to bfloat16 or float16 bits (little-endian u16 in a u8 buffer), nearest even. A NaN keeps
+   * its sign and the top of its payload, and becomes quiet.
+   */
   narrow(args: { x: Buffer<"f32">; bytes: Buffer<"u8">; to: "float16" | "bfloat16" }): void;
   /** bfloat16 or float16 bits to f32, exactly. */
   widen(args: { bytes: Buffer<"u8">; y: Buffer<"f32">; from: "float16" | "bfloat16" }): void;
@@ -292,7 +295,10 @@ export interface Kernels {
    * its decoded values in a dense weight.
    */
   linear(args: LinearArguments): void;
-  /** `c[rows, start + count ...] -= a[rows, count] @ b[start.., start + count ...]` (trailing update). */
+  /**
+   * `w[r, c] -= errors[r, i] * u[start + i, c]` for the columns c after the block: one subtraction
+   * after the other with i ascending, each step in f32. So blocks of any size give the same bits.
+   */
   trailingUpdate(args: {
     /** Matrix `[rows, columns]`, changed in place from column `start + count` on. */
     w: Buffer<"f32">;

@@ -1,0 +1,215 @@
+/**
+ * Speed of the kernels: `deno run bench/kernels.ts [--json] [--quick]`.
+ *
+ * Products in GFLOP/s (`2 M N K` a product), encoding and packing in MB of f32 a second. With one
+ * thread, time is the CPU time of the process; with two it is wall-clock time. Each figure is the
+ * median of repeats that are interleaved over all cases, so that a busy moment of the machine does
+ * not fall on one case.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { loadKernels } from "../kernels-wasm/mod.ts";
+import { tiling } from "../spec/granularity.ts";
+import type { Kernels, LinearWeight } from "../spec/kernels.ts";
+
+/** One measured case. */
+interface Case {
+  case: string;
+  shape: string;
+  threads: number;
+  unit: "GFLOP/s" | "MB/s";
+  /** Work of one call, in units times a second. */
+  amount: number;
+  run(): void;
+}
+
+const SHAPES = [[576, 576], [1536, 576], [2048, 2048]];
+const TOKENS = [1, 8, 128];
+const json = process.argv.includes("--json");
+const quick = process.argv.includes("--quick");
+const REPEATS = quick ? 3 : 7;
+/** Seconds of one repeat, about. */
+const SLICE = quick ? 0.01 : 0.03;
+
+function numbers(length: number): Float32Array {
+  return Float32Array.from({ length }, (_, i) => Math.sin(i * 0.37 + (i >> 7)));
+}
+
+function bytes(length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => (i * 2654435761) >>> 13);
+}
+
+/** A packed weight in groups of 64: integers, or a table that is none. */
+function packed(k: Kernels, rows: number, columns: number, bits: number, integers: boolean) {
+  const t = tiling({ kind: "group", size: 64 }, rows, columns);
+  const table = Float32Array.from(
+    { length: 1 << bits },
+    (_, i) => integers ? i : Math.sinh(i / 40 - 3),
+  );
+  return k.packedWeight({
+    tiling: t,
+    bits,
+    bytes: bytes(rows * Math.ceil(columns * bits / 8)),
+    table,
+    scales: numbers(t.gridRows * t.gridColumns),
+    zeros: integers
+      ? new Float32Array(t.gridRows * t.gridColumns).fill(1 << (bits - 1))
+      : undefined,
+  });
+}
+
+function linearCases(k: Kernels): Case[] {
+  return SHAPES.flatMap(([rows, columns]) => {
+    const weights: [string, LinearWeight][] = [
+      ["f32", k.denseWeight(numbers(rows * columns), rows, columns)],
+      ...[2, 3, 4, 8].map((bits): [string, LinearWeight] => [
+        `int${bits}`,
+        packed(k, rows, columns, bits, true),
+      ]),
+      ["table4", packed(k, rows, columns, 4, false)],
+      ["table8", packed(k, rows, columns, 8, false)],
+    ];
+    return TOKENS.flatMap((tokens) => {
+      const x = k.upload(numbers(tokens * columns));
+      const y = k.alloc("f32", tokens * rows);
+      return weights.map(([name, weight]): Case => ({
+        case: `linear ${name}`,
+        shape: `${tokens}x${rows}x${columns}`,
+        threads: k.threads,
+        unit: "GFLOP/s",
+        amount: 2e-9 * tokens * rows * columns,
+        run: () => k.linear({ x, y, tokens, weight }),
+      }));
+    });
+  });
+}
+
+/** Nearest value of a sign, exponent and mantissa format, as a step function. */
+function steps(exponentBits: number, mantissaBits: number) {
+  const bias = (1 << (exponentBits - 1)) - 1;
+  const magnitude = (code: number) => {
+    const [exponent, mantissa] = [code >> mantissaBits, code % (1 << mantissaBits)];
+    const fraction = mantissa / (1 << mantissaBits) + (exponent ? 1 : 0);
+    return fraction * 2 ** (Math.max(exponent, 1) - bias);
+  };
+  const count = 1 << (exponentBits + mantissaBits);
+  const values = Array.from({ length: count }, (_, code) => magnitude(code));
+  const ascending = [...values.slice(1).reverse().map((v) => -v), ...values];
+  const middles = Float32Array.from(ascending.slice(1), (v, i) => (v + ascending[i]) / 2);
+  const keys = Array.from(
+    new Uint32Array(middles.buffer),
+    (b) => (b >>> 31 ? ~b : b ^ 0x80000000) >>> 0,
+  );
+  const codes = Uint8Array.from(
+    ascending,
+    (_, i) => i < count - 1 ? 2 * count - 1 - i : i - count + 1,
+  );
+  return { kind: "steps" as const, thresholds: Uint32Array.from(keys), codes };
+}
+
+function byteCases(k: Kernels): Case[] {
+  const [rows, columns] = [1024, 1024];
+  const t = tiling({ kind: "group", size: 32 }, rows, columns);
+  const tiles = t.gridRows * t.gridColumns;
+  const [x, y, codes] = [
+    k.upload(numbers(rows * columns)),
+    k.alloc("f32", rows * columns),
+    k.upload(bytes(rows * columns)),
+  ];
+  const scales = k.upload(numbers(tiles).map((v) => Math.abs(v) + 0.1));
+  const extreme = k.alloc("f32", tiles);
+  const table = k.upload(numbers(16));
+  const int4 = { kind: "int" as const, min: -8, max: 7, mask: 15 };
+  const half = k.alloc("u8", 2 * rows * columns);
+  const make = (name: string, run: () => void): Case => ({
+    case: name,
+    shape: `${rows}x${columns}`,
+    threads: k.threads,
+    unit: "MB/s",
+    amount: 4e-6 * rows * columns,
+    run,
+  });
+  const pack = (bits: number) => {
+    const stride = Math.ceil(columns * bits / 8);
+    const packedBytes = k.alloc("u8", rows * stride);
+    const args = {
+      codes,
+      bytes: packedBytes,
+      bits,
+      units: rows,
+      unitLength: columns,
+      stride,
+      start: 0,
+      order: "neighbours" as const,
+      offset: 0,
+    };
+    return [
+      make(`pack ${bits} bits`, () => k.pack(args)),
+      make(`unpack ${bits} bits`, () => k.unpack(args)),
+    ];
+  };
+  const encode = (name: string, encoder: Parameters<Kernels["encode"]>[0]["encoder"]) =>
+    make(
+      `encode ${name}`,
+      () => k.encode({ x, codes, tiling: t, scales, apply: "divide", encoder }),
+    );
+  return [
+    make("range extreme g32", () => k.range({ x, tiling: t, extreme })),
+    encode("int4 g32", int4),
+    encode("e2m1 steps g32", steps(2, 1)),
+    encode("e4m3 steps g32", steps(4, 3)),
+    make("decode table4 g32", () => k.decode({ codes, y, tiling: t, table, scales })),
+    ...[2, 3, 4, 8].flatMap(pack),
+    make("narrow bfloat16", () => k.narrow({ x, bytes: half, to: "bfloat16" })),
+  ];
+}
+
+/** Seconds that have passed: of the processor for one thread, else of the clock. */
+function seconds(threads: number): number {
+  if (threads > 1) return performance.now() / 1000;
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+/** Calls that take about one slice of time. */
+function calibrate(c: Case): number {
+  c.run();
+  for (let calls = 1;; calls *= 2) {
+    const start = performance.now();
+    for (let i = 0; i < calls; i++) c.run();
+    const time = (performance.now() - start) / 1000;
+    if (time > SLICE / 4) return Math.max(1, Math.round(calls * SLICE / time));
+  }
+}
+
+function measure(cases: Case[]): void {
+  const calls = cases.map(calibrate);
+  const samples: number[][] = cases.map(() => []);
+  for (let repeat = 0; repeat < REPEATS; repeat++) {
+    cases.forEach((c, i) => {
+      const start = seconds(c.threads);
+      for (let call = 0; call < calls[i]; call++) c.run();
+      samples[i].push(c.amount * calls[i] / (seconds(c.threads) - start));
+    });
+  }
+  cases.forEach((c, i) => {
+    const value = samples[i].sort((a, b) => a - b)[REPEATS >> 1];
+    report(c, Number(value.toPrecision(3)));
+  });
+}
+
+function report(c: Case, value: number): void {
+  const { shape, threads, unit } = c;
+  if (json) return console.log(JSON.stringify({ case: c.case, shape, threads, value, unit }));
+  const columns = [c.case.padEnd(20), shape.padEnd(14), `${threads} thread`.padEnd(9)];
+  console.log(columns.join(" "), String(value).padStart(8), unit);
+}
+
+for (const threads of [1, 2]) {
+  const k = await loadKernels({ threads });
+  measure(byteCases(k));
+  measure(linearCases(k));
+  k.close();
+}

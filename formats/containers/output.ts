@@ -1,0 +1,370 @@
+/**
+ * Outputs that appear as a whole, by rename, or not at all.
+ *
+ * @module
+ */
+
+import type { ByteSource, FileSink, Output } from "../../spec/checkpoint.ts";
+import { LowbitError } from "../../spec/errors.ts";
+import { ioError } from "./io.ts";
+import { fileSource, memorySource } from "./source.ts";
+
+/** Options of {@linkcode directoryOutput} and {@linkcode fileOutput}. */
+export interface OutputOptions {
+  /** Replace what is already there, once the new output is complete. */
+  overwrite?: boolean;
+}
+
+/** A file being written on disk; errors name `shown`, the place where it will appear. */
+async function diskSink(path: string, shown: string): Promise<FileSink> {
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(path, { write: true, createNew: true });
+  } catch (error) {
+    throw ioError(error, shown, "write");
+  }
+  let size = 0;
+  let open = true;
+  const all = async (bytes: Uint8Array) => {
+    for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+  };
+  return {
+    get size() {
+      return size;
+    },
+    async write(bytes) {
+      try {
+        await all(bytes);
+      } catch (error) {
+        throw ioError(error, shown, "write");
+      }
+      size += bytes.length;
+    },
+    async patch(offset, bytes) {
+      checkPatch(offset, bytes.length, size, shown);
+      try {
+        await file.seek(offset, Deno.SeekMode.Start);
+        await all(bytes);
+        await file.seek(size, Deno.SeekMode.Start);
+      } catch (error) {
+        throw ioError(error, shown, "write");
+      }
+    },
+    async close() {
+      if (!open) return;
+      open = false;
+      try {
+        await file.sync();
+      } catch (error) {
+        throw ioError(error, shown, "write");
+      } finally {
+        file.close();
+      }
+    },
+  };
+}
+
+function checkPatch(offset: number, length: number, size: number, shown: string): void {
+  if (offset < 0 || offset + length > size) {
+    throw new LowbitError(
+      "SHAPE",
+      `cannot patch bytes ${offset} to ${offset + length} of ${size}`,
+      {
+        file: shown,
+      },
+    );
+  }
+}
+
+/** What is at `path`, not following a link; undefined for nothing. */
+async function existing(path: string): Promise<Deno.FileInfo | undefined> {
+  try {
+    return await Deno.lstat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw ioError(error, path, "read");
+  }
+}
+
+/** Refuses an output that is already there, unless it may be replaced. */
+async function checkFree(path: string, kind: "file" | "directory", options: OutputOptions) {
+  const info = await existing(path);
+  if (!info) return;
+  if (!options.overwrite) {
+    throw new LowbitError("EXISTS", "the output is already there", {
+      file: path,
+      advice: "choose another name or pass --overwrite",
+    });
+  }
+  if (kind === "file" && !info.isFile) {
+    throw new LowbitError("EXISTS", "is not a file, so it is not replaced", { file: path });
+  }
+  if (kind === "directory") await checkReplaceable(path, info);
+}
+
+/** Only an empty folder or one that holds a checkpoint is replaced as a whole. */
+async function checkReplaceable(path: string, info: Deno.FileInfo): Promise<void> {
+  const names: string[] = [];
+  let folders = 0;
+  if (info.isDirectory) {
+    try {
+      for await (const entry of Deno.readDir(path)) {
+        names.push(entry.name);
+        if (entry.isDirectory) folders++;
+      }
+    } catch (error) {
+      throw ioError(error, path, "read");
+    }
+    const checkpoint = names.includes("config.json") &&
+      names.some((name) => name.endsWith(".safetensors"));
+    if (folders === 0 && (names.length === 0 || checkpoint)) return;
+  }
+  throw new LowbitError("EXISTS", "is not a checkpoint, so --overwrite does not replace it", {
+    file: path,
+    advice: "choose another name or remove it yourself",
+  });
+}
+
+/** The path without trailing separators, and its sibling with `mark` and a random part. */
+function places(path: string): { final: string; sibling: (mark: string) => string } {
+  const final = path.length > 1 ? path.replace(/[/\\]+$/, "") || path : path;
+  const random = crypto.randomUUID().slice(0, 8);
+  return { final, sibling: (mark) => `${final}.${mark}-${random}` };
+}
+
+async function syncFolderOf(path: string): Promise<void> {
+  const folder = path.replace(/[^/\\]*$/, "") || ".";
+  try {
+    using handle = await Deno.open(folder, { read: true });
+    await handle.sync();
+  } catch {
+    // Not every system lets a folder be opened; the rename itself has been done.
+  }
+}
+
+const quietly = async (work: Promise<unknown>) => {
+  try {
+    await work;
+  } catch {
+    // Cleaning up after a failure must not hide the failure.
+  }
+};
+
+/**
+ * A folder that appears under `path` when everything in it is complete. Until then it is
+ * `PATH.partial-RANDOM` beside it.
+ *
+ * Errors: `EXISTS`, `IO`. With `overwrite`, an existing folder is replaced if it is empty or holds a
+ * checkpoint (`config.json` and `*.safetensors`), and nothing else.
+ *
+ * @example
+ * ```ts ignore
+ * import { directoryOutput } from "./output.ts";
+ * const output = await directoryOutput("out");
+ * const sink = await output.file("config.json");
+ * await sink.write(new TextEncoder().encode("{}"));
+ * await sink.close();
+ * await output.commit();
+ * ```
+ */
+export async function directoryOutput(
+  path: string,
+  options: OutputOptions = {},
+): Promise<Output> {
+  const { final, sibling } = places(path);
+  await checkFree(final, "directory", options);
+  const partial = sibling("partial");
+  try {
+    await Deno.mkdir(partial);
+  } catch (error) {
+    throw ioError(error, final, "write");
+  }
+  const sinks: FileSink[] = [];
+  const names: string[] = [];
+  let state: "open" | "committed" | "aborted" = "open";
+  const closeAll = async () => {
+    for (const sink of sinks) await sink.close();
+  };
+  const output: Output = {
+    name: path,
+    async file(name) {
+      checkName(name, path);
+      const sink = await diskSink(`${partial}/${name}`, `${final}/${name}`);
+      sinks.push(sink);
+      names.push(name);
+      return sink;
+    },
+    written: () => Promise.all(names.map((name) => readBack(`${partial}/${name}`, name))),
+    async commit() {
+      checkOpen(state, path);
+      await closeAll();
+      await syncFolderOf(`${partial}/`);
+      await checkFree(final, "directory", options);
+      const replaced = await existing(final) ? sibling("replaced") : undefined;
+      try {
+        if (replaced) await Deno.rename(final, replaced);
+        await Deno.rename(partial, final);
+      } catch (error) {
+        if (replaced && !(await existing(final))) await quietly(Deno.rename(replaced, final));
+        throw ioError(error, final, "write");
+      }
+      state = "committed";
+      await syncFolderOf(final);
+      if (replaced) await quietly(Deno.remove(replaced, { recursive: true }));
+    },
+    async abort() {
+      if (state !== "open") return;
+      state = "aborted";
+      await quietly(closeAll());
+      await quietly(Deno.remove(partial, { recursive: true }));
+    },
+  };
+  return output;
+}
+
+/**
+ * One file that appears under `path` when it is complete. Until then it is `PATH.partial-RANDOM`
+ * beside it. The name given to `file()` does not matter; it can be called once.
+ *
+ * Errors: `EXISTS`, `IO`.
+ */
+export async function fileOutput(path: string, options: OutputOptions = {}): Promise<Output> {
+  const { final, sibling } = places(path);
+  await checkFree(final, "file", options);
+  const partial = sibling("partial");
+  let sink: FileSink | undefined;
+  let state: "open" | "committed" | "aborted" = "open";
+  return {
+    name: path,
+    async file() {
+      if (sink) throw new LowbitError("CONFLICT", "the output is one file", { file: path });
+      return sink = await diskSink(partial, final);
+    },
+    written: async () => sink ? [await readBack(partial, final)] : [],
+    async commit() {
+      checkOpen(state, path);
+      if (!sink) throw new LowbitError("IO", "nothing was written", { file: path });
+      await sink.close();
+      await checkFree(final, "file", options);
+      try {
+        await Deno.rename(partial, final);
+      } catch (error) {
+        throw ioError(error, final, "write");
+      }
+      state = "committed";
+      await syncFolderOf(final);
+    },
+    async abort() {
+      if (state !== "open") return;
+      state = "aborted";
+      if (!sink) return;
+      await quietly(sink.close());
+      await quietly(Deno.remove(partial));
+    },
+  };
+}
+
+/** A written file as a source, under the name that it will have. */
+async function readBack(path: string, name: string): Promise<ByteSource> {
+  const source = await fileSource(path);
+  return {
+    name,
+    size: source.size,
+    read: (offset, length) => source.read(offset, length),
+    close: () => source.close(),
+  };
+}
+
+function checkOpen(state: string, path: string): void {
+  if (state !== "open") {
+    throw new LowbitError("IO", `the output was already ${state}`, { file: path });
+  }
+}
+
+/** Names inside an output folder are plain: no separators, no `..`, no control characters. */
+function checkName(name: string, path: string): void {
+  // deno-lint-ignore no-control-regex
+  if (!/^[^/\\:\u0000-\u001f]{1,255}$/.test(name) || name === "." || name === "..") {
+    throw new LowbitError("IO", `${JSON.stringify(name)} is not a plain file name`, { file: path });
+  }
+}
+
+/** An {@linkcode Output} in memory, for tests and browsers. */
+export interface MemoryOutput extends Output {
+  /** The files by name; empty before `commit` and after `abort`. */
+  readonly files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+}
+
+/**
+ * An output in memory.
+ *
+ * @example
+ * ```ts
+ * import { memoryOutput } from "./output.ts";
+ * const output = memoryOutput("out");
+ * const sink = await output.file("a.bin");
+ * await sink.write(new Uint8Array([1, 2]));
+ * await output.commit();
+ * output.files.get("a.bin"); // Uint8Array [1, 2]
+ * ```
+ */
+export function memoryOutput(name = "memory"): MemoryOutput {
+  const pending = new Map<string, () => Uint8Array<ArrayBuffer>>();
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  let state: "open" | "committed" | "aborted" = "open";
+  return {
+    name,
+    files,
+    // deno-lint-ignore require-await
+    async file(file) {
+      checkName(file, name);
+      if (pending.has(file)) throw new LowbitError("EXISTS", "is already there", { file });
+      const { sink, bytes } = memorySink(`${name}/${file}`);
+      pending.set(file, bytes);
+      return sink;
+    },
+    // deno-lint-ignore require-await
+    async written() {
+      return [...pending].map(([file, bytes]) => memorySource(file, bytes()));
+    },
+    // deno-lint-ignore require-await
+    async commit() {
+      checkOpen(state, name);
+      state = "committed";
+      for (const [file, bytes] of pending) files.set(file, bytes());
+    },
+    // deno-lint-ignore require-await
+    async abort() {
+      if (state === "open") state = "aborted";
+      pending.clear();
+    },
+  };
+}
+
+/** A sink that grows an array, doubling it. */
+function memorySink(name: string): { sink: FileSink; bytes: () => Uint8Array<ArrayBuffer> } {
+  let buffer = new Uint8Array(1024);
+  let size = 0;
+  const sink: FileSink = {
+    get size() {
+      return size;
+    },
+    // deno-lint-ignore require-await
+    async write(bytes) {
+      if (size + bytes.length > buffer.length) {
+        const larger = new Uint8Array(Math.max(buffer.length * 2, size + bytes.length));
+        larger.set(buffer.subarray(0, size));
+        buffer = larger;
+      }
+      buffer.set(bytes, size);
+      size += bytes.length;
+    },
+    // deno-lint-ignore require-await
+    async patch(offset, bytes) {
+      checkPatch(offset, bytes.length, size, name);
+      buffer.set(bytes, offset);
+    },
+    async close() {},
+  };
+  return { sink, bytes: () => buffer.slice(0, size) };
+}

@@ -1,0 +1,127 @@
+/**
+ * Checks that every target makes on what it is given to write.
+ *
+ * @module
+ */
+
+import {
+  LowbitError,
+  PLAIN_BYTES,
+  type PlannedTensor,
+  type QuantizedTensor,
+  type Target,
+  type TargetArguments,
+  tiling,
+} from "../../spec/mod.ts";
+import { elementCount } from "../containers/stored.ts";
+
+/** The plan of a writer: which tensor comes next, and what it must be. */
+export class Plan {
+  #next = 0;
+
+  /** Takes the tensors in their order. */
+  constructor(private readonly tensors: readonly PlannedTensor[]) {}
+
+  /** The planned tensor that a call is about; it must be the next one. Error: `SHAPE`. */
+  take(name: string, kind: "plain" | "coded"): PlannedTensor {
+    const planned = this.tensors[this.#next];
+    if (planned?.name !== name || planned.storage.kind !== kind) {
+      const expected = planned
+        ? `${planned.name} (${planned.storage.kind}) is next`
+        : "all are written";
+      throw new LowbitError("SHAPE", `was written as ${kind} out of order: ${expected}`, {
+        field: name,
+      });
+    }
+    this.#next++;
+    return planned;
+  }
+
+  /** Checks that all were written. Error: `SHAPE`. */
+  finish(): void {
+    const left = this.tensors[this.#next];
+    if (left) throw new LowbitError("SHAPE", "was not written", { field: left.name });
+  }
+}
+
+/** Bytes of a plain tensor. */
+export function plainBytes(tensor: PlannedTensor): number {
+  if (tensor.storage.kind !== "plain") throw new LowbitError("SHAPE", "is not plain");
+  return elementCount(tensor.shape) * PLAIN_BYTES[tensor.storage.type];
+}
+
+/** The two dimensions of a coded tensor; undefined if it has not two. */
+export function matrixShape(
+  shape: readonly number[],
+): [rows: number, columns: number] | undefined {
+  return shape.length === 2 ? [shape[0], shape[1]] : undefined;
+}
+
+/**
+ * Checks codes and parameters of a quantised tensor against its plan. Errors: `SHAPE`,
+ * `NON_FINITE` (a scale or zero point that is no finite number).
+ */
+export function checkQuantized(planned: PlannedTensor, tensor: QuantizedTensor): void {
+  const field = planned.name;
+  const [rows, columns] = tensor.shape;
+  if (planned.shape[0] !== rows || planned.shape[1] !== columns || planned.shape.length !== 2) {
+    throw new LowbitError("SHAPE", `is [${tensor.shape}], but [${planned.shape}] was planned`, {
+      field,
+    });
+  }
+  const { scheme, codes, parameters: { scales, zeros } } = tensor;
+  const { gridRows, gridColumns } = tiling(scheme.granularity, rows, columns);
+  const grid = gridRows * gridColumns;
+  const expect = (what: string, actual: number | undefined, expected: number) => {
+    if (actual !== expected) {
+      throw new LowbitError("SHAPE", `has ${actual ?? 0} ${what}, expected ${expected}`, { field });
+    }
+  };
+  expect("codes", codes.length, rows * columns);
+  if (scheme.scale.rule !== "none") expect("scales", scales.length, grid);
+  if (scheme.zero_point) expect("zero points", zeros?.length, grid);
+  for (const values of [scales, zeros ?? []]) {
+    if (!values.every(Number.isFinite)) {
+      throw new LowbitError("NON_FINITE", "has a scale or zero point that is not finite", {
+        field,
+      });
+    }
+  }
+}
+
+/** Refuses what the target cannot hold, before the first byte is written. Error: `CONFLICT`. */
+export function checkPlan(target: Pick<Target, "fit" | "conflicts">, args: TargetArguments): void {
+  for (const tensor of args.tensors) {
+    const result = target.fit(tensor);
+    if (result.ok) continue;
+    throw new LowbitError("CONFLICT", result.problem, {
+      field: tensor.name,
+      advice: result.advice,
+    });
+  }
+  const [first] = target.conflicts(args.tensors);
+  if (first) throw new LowbitError("CONFLICT", first.problem, { advice: first.advice });
+}
+
+/** Refuses side tensors, for targets that have no place for them. Error: `CONFLICT`. */
+export function refuseSide(target: string, name: string, tensor: QuantizedTensor): void {
+  if (!tensor.side?.length) return;
+  throw new LowbitError("CONFLICT", `${target} cannot hold its ${tensor.side[0].kind} part`, {
+    field: name,
+    advice: "write with --to lowbit, or leave out the plugin that makes side tensors",
+  });
+}
+
+/** Integer zero points as codes. Error `FORMAT` if one is outside the codes of its element. */
+export function zeroCodes(
+  zeros: Float32Array,
+  bits: number,
+  field: string,
+): Uint8Array<ArrayBuffer> {
+  const top = 2 ** bits - 1;
+  const bad = zeros.find((zero) => !Number.isInteger(zero) || zero < 0 || zero > top);
+  if (bad !== undefined) {
+    throw new LowbitError("FORMAT", `has the zero point ${bad}, not within 0 to ${top}`, { field });
+  }
+  return Uint8Array.from(zeros);
+}

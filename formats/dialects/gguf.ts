@@ -1,0 +1,184 @@
+/**
+ * The GGUF target: one file, with Q4_0, Q4_1 and Q8_0 blocks and plain floats.
+ *
+ * @module
+ */
+
+import {
+  type Fit,
+  type GgufValue,
+  type Layout,
+  LowbitError,
+  type PlannedTensor,
+  type ResolvedScheme,
+  type Target,
+  type TargetArguments,
+  type TargetWriter,
+} from "../../spec/mod.ts";
+import { GGUF_LIMITS } from "../containers/gguf.ts";
+import { ggufBytes, type GgufEntry, writeGguf } from "../containers/gguf_writer.ts";
+import { elementCount } from "../containers/stored.ts";
+import { layout as layoutOf } from "../lookup.ts";
+import { packMatrix } from "../pack.ts";
+import { checkPlan, checkQuantized, Plan, refuseSide } from "./check.ts";
+import { GGML_CODED } from "./gguf_read.ts";
+import type { TargetTools } from "./lowbit.ts";
+
+/** Plain types that ggml programs read everywhere. */
+const PLAIN_TYPES: ReadonlyMap<string, string> = new Map([
+  ["float32", "F32"],
+  ["float16", "F16"],
+  ["bfloat16", "BF16"],
+]);
+
+/** `general.file_type` by the type of most weights; the numbers of llama.cpp's `LLAMA_FTYPE`. */
+const FILE_TYPES: ReadonlyMap<string, number> = new Map([
+  ["F32", 0],
+  ["F16", 1],
+  ["Q4_0", 2],
+  ["Q4_1", 3],
+  ["Q8_0", 7],
+  ["BF16", 32],
+]);
+
+/** Bytes of the name of a tensor that ggml keeps, without the final zero. */
+const MAX_NAME = 63;
+
+/**
+ * The target that writes GGUF files. A scheme fits if its codes and scales are those of a ggml
+ * block, however they were chosen: int4 with an f16 scale for each group of 32 is Q4_0.
+ *
+ * @example
+ * ```ts
+ * import { ggufTarget } from "./gguf.ts";
+ * import { resolveScheme } from "../lookup.ts";
+ * const storage = { kind: "coded" as const, scheme: resolveScheme("q4_0") };
+ * ggufTarget({}).fit({ name: "blk.0.ffn_up.weight", shape: [2, 64], storage, linear: true });
+ * // { ok: true, layout: "ggml_q4_0", bytes: 72 }
+ * ```
+ */
+export function ggufTarget(tools: TargetTools = {}): Target {
+  return {
+    id: "gguf",
+    summary: "Q4_0, Q4_1 and Q8_0 weights for llama.cpp and its relatives",
+    naming: "gguf",
+    output: "file",
+    fit,
+    conflicts: () => [],
+    create: (args) => create(args, tools),
+  };
+}
+
+function fit(tensor: PlannedTensor): Fit {
+  const { name, shape, storage } = tensor;
+  const no = (problem: string, advice: string): Fit => ({ ok: false, problem, advice });
+  if (new TextEncoder().encode(name).length > MAX_NAME) {
+    return no(`its name is longer than the ${MAX_NAME} bytes of ggml`, "rename it");
+  }
+  if (shape.length > GGUF_LIMITS.dimensions) {
+    return no(`has ${shape.length} dimensions, more than ${GGUF_LIMITS.dimensions}`, "reshape it");
+  }
+  if (storage.kind === "plain") {
+    const type = PLAIN_TYPES.get(storage.type);
+    if (!type) return no(`GGUF has no ${storage.type} for weights`, "store it as float32");
+    return { ok: true, bytes: ggufBytes({ name, shape, type }) };
+  }
+  const type = blockType(storage.scheme);
+  if (!type) {
+    return no(
+      `no ggml block holds ${storage.scheme.id}`,
+      "use q4_0, q4_1, q8_0, or int4 and int8 with f16 scales by groups of 32",
+    );
+  }
+  if (shape.length !== 2) return no("is not a matrix", "keep it in full precision");
+  if (shape[1] % 32 !== 0) {
+    return no(`its ${shape[1]} columns are not whole blocks of 32`, "keep it in full precision");
+  }
+  const bytes = ggufBytes({ name, shape, type });
+  return { ok: true, layout: GGML_CODED.get(type)!.layout, bytes };
+}
+
+/** The ggml block type whose codes and parameters are those of a scheme. */
+function blockType(scheme: ResolvedScheme): string | undefined {
+  const { element, granularity, scale, zero_point } = scheme;
+  const blocks = granularity.kind === "group" && granularity.size === 32;
+  const plain = element.family === "int" && element.fraction === 0;
+  if (!blocks || !plain || scale.format !== "float16" || scale.rule === "none") return undefined;
+  if (element.signed && !zero_point) {
+    return element.bits === 4 ? "Q4_0" : element.bits === 8 ? "Q8_0" : undefined;
+  }
+  return !element.signed && zero_point?.kind === "minimum" && element.bits === 4
+    ? "Q4_1"
+    : undefined;
+}
+
+function typeOf({ storage }: PlannedTensor): string {
+  return storage.kind === "plain" ? PLAIN_TYPES.get(storage.type)! : blockType(storage.scheme)!;
+}
+
+async function create(args: TargetArguments, tools: TargetTools): Promise<TargetWriter> {
+  checkPlan({ fit, conflicts: () => [] }, args);
+  if (!args.gguf) {
+    throw new LowbitError("CONFLICT", "there is no GGUF metadata for this model", {
+      file: args.output.name,
+      advice: "choose another target, or a model whose architecture has a GGUF name",
+    });
+  }
+  const entries: GgufEntry[] = args.tensors.map((tensor) => ({
+    name: tensor.name,
+    shape: tensor.shape,
+    type: typeOf(tensor),
+  }));
+  const sink = await args.output.file("model.gguf");
+  const writer = await writeGguf(sink, metadataOf(args.gguf, args.tensors), entries);
+  const plan = new Plan(args.tensors);
+  return {
+    async plain(name, bytes) {
+      plan.take(name, "plain");
+      await writer.write(name, bytes);
+    },
+    async coded(name, tensor) {
+      const planned = plan.take(name, "coded");
+      checkQuantized(planned, tensor);
+      refuseSide("GGUF", name, tensor);
+      const { shape: [rows, columns], scheme, codes, parameters: { scales, zeros } } = tensor;
+      const layout: Layout = layoutOf(GGML_CODED.get(typeOf(planned))!.layout);
+      const size = { rows, columns, bits: scheme.element.bits };
+      const bytes = packMatrix(tools.kernels, { codes, scales, minima: zeros }, size, layout);
+      await writer.write(name, bytes);
+    },
+    async finish() {
+      plan.finish();
+      await writer.finish();
+    },
+  };
+}
+
+/** The given metadata, with the file type and the version of the quantisation. */
+function metadataOf(
+  given: ReadonlyMap<string, GgufValue>,
+  tensors: readonly PlannedTensor[],
+): Map<string, GgufValue> {
+  const metadata = new Map(given);
+  metadata.set("general.file_type", { type: "uint32", value: fileType(tensors) });
+  if (tensors.some((tensor) => tensor.storage.kind === "coded")) {
+    metadata.set("general.quantization_version", { type: "uint32", value: 2 });
+  } else {
+    metadata.delete("general.quantization_version");
+  }
+  return metadata;
+}
+
+/** The file type of most of the elements of the matrices that are coded, or of all if none is. */
+function fileType(tensors: readonly PlannedTensor[]): number {
+  const coded = tensors.filter((tensor) => tensor.storage.kind === "coded");
+  const matrices = tensors.filter((tensor) => tensor.shape.length > 1);
+  const counts = new Map<string, number>();
+  for (const tensor of coded.length > 0 ? coded : matrices.length > 0 ? matrices : tensors) {
+    const type = typeOf(tensor);
+    counts.set(type, (counts.get(type) ?? 0) + elementCount(tensor.shape));
+  }
+  let most = "F32";
+  for (const [type, count] of counts) if (count > (counts.get(most) ?? 0)) most = type;
+  return FILE_TYPES.get(most)!;
+}

@@ -1,0 +1,220 @@
+/**
+ * The dialect "lowbit": any scheme, over a Hugging Face directory.
+ *
+ * `model.safetensors` has plain tensors under their own names and, for a coded tensor NAME,
+ * `NAME.codes` (U8, rows of the layout `lowbit_dense`), `NAME.scales` (in the format of the scale;
+ * formats of 8 bits or fewer as U8 codes) and `NAME.zeros` (integer zero points as dense rows of
+ * codes, or minima in the format of the scale). The metadata entry `lowbit` describes every coded
+ * tensor with its whole scheme. Side tensors `NAME.sparse.rows|columns|values` and
+ * `NAME.low_rank.left|right` are in `model.side.safetensors`.
+ *
+ * @module
+ */
+
+import {
+  type Codecs,
+  type Fit,
+  type Kernels,
+  type PlannedTensor,
+  type QuantizedTensor,
+  type ResolvedScheme,
+  streamBytes,
+  type Target,
+  type TargetArguments,
+  type TargetWriter,
+  tiling,
+} from "../../spec/mod.ts";
+import {
+  entryBytes,
+  type SafetensorsEntry,
+  safetensorsHeader,
+  type SafetensorsWriter,
+  writeSafetensors,
+} from "../containers/safetensors.ts";
+import { encodeScales, scaleStorageType } from "../containers/scales.ts";
+import { layout as layoutOf } from "../lookup.ts";
+import { packMatrix } from "../pack.ts";
+import { checkPlan, checkQuantized, matrixShape, plainBytes, Plan, zeroCodes } from "./check.ts";
+import { withoutQuantization, writeSettings } from "./directory.ts";
+import { formatLowbitMetadata, LOWBIT_LAYOUT, type LowbitMetadata } from "./lowbit_metadata.ts";
+import { SideWriter } from "./lowbit_side.ts";
+
+/** What targets are made with. Without kernels, packing is done in plain TypeScript. */
+export interface TargetTools {
+  /** Packs. */
+  kernels?: Kernels;
+  /** Not needed by the targets here; accepted so that all are made alike. */
+  codecs?: Codecs;
+}
+
+/**
+ * The target that writes the dialect "lowbit".
+ *
+ * @example
+ * ```ts
+ * import { lowbitTarget } from "./lowbit.ts";
+ * import { resolveScheme } from "../lookup.ts";
+ * const storage = { kind: "coded" as const, scheme: resolveScheme("nf4_b64") };
+ * lowbitTarget({}).fit({ name: "x", shape: [2, 100], storage, linear: true });
+ * // { ok: true, layout: "lowbit_dense", bytes: 116 }: 2 x 50 of codes, 2 x 2 scales of 4
+ * ```
+ */
+export function lowbitTarget(tools: TargetTools = {}): Target {
+  return {
+    id: "lowbit",
+    summary: "any scheme; read by lowbit, described by itself",
+    naming: "huggingface",
+    output: "directory",
+    fit,
+    conflicts,
+    create: (args) => create(args, tools),
+  };
+}
+
+function fit(tensor: PlannedTensor): Fit {
+  const { storage, shape } = tensor;
+  if (storage.kind === "plain") return { ok: true, bytes: plainBytes(tensor) };
+  if (!matrixShape(shape)) {
+    return {
+      ok: false,
+      problem: `has ${shape.length} dimensions, coded tensors have 2`,
+      advice: "keep it in full precision",
+    };
+  }
+  if (storage.scheme.element.bits > 8) {
+    return {
+      ok: false,
+      problem: `has elements of ${storage.scheme.element.bits} bits`,
+      advice: "use a number format of 8 bits or fewer",
+    };
+  }
+  if (!scaleStorageType(storage.scheme.scale.format)) {
+    return {
+      ok: false,
+      problem: `scales of ${storage.scheme.scale.format} cannot be stored`,
+      advice: "use float32, float16, bfloat16 or a number format of 8 bits or fewer",
+    };
+  }
+  const bytes = parts(tensor, storage.scheme).reduce((sum, part) => sum + entryBytes(part), 0);
+  return { ok: true, layout: LOWBIT_LAYOUT, bytes };
+}
+
+function conflicts(tensors: readonly PlannedTensor[]): { problem: string; advice: string }[] {
+  const seen = new Set<string>();
+  const found: { problem: string; advice: string }[] = [];
+  for (const tensor of tensors) {
+    for (const { name } of entriesOf(tensor)) {
+      if (seen.has(name)) {
+        found.push({
+          problem: `two tensors would be called ${JSON.stringify(name)}`,
+          advice: "rename one of them",
+        });
+      }
+      seen.add(name);
+    }
+  }
+  return found;
+}
+
+/** The tensors that a planned tensor becomes. */
+function entriesOf(tensor: PlannedTensor): SafetensorsEntry[] {
+  const { name, shape, storage } = tensor;
+  return storage.kind === "plain"
+    ? [{ name, type: storage.type, shape }]
+    : parts(tensor, storage.scheme);
+}
+
+/** Codes, scales and zero points of a coded tensor. */
+function parts({ name, shape }: PlannedTensor, scheme: ResolvedScheme): SafetensorsEntry[] {
+  const [rows, columns] = shape;
+  const { bits } = scheme.element;
+  const { gridRows, gridColumns } = tiling(scheme.granularity, rows, columns);
+  const type = scaleStorageType(scheme.scale.format)!;
+  const entries: SafetensorsEntry[] = [
+    { name: `${name}.codes`, type: "uint8", shape: [rows, streamBytes(columns, bits)] },
+  ];
+  if (scheme.scale.rule !== "none") {
+    entries.push({ name: `${name}.scales`, type, shape: [gridRows, gridColumns] });
+  }
+  if (scheme.zero_point?.kind === "int") {
+    const width = streamBytes(gridColumns, bits);
+    entries.push({ name: `${name}.zeros`, type: "uint8", shape: [gridRows, width] });
+  } else if (scheme.zero_point) {
+    entries.push({ name: `${name}.zeros`, type, shape: [gridRows, gridColumns] });
+  }
+  return entries;
+}
+
+async function create(args: TargetArguments, tools: TargetTools): Promise<TargetWriter> {
+  checkPlan({ fit, conflicts }, args);
+  await writeSettings(args, withoutQuantization(args.config));
+  const metadata = metadataOf(args);
+  const entries = args.tensors.flatMap(entriesOf);
+  const header = (side: boolean) =>
+    new Map([["format", "pt"], ["lowbit", formatLowbitMetadata({ ...metadata, side })]]);
+  const sink = await args.output.file("model.safetensors");
+  const writer = await writeSafetensors(sink, entries, header(false));
+  const plan = new Plan(args.tensors);
+  const side = new SideWriter(args);
+  return {
+    async plain(name, bytes) {
+      plan.take(name, "plain");
+      await writer.write(name, bytes);
+    },
+    async coded(name, tensor) {
+      const planned = plan.take(name, "coded");
+      checkQuantized(planned, tensor);
+      await writeParts(writer, name, tensor, tools.kernels);
+      for (const part of tensor.side ?? []) await side.write(name, part, tensor.shape);
+    },
+    async finish() {
+      plan.finish();
+      if (side.used) {
+        // The header says whether there are side tensors; both texts have the same length.
+        await sink.patch(0, safetensorsHeader(entries, header(true)));
+        await side.finish();
+      }
+      await writer.finish();
+    },
+  };
+}
+
+function metadataOf(args: TargetArguments): LowbitMetadata {
+  const tensors: LowbitMetadata["tensors"] = new Map(
+    args.tensors.flatMap(({ name, shape, storage }) => {
+      if (storage.kind === "plain") return [];
+      const [rows, columns] = shape;
+      return [[name, { scheme: storage.scheme, layout: LOWBIT_LAYOUT, shape: [rows, columns] }]];
+    }),
+  );
+  const activations = new Map(
+    args.tensors.flatMap(({ name, activation }) => activation ? [[name, activation]] : []),
+  );
+  return { tensors, activations, side: false, provenance: args.provenance };
+}
+
+async function writeParts(
+  writer: SafetensorsWriter,
+  name: string,
+  tensor: QuantizedTensor,
+  kernels: Kernels | undefined,
+): Promise<void> {
+  const { shape: [rows, columns], scheme, codes, parameters: { scales, zeros } } = tensor;
+  const { bits } = scheme.element;
+  const layout = layoutOf(LOWBIT_LAYOUT);
+  await writer.write(
+    `${name}.codes`,
+    packMatrix(kernels, { codes }, { rows, columns, bits }, layout),
+  );
+  if (scheme.scale.rule !== "none") {
+    await writer.write(`${name}.scales`, encodeScales(scheme.scale.format, scales));
+  }
+  if (scheme.zero_point?.kind === "minimum") {
+    await writer.write(`${name}.zeros`, encodeScales(scheme.scale.format, zeros!));
+  } else if (scheme.zero_point) {
+    const { gridRows, gridColumns } = tiling(scheme.granularity, rows, columns);
+    const size = { rows: gridRows, columns: gridColumns, bits };
+    const packed = packMatrix(kernels, { codes: zeroCodes(zeros!, bits, name) }, size, layout);
+    await writer.write(`${name}.zeros`, packed);
+  }
+}
