@@ -20,8 +20,8 @@ import {
 } from "../spec/mod.ts";
 
 /**
- * The value of every code of a format of 8 bits or fewer, in code order; `2^bits` entries. Codes
- * that mean no number are NaN; unused codes of a codebook are NaN as well.
+ * The value of every code of a format, in code order; `2^bits` entries. Codes that mean no number
+ * are NaN; unused codes of a codebook are NaN as well.
  *
  * @example
  * ```ts

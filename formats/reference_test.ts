@@ -161,6 +161,19 @@ Deno.test("roundings at a tie and beside it", () => {
   assertEquals(encodeElement(numberFormat("ggml_int8"), 0.49999997), 0);
 });
 
+Deno.test("float16 between neighbours: as the engine's own float16", () => {
+  const format = numberFormat("float16");
+  for (let code = 0; code < 0x7bff; code += 7) {
+    const [low, high] = [code, code + 1].map((c) => decodeElement(format, c));
+    for (const part of [0.25, 0.5, 0.5000001, 0.75]) {
+      const x = Math.fround(low + (high - low) * part);
+      assertEquals(decodeElement(format, encodeElement(format, x)), new Float16Array([x])[0]);
+    }
+  }
+  assertEquals(encodeElement(format, 65519.99), 0x7bff);
+  assertEquals(encodeElement(format, 65520), 0x7c00);
+});
+
 Deno.test("NaN is refused where the cast says so", () => {
   const error = assertThrows(() => encodeElement(numberFormat("int4"), NaN), LowbitError);
   assertEquals(error.code, "NON_FINITE");

@@ -6,7 +6,8 @@
 
 import { PLAIN_BYTES, type PlainType } from "../../spec/checkpoint.ts";
 import { LowbitError } from "../../spec/errors.ts";
-import { float16Table, FLOAT8_E4M3FN, FLOAT8_E5M2, toBfloat16, toFloat16 } from "./floats.ts";
+import { numberFormat } from "../lookup.ts";
+import { decodeTable, encodeElement } from "../reference.ts";
 
 /** Whether bytes of this machine are in little-endian order, as all containers want them. */
 const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
@@ -56,11 +57,10 @@ export function decodePlain(type: PlainType, bytes: Uint8Array): Float32Array<Ar
       return new Float32Array(out.buffer);
     }
     case "float16":
-      return lookUp(float16Table(), new Uint16Array(buffer, at, count));
+      return lookUp(tableOf(type), new Uint16Array(buffer, at, count));
     case "float8_e4m3fn":
-      return lookUp(FLOAT8_E4M3FN, data);
     case "float8_e5m2":
-      return lookUp(FLOAT8_E5M2, data);
+      return lookUp(tableOf(type), data);
     case "int64":
       return big(new BigInt64Array(buffer, at, count));
     case "uint64":
@@ -80,6 +80,15 @@ export function decodePlain(type: PlainType, bytes: Uint8Array): Float32Array<Ar
     case "bool":
       return Float32Array.from(data, (value) => value === 0 ? 0 : 1);
   }
+}
+
+const tables = new Map<string, Float32Array>();
+
+/** The values of all codes of a number format; made once. */
+function tableOf(id: string): Float32Array {
+  let table = tables.get(id);
+  if (!table) tables.set(id, table = decodeTable(numberFormat(id)));
+  return table;
 }
 
 function lookUp(table: Float32Array, codes: Uint8Array | Uint16Array): Float32Array<ArrayBuffer> {
@@ -119,9 +128,8 @@ export function encodePlain(
   if (type === "float32") {
     return little(new Uint8Array(values.slice().buffer), 4);
   }
-  const round = type === "float16" ? toFloat16 : toBfloat16;
-  const out = new Uint16Array(values.length);
-  for (let i = 0; i < values.length; i++) out[i] = round(values[i]);
+  const format = numberFormat(type);
+  const out = Uint16Array.from(values, (value) => encodeElement(format, value));
   return little(new Uint8Array(out.buffer), 2);
 }
 
