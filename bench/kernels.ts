@@ -203,7 +203,11 @@ function measure(cases: Case[]): void {
 function report(c: Case, value: number): void {
   const { shape, threads, unit } = c;
   if (json) return console.log(JSON.stringify({ case: c.case, shape, threads, value, unit }));
-  const columns = [c.case.padEnd(20), shape.padEnd(14), `${threads} thread`.padEnd(9)];
+  const columns = [
+    c.case.padEnd(20),
+    shape.padEnd(14),
+    `${threads} thread${threads > 1 ? "s" : ""}`.padEnd(9),
+  ];
   console.log(columns.join(" "), String(value).padStart(8), unit);
 }
 

@@ -264,8 +264,8 @@ export interface Kernels {
   /** Extremes of every tile. A NaN makes all extremes of its tile NaN; -0 is below +0. */
   range(args: RangeArguments): void;
   /**
-   * `error[tile] = sum |x - y|^exponent` over every tile, in f64 from f32 differences; the power
-   * by libm's `pow` (a product where the exponent is 2).
+   * `error[tile] = sum |x - y|^exponent` over every tile, in f64 from f32 differences (a product
+   * where the exponent is 2, otherwise as {@linkcode Kernels.power}).
    */
   tileError(args: {
     x: Buffer<"f32">;
@@ -274,7 +274,10 @@ export interface Kernels {
     exponent: number;
     error: Buffer<"f64">;
   }): void;
-  /** `y = x^exponent` element by element, by libm's `pow` in f64, rounded to f32; `x >= 0`. */
+  /**
+   * `y = x^exponent` element by element, in f64 from IEEE basic operations only (so the same on
+   * every machine), rounded to f32; `x >= 0`.
+   */
   power(args: { x: Buffer<"f32">; exponent: number; y: Buffer<"f32"> }): void;
   /**
    * f32 to bfloat16 or float16 bits (little-endian u16 in a u8 buffer), nearest even. A NaN keeps

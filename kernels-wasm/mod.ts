@@ -1,0 +1,81 @@
+/**
+ * The kernels in WebAssembly: the boundary between TypeScript and the Rust crate in `src/`, and the
+ * only code that touches WebAssembly memory.
+ *
+ * Every argument is checked before a call; no trap reaches the caller. Memory is taken with
+ * `alloc` and `upload` and given back with `free` or `using`.
+ *
+ * @example
+ * ```ts
+ * import { loadKernels } from "./mod.ts";
+ *
+ * const kernels = await loadKernels();
+ * using x = kernels.upload(new Float32Array([1, 2, 3]));
+ * using y = kernels.alloc("f32", 2);
+ * using weight = kernels.denseWeight(new Float32Array([1, 0, 0, 0, 1, 1]), 2, 3);
+ * kernels.linear({ x, y, tokens: 1, weight });
+ * y.array; // [1, 5]
+ * ```
+ *
+ * @module
+ */
+
+import type { Kernels } from "../spec/kernels.ts";
+import * as check from "./checks.ts";
+import { Context } from "./context.ts";
+import { type Instance, instantiate, moduleOf } from "./instance.ts";
+import { WasmKernels } from "./kernels.ts";
+
+export type { Tiling } from "../spec/granularity.ts";
+export type * from "../spec/kernels.ts";
+export { KERNEL_OPS } from "../spec/kernels.ts";
+export { referenceKernels } from "./reference.ts";
+
+/** Options of {@linkcode loadKernels}. */
+export interface LoadOptions {
+  /** Threads to split operations among; `"auto"` or 0 for as many as the machine runs at once. */
+  threads?: number | "auto";
+}
+
+/** The most threads. */
+const MAX_THREADS = 64;
+/** Shared memory at the start, in pages of 64 KiB; it must hold the module's own data. */
+const INITIAL_PAGES = 64;
+/** Shared memory can grow to this; the module is built with the same number. */
+const MAXIMUM_PAGES = 65535;
+
+/**
+ * Loads the kernels. Needs no permission. Where memory cannot be shared or workers cannot be
+ * started, they run on the calling thread alone: `kernels.threads` says what it is.
+ */
+export async function loadKernels(options: LoadOptions = {}): Promise<Kernels> {
+  const threads = threadCount(options.threads ?? 1);
+  const shared = threads > 1 ? await sharedInstance() : undefined;
+  if (!shared) return new WasmKernels(new Context(instantiate(await moduleOf("simd128"))));
+  const context = new Context(shared.instance);
+  await context.pool.start(shared.module, threads - 1);
+  return new WasmKernels(context);
+}
+
+function threadCount(wanted: number | "auto"): number {
+  if (wanted !== "auto") check.whole("threads", wanted, 0, MAX_THREADS);
+  const hardware = globalThis.navigator?.hardwareConcurrency ?? 1;
+  return Math.min(wanted === "auto" || wanted === 0 ? hardware : wanted, MAX_THREADS);
+}
+
+async function sharedInstance(): Promise<
+  { instance: Instance; module: WebAssembly.Module } | undefined
+> {
+  if (typeof SharedArrayBuffer === "undefined") return undefined;
+  try {
+    const module = await moduleOf("threads");
+    const memory = new WebAssembly.Memory({
+      initial: INITIAL_PAGES,
+      maximum: MAXIMUM_PAGES,
+      shared: true,
+    });
+    return { instance: instantiate(module, memory), module };
+  } catch {
+    return undefined; // no room for a shared memory, or no atomics
+  }
+}

@@ -1,0 +1,375 @@
+//! Causal grouped-query attention. Parallel over units of (head, block of 32 queries).
+//!
+//! A score is `((s0 + s1) + (s2 + s3)) * scale`, `s_l` the sum of the products at positions `l`
+//! modulo 4 of the head, ascending. Exponentials of `score - max` are summed in f64 in four partial
+//! sums (keys modulo 4); values are weighted by them, keys ascending, and the sum is multiplied by
+//! the reciprocal of the exponentials' sum.
+
+use crate::exp::exp32;
+use crate::log_softmax::largest;
+
+/// Queries of a unit.
+pub const BLOCK: usize = 32;
+
+/// The arguments, as a struct that passes on.
+#[derive(Clone, Copy)]
+struct Shape {
+    q: *const f32,
+    k: *const f32,
+    v: *const f32,
+    y: *mut f32,
+    tokens: usize,
+    past: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_size: usize,
+    scale: f32,
+}
+
+impl Shape {
+    /// Head and first query of a unit.
+    fn unit(&self, unit: usize) -> (usize, usize) {
+        let blocks = self.tokens.div_ceil(BLOCK);
+        (unit / blocks, unit % blocks * BLOCK)
+    }
+
+    unsafe fn query(&self, token: usize, head: usize) -> *const f32 {
+        self.q.add((token * self.heads + head) * self.head_size)
+    }
+
+    unsafe fn output(&self, token: usize, head: usize) -> *mut f32 {
+        self.y.add((token * self.heads + head) * self.head_size)
+    }
+
+    fn kv_stride(&self) -> usize {
+        self.kv_heads * self.head_size
+    }
+
+    /// The key (or, from `v`, the value) of position 0 for a query head.
+    unsafe fn first(&self, base: *const f32, head: usize) -> *const f32 {
+        base.add(head / (self.heads / self.kv_heads) * self.head_size)
+    }
+}
+
+unsafe fn dot(a: *const f32, b: *const f32, n: usize) -> f32 {
+    let mut sums = [0f32; 4];
+    for d in 0..n {
+        sums[d % 4] += *a.add(d) * *b.add(d);
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
+}
+
+/// Scores become exponentials; returns the reciprocal of their sum.
+unsafe fn exponentials(s: *mut f32, from: usize, n: usize, max: f32, mut sums: [f64; 4]) -> f32 {
+    for i in from..n {
+        let e = exp32(*s.add(i) - max);
+        *s.add(i) = e;
+        sums[i % 4] += e as f64;
+    }
+    (1.0 / ((sums[0] + sums[2]) + (sums[1] + sums[3]))) as f32
+}
+
+unsafe fn scalar_query(shape: &Shape, head: usize, token: usize, s: *mut f32) {
+    let n = shape.past + token + 1;
+    let (k, v) = (shape.first(shape.k, head), shape.first(shape.v, head));
+    let stride = shape.kv_stride();
+    for i in 0..n {
+        *s.add(i) = dot(shape.query(token, head), k.add(i * stride), shape.head_size) * shape.scale;
+    }
+    let max = largest(s, 0, n, f32::NEG_INFINITY);
+    let factor = exponentials(s, 0, n, max, [0.0; 4]);
+    for d in 0..shape.head_size {
+        let sum = (0..n).fold(0f32, |sum, i| sum + *s.add(i) * *v.add(i * stride + d));
+        *shape.output(token, head).add(d) = sum * factor;
+    }
+}
+
+/// The definition. Scratch: one row of scores.
+pub unsafe fn scalar(
+    q: *const f32,
+    k: *const f32,
+    v: *const f32,
+    y: *mut f32,
+    tokens: usize,
+    past: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_size: usize,
+    scale: f32,
+    scratch: *mut u8,
+    begin: usize,
+    end: usize,
+) {
+    let shape = Shape {
+        q,
+        k,
+        v,
+        y,
+        tokens,
+        past,
+        heads,
+        kv_heads,
+        head_size,
+        scale,
+    };
+    for unit in begin..end {
+        let (head, first) = shape.unit(unit);
+        for token in first..(first + BLOCK).min(tokens) {
+            scalar_query(&shape, head, token, scratch as *mut f32);
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub use wide::simd;
+
+#[cfg(target_arch = "wasm32")]
+mod wide {
+    use super::*;
+    use crate::exp::exp32x4;
+    use crate::lanes::{lanes2, lanes4, load, promote, splat, store};
+    use crate::log_softmax::largest4;
+    use core::arch::wasm32::*;
+
+    /// Keys of a transposed panel.
+    const PANEL: usize = 16;
+
+    /// Scratch: scores `[32][keys rounded up to 16]`, then a panel of keys `[head_size][16]`.
+    pub unsafe fn simd(
+        q: *const f32,
+        k: *const f32,
+        v: *const f32,
+        y: *mut f32,
+        tokens: usize,
+        past: usize,
+        heads: usize,
+        kv_heads: usize,
+        head_size: usize,
+        scale: f32,
+        scratch: *mut u8,
+        begin: usize,
+        end: usize,
+    ) {
+        let shape = Shape {
+            q,
+            k,
+            v,
+            y,
+            tokens,
+            past,
+            heads,
+            kv_heads,
+            head_size,
+            scale,
+        };
+        let row = (past + tokens).div_ceil(PANEL) * PANEL;
+        let scores = scratch as *mut f32;
+        let panel = scores.add(BLOCK * row);
+        for unit in begin..end {
+            let (head, first) = shape.unit(unit);
+            let count = BLOCK.min(tokens - first);
+            if count < 4 {
+                few_scores(&shape, head, first, count, scores, row);
+            } else {
+                block_scores(&shape, head, first, count, scores, row, panel);
+            }
+            weigh(&shape, head, first, count, scores, row);
+        }
+    }
+
+    /// Scores of a few queries, a dot product each.
+    unsafe fn few_scores(
+        shape: &Shape,
+        head: usize,
+        first: usize,
+        count: usize,
+        scores: *mut f32,
+        row: usize,
+    ) {
+        let (k, stride) = (shape.first(shape.k, head), shape.kv_stride());
+        for t in 0..count {
+            let q = shape.query(first + t, head);
+            for i in 0..shape.past + first + t + 1 {
+                *scores.add(t * row + i) =
+                    dot4(q, k.add(i * stride), shape.head_size) * shape.scale;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot4(a: *const f32, b: *const f32, n: usize) -> f32 {
+        let whole = n / 4 * 4;
+        let mut sum = f32x4_splat(0.0);
+        for d in (0..whole).step_by(4) {
+            sum = f32x4_add(sum, f32x4_mul(load(a.add(d)), load(b.add(d))));
+        }
+        let mut sums = lanes4(sum);
+        for d in whole..n {
+            sums[d % 4] += *a.add(d) * *b.add(d);
+        }
+        (sums[0] + sums[1]) + (sums[2] + sums[3])
+    }
+
+    /// Scores of a block of queries, 16 keys at a time; those beyond the diagonal are not read.
+    unsafe fn block_scores(
+        shape: &Shape,
+        head: usize,
+        first: usize,
+        count: usize,
+        scores: *mut f32,
+        row: usize,
+        panel: *mut f32,
+    ) {
+        let (k, stride) = (shape.first(shape.k, head), shape.kv_stride());
+        let keys = shape.past + first + count;
+        for start in (0..keys).step_by(PANEL) {
+            let width = PANEL.min(keys - start);
+            for j in 0..PANEL {
+                let key = k.add((start + j.min(width - 1)) * stride);
+                for d in 0..shape.head_size {
+                    *panel.add(d * PANEL + j) = *key.add(d);
+                }
+            }
+            let step = shape.heads * shape.head_size;
+            let mut t = 0;
+            while t + 2 <= count {
+                let q = shape.query(first + t, head);
+                score_tile::<2>(q, step, panel, shape, scores.add(t * row + start), row);
+                t += 2;
+            }
+            if t < count {
+                let q = shape.query(first + t, head);
+                score_tile::<1>(q, step, panel, shape, scores.add(t * row + start), row);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn score_tile<const QUERIES: usize>(
+        q: *const f32,
+        step: usize,
+        panel: *const f32,
+        shape: &Shape,
+        out: *mut f32,
+        row: usize,
+    ) {
+        let partial = |l: usize| {
+            let mut acc = [[f32x4_splat(0.0); 4]; QUERIES];
+            for d in (l..shape.head_size).step_by(4) {
+                let keys: [v128; 4] = core::array::from_fn(|v| load(panel.add(d * PANEL + 4 * v)));
+                for (t, acc) in acc.iter_mut().enumerate() {
+                    let value = splat(q.add(t * step + d));
+                    for (acc, key) in acc.iter_mut().zip(keys) {
+                        *acc = f32x4_add(*acc, f32x4_mul(value, key));
+                    }
+                }
+            }
+            acc
+        };
+        let sums = [partial(0), partial(1), partial(2), partial(3)];
+        for t in 0..QUERIES {
+            for v in 0..4 {
+                let low = f32x4_add(sums[0][t][v], sums[1][t][v]);
+                let high = f32x4_add(sums[2][t][v], sums[3][t][v]);
+                store(
+                    out.add(t * row + 4 * v),
+                    f32x4_mul(f32x4_add(low, high), f32x4_splat(shape.scale)),
+                );
+            }
+        }
+    }
+
+    /// Scores to outputs: exponentials, then the weighted values in tiles of up to 4 queries.
+    unsafe fn weigh(
+        shape: &Shape,
+        head: usize,
+        first: usize,
+        count: usize,
+        scores: *mut f32,
+        row: usize,
+    ) {
+        let mut t = 0;
+        while t < count {
+            let queries = 4.min(count - t);
+            let keys = shape.past + first + t + queries;
+            let mut factors = [0f32; 4];
+            for (i, factor) in factors.iter_mut().enumerate().take(queries) {
+                let s = scores.add((t + i) * row);
+                let n = shape.past + first + t + i + 1;
+                *factor = exponentials4(s, n);
+                for beyond in n..keys {
+                    *s.add(beyond) = 0.0;
+                }
+            }
+            let s = scores.add(t * row);
+            let y = shape.output(first + t, head);
+            let v = shape.first(shape.v, head);
+            match queries {
+                4 => values::<4>(shape, s, row, keys, v, y, &factors),
+                3 => values::<3>(shape, s, row, keys, v, y, &factors),
+                2 => values::<2>(shape, s, row, keys, v, y, &factors),
+                _ => values::<1>(shape, s, row, keys, v, y, &factors),
+            }
+            t += queries;
+        }
+    }
+
+    unsafe fn exponentials4(s: *mut f32, n: usize) -> f32 {
+        let max = largest4(s, n);
+        let whole = n / 4 * 4;
+        let (mut low, mut high) = (f64x2_splat(0.0), f64x2_splat(0.0));
+        for i in (0..whole).step_by(4) {
+            let e = exp32x4(f32x4_sub(load(s.add(i)), f32x4_splat(max)));
+            store(s.add(i), e);
+            let (a, b) = promote(e);
+            low = f64x2_add(low, a);
+            high = f64x2_add(high, b);
+        }
+        let ([s0, s1], [s2, s3]) = (lanes2(low), lanes2(high));
+        exponentials(s, whole, n, max, [s0, s1, s2, s3])
+    }
+
+    #[inline(always)]
+    unsafe fn values<const QUERIES: usize>(
+        shape: &Shape,
+        s: *const f32,
+        row: usize,
+        keys: usize,
+        v: *const f32,
+        y: *mut f32,
+        factors: &[f32; 4],
+    ) {
+        let (size, stride, step) = (
+            shape.head_size,
+            shape.kv_stride(),
+            shape.heads * shape.head_size,
+        );
+        let mut d = 0;
+        while d + 8 <= size {
+            let mut acc = [[f32x4_splat(0.0); 2]; QUERIES];
+            for i in 0..keys {
+                let at = v.add(i * stride + d);
+                let (v0, v1) = (load(at), load(at.add(4)));
+                for (t, acc) in acc.iter_mut().enumerate() {
+                    let weight = splat(s.add(t * row + i));
+                    acc[0] = f32x4_add(acc[0], f32x4_mul(weight, v0));
+                    acc[1] = f32x4_add(acc[1], f32x4_mul(weight, v1));
+                }
+            }
+            for (t, acc) in acc.iter().enumerate() {
+                let out = y.add(t * step + d);
+                store(out, f32x4_mul(acc[0], f32x4_splat(factors[t])));
+                store(out.add(4), f32x4_mul(acc[1], f32x4_splat(factors[t])));
+            }
+            d += 8;
+        }
+        for d in d..size {
+            for t in 0..QUERIES {
+                let sum = (0..keys).fold(0f32, |sum, i| {
+                    sum + *s.add(t * row + i) * *v.add(i * stride + d)
+                });
+                *y.add(t * step + d) = sum * factors[t];
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! `y = x W^T` with a weight of packed codes in panels. Parallel over panels.
+//!
+//! The weight of a code is `(table[code] - zero) * scale`, each step in f32, and the sums follow
+//! `linear_dense`, so that the result has the same bits as with the decoded weight.
+//!
+//! Scales and zero points are `[panel][group][16]`.
+
+use crate::linear_dense::sum;
+use crate::panels::{code_of, PANEL};
+
+/// The definition.
+pub unsafe fn scalar(
+    x: *const f32,
+    y: *mut f32,
+    tokens: usize,
+    rows: usize,
+    columns: usize,
+    codes: *const u8,
+    bits: u32,
+    table: *const f32,
+    _integer: u32,
+    _flip: u32,
+    _base: i32,
+    scales: *const f32,
+    zeros: *const f32,
+    groups: usize,
+    group: usize,
+    _scratch: *mut u8,
+    begin: usize,
+    end: usize,
+) {
+    let panel_bytes = columns.div_ceil(8) * PANEL * bits as usize;
+    for r in begin * PANEL..(end * PANEL).min(rows) {
+        let weight = |c: usize| {
+            let code = code_of(codes.add(r / PANEL * panel_bytes), r % PANEL, c, bits);
+            let at = (r / PANEL * groups + c / group) * PANEL + r % PANEL;
+            let zero = if zeros.is_null() { 0.0 } else { *zeros.add(at) };
+            (*table.add(code) - zero) * *scales.add(at)
+        };
+        for t in 0..tokens {
+            *y.add(t * rows + r) = sum(x.add(t * columns), columns, weight);
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub use wide::simd;
+
+#[cfg(target_arch = "wasm32")]
+mod wide {
+    use super::PANEL;
+    use crate::decode::gather16;
+    use crate::lanes::{load, splat, store, widen_to_f32_2p23, Planes};
+    use crate::linear_dense::{tile, CHUNK};
+    use crate::panels::parts;
+    use core::arch::wasm32::*;
+
+    /// 2^23: f32 from here on are whole numbers, so the lowest bits hold a small integer.
+    const TWO_23: f32 = 8_388_608.0;
+
+    /// How a code becomes its table entry.
+    #[derive(Clone, Copy)]
+    enum Table {
+        /// Up to 16 entries: by swizzle.
+        Small(Planes),
+        /// The integer `(code ^ flip) + base`, zero points being integers too: `code - (zero - base)`
+        /// is exact, so it may be computed as `(2^23 + code) - (2^23 + (zero - base))`.
+        Integer { flip: v128, base: f32 },
+        /// Anything else: by loads.
+        Large(*const f32),
+    }
+
+    /// One panel of a weight.
+    struct Weight {
+        codes: *const u8,
+        bits: u32,
+        table: Table,
+        scales: *const f32,
+        zeros: *const f32,
+        group: usize,
+    }
+
+    /// The codes of 16 rows for columns `first..first + depth` (8 at a time), `[depth][16]`.
+    unsafe fn unpack<const BITS: u32>(codes: *const u8, first: usize, depth: usize, out: *mut u8) {
+        for k in (0..depth).step_by(8) {
+            let group = codes.add((first + k) / 8 * PANEL * BITS as usize);
+            for (j, codes) in codes_of_group::<BITS>(group).into_iter().enumerate() {
+                v128_store(out.add((k + j) * PANEL) as *mut v128, codes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes_of_group<const BITS: u32>(group: *const u8) -> [v128; 8] {
+        let mut codes = [u8x16_splat(0); 8];
+        let [four, two, one] = parts(BITS);
+        if four > 0 {
+            add_part(&mut codes, group, 4, 0);
+        }
+        if two > 0 {
+            add_part(&mut codes, group, 2, four);
+        }
+        if one > 0 {
+            add_part(&mut codes, group, 1, four + two);
+        }
+        codes
+    }
+
+    /// Adds the part of `width` bits that starts at bit `low`; all arguments are constants.
+    #[inline(always)]
+    unsafe fn add_part(codes: &mut [v128; 8], group: *const u8, width: u32, low: u32) {
+        let per_byte = 8 / width as usize;
+        for (k, codes) in codes.iter_mut().enumerate() {
+            let vector = v128_load(group.add((low as usize + k / per_byte) * PANEL) as *const v128);
+            let shift = width * (k % per_byte) as u32;
+            let mask = u8x16_splat(((1u32 << width) - 1) as u8);
+            // 16-bit shifts are single instructions; the mask removes the neighbour's bits
+            let part = v128_and(u16x8_shr(vector, shift), mask);
+            *codes = v128_or(*codes, u16x8_shl(part, low));
+        }
+    }
+
+    /// The codes of a chunk, `[depth][16]`: where they are, if they are bytes, or in scratch.
+    unsafe fn chunk_codes(
+        weight: &Weight,
+        first: usize,
+        depth: usize,
+        scratch: *mut u8,
+    ) -> *const u8 {
+        let unpack = match weight.bits {
+            1 => unpack::<1>,
+            2 => unpack::<2>,
+            3 => unpack::<3>,
+            4 => unpack::<4>,
+            5 => unpack::<5>,
+            6 => unpack::<6>,
+            7 => unpack::<7>,
+            _ => return weight.codes.add(first * PANEL),
+        };
+        unpack(weight.codes, first, depth, scratch);
+        scratch
+    }
+
+    /// Calls `sink(k, values)` with the 16 values of each column of a chunk.
+    #[inline(always)]
+    unsafe fn each_column(
+        weight: &Weight,
+        first: usize,
+        depth: usize,
+        codes: *const u8,
+        mut sink: impl FnMut(usize, [v128; 4]),
+    ) {
+        let mut k = 0;
+        while k < depth {
+            let group = (first + k) / weight.group;
+            let last = ((group + 1) * weight.group - first).min(depth);
+            let scales = four(weight.scales, group);
+            let zeros = if weight.zeros.is_null() {
+                [f32x4_splat(0.0); 4]
+            } else {
+                four(weight.zeros, group)
+            };
+            match weight.table {
+                Table::Small(planes) => each(codes, k, last, &zeros, &scales, &mut sink, |at| {
+                    planes.lookup(v128_load(at as *const v128))
+                }),
+                Table::Integer { flip, base } => {
+                    let zeros = zeros.map(|zero| f32x4_add(zero, f32x4_splat(TWO_23 - base)));
+                    each(codes, k, last, &zeros, &scales, &mut sink, |at| {
+                        widen_to_f32_2p23(v128_xor(v128_load(at as *const v128), flip))
+                    })
+                }
+                Table::Large(table) => each(codes, k, last, &zeros, &scales, &mut sink, |at| {
+                    gather16(at, table, 255)
+                }),
+            }
+            k = last;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn each(
+        codes: *const u8,
+        from: usize,
+        to: usize,
+        zeros: &[v128; 4],
+        scales: &[v128; 4],
+        sink: &mut impl FnMut(usize, [v128; 4]),
+        entries: impl Fn(*const u8) -> [v128; 4],
+    ) {
+        for k in from..to {
+            let values = entries(codes.add(k * PANEL));
+            sink(
+                k,
+                core::array::from_fn(|v| f32x4_mul(f32x4_sub(values[v], zeros[v]), scales[v])),
+            );
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn four(p: *const f32, group: usize) -> [v128; 4] {
+        let p = p.add(group * PANEL);
+        [load(p), load(p.add(4)), load(p.add(8)), load(p.add(12))]
+    }
+
+    /// One token: values are multiplied as they are decoded.
+    unsafe fn one_token(
+        weight: &Weight,
+        first: usize,
+        depth: usize,
+        codes: *const u8,
+        x: *const f32,
+        out: &tile::Output,
+    ) {
+        let mut sums = [f32x4_splat(0.0); 4];
+        each_column(weight, first, depth, codes, |k, values| {
+            let x = splat(x.add(k));
+            for v in 0..4 {
+                sums[v] = f32x4_add(sums[v], f32x4_mul(x, values[v]));
+            }
+        });
+        out.add(0, &sums);
+    }
+
+    /// Several tokens: values are decoded to `[depth][16]` and multiplied as a dense weight.
+    unsafe fn decode(weight: &Weight, first: usize, depth: usize, codes: *const u8, out: *mut f32) {
+        each_column(weight, first, depth, codes, |k, values| {
+            for (v, value) in values.into_iter().enumerate() {
+                store(out.add(k * PANEL + 4 * v), value);
+            }
+        });
+    }
+
+    /// Panel by panel, chunk by chunk. Scratch: 16 KiB of values, then 4 KiB of codes.
+    pub unsafe fn simd(
+        x: *const f32,
+        y: *mut f32,
+        tokens: usize,
+        rows: usize,
+        columns: usize,
+        codes: *const u8,
+        bits: u32,
+        table: *const f32,
+        integer: u32,
+        flip: u32,
+        base: i32,
+        scales: *const f32,
+        zeros: *const f32,
+        groups: usize,
+        group: usize,
+        scratch: *mut u8,
+        begin: usize,
+        end: usize,
+    ) {
+        let table = if integer != 0 {
+            Table::Integer {
+                flip: u8x16_splat(flip as u8),
+                base: base as f32,
+            }
+        } else if bits <= 4 {
+            Table::Small(Planes::new(table, (1 << bits) - 1))
+        } else {
+            Table::Large(table)
+        };
+        let panel_bytes = columns.div_ceil(8) * PANEL * bits as usize;
+        let values = scratch as *mut f32;
+        let unpacked = scratch.add(CHUNK * PANEL * 4);
+        for panel in begin..end {
+            let weight = Weight {
+                codes: codes.add(panel * panel_bytes),
+                bits,
+                table,
+                scales: scales.add(panel * groups * PANEL),
+                zeros: if zeros.is_null() {
+                    zeros
+                } else {
+                    zeros.add(panel * groups * PANEL)
+                },
+                group,
+            };
+            let out = tile::Output::new(y, rows, panel);
+            out.clear(tokens);
+            for first in (0..columns).step_by(CHUNK) {
+                let depth = CHUNK.min(columns - first);
+                let codes = chunk_codes(&weight, first, depth, unpacked);
+                if tokens == 1 {
+                    one_token(&weight, first, depth, codes, x.add(first), &out);
+                } else {
+                    decode(&weight, first, depth, codes, values);
+                    tile::multiply_chunk(x.add(first), columns, values, depth, tokens, &out);
+                }
+            }
+        }
+    }
+}
