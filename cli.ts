@@ -60,6 +60,8 @@ export async function main(args: string[]): Promise<number> {
     return await command.run(parsed) ?? 0;
   } catch (error) {
     if (debug && error instanceof Error) writeError(printableLines(error.stack ?? String(error)));
+    // Whoever read the output has seen enough, as `head` has.
+    if (error instanceof Deno.errors.BrokenPipe) return 0;
     if (error instanceof LowbitError) {
       writeError(error.line());
       return error.code === "USAGE" ? 2 : 1;

@@ -5,18 +5,20 @@
  * @module
  */
 
-import { parse } from "@std/yaml";
 import { embeddedPath } from "./embedded/mod.ts";
 import { cutWindows } from "./engine/calibration.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears } from "./engine/executor.ts";
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
+import { refuseConflicts } from "./engine/preflight.ts";
 import { receiptText } from "./engine/receipt.ts";
 import { seededRng } from "./engine/rng.ts";
 import { createCodecs } from "./formats/codec.ts";
 import { directoryOutput, fileOutput } from "./formats/containers/output.ts";
 import { openCheckpoint } from "./formats/open.ts";
+import type { UserFormats } from "./formats/lookup.ts";
 import { createTargets } from "./formats/targets.ts";
+import { parseYaml } from "./formats/yaml.ts";
 import { loadKernels } from "./kernels-wasm/mod.ts";
 import { openModel } from "./models/architecture.ts";
 import type { StreamedModel } from "./models/evaluate.ts";
@@ -47,6 +49,8 @@ export interface WorkbenchOptions {
   threads?: number;
   /** Plugins beside the shipped ones. */
   plugins?: readonly Plugin[];
+  /** Number formats and schemes beside those of the catalog. */
+  formats?: UserFormats;
   /** Takes progress, warnings and reports. */
   onEvent?: EventSink;
 }
@@ -99,7 +103,7 @@ export class Workbench implements Disposable {
   /** Puts kernels and plugins together. */
   constructor(kernels: Kernels, options: Omit<WorkbenchOptions, "threads"> = {}) {
     this.kernels = kernels;
-    this.codecs = createCodecs(kernels);
+    this.codecs = createCodecs(kernels, options.formats);
     this.plugins = joinPlugins(options.plugins ?? []);
     this.targets = createTargets({ kernels, codecs: this.codecs });
     this.#onEvent = options.onEvent;
@@ -162,8 +166,12 @@ export class Workbench implements Disposable {
     const run = this.#run(options);
     const { out, overwrite, signal } = options;
     let { calibration } = options;
-    if (!calibration && planRun(run).pipeline.needsCalibration) {
-      calibration = await this.calibration(options.model, run.recipe);
+    if (!calibration) {
+      const { plan, pipeline } = planRun(run);
+      refuseConflicts({ ...plan, conflicts: beforeCalibration(plan) });
+      if (pipeline.needsCalibration) {
+        calibration = await this.calibration(options.model, run.recipe);
+      }
     }
     const directory = run.target.output === "directory";
     const output = typeof out !== "string"
@@ -286,18 +294,17 @@ export async function createWorkbench(options: WorkbenchOptions = {}): Promise<W
 
 /** The recipe in a YAML or JSON text; `file` names it in errors. */
 export function parseRecipe(text: string, file = "recipe"): Recipe {
-  let document: unknown;
-  try {
-    document = parse(text);
-  } catch (cause) {
-    throw new LowbitError("SCHEMA", (cause as Error).message.split("\n")[0], { file, cause });
-  }
-  return recipeSchema.parse(document, file);
+  return parseYaml(text, recipeSchema, file);
 }
 
 /** What a model's name stands for; `embedded` is the shipped one (`./embedded` is a folder). */
 export function modelPath<T>(source: T): T | string {
   return source === "embedded" ? embeddedPath("model") : source;
+}
+
+/** The conflicts of a plan that calibration data would not solve. */
+export function beforeCalibration(plan: Plan): Plan["conflicts"] {
+  return plan.conflicts.filter(({ code }) => code !== "CALIBRATION");
 }
 
 function joinPlugins(more: readonly Plugin[]): Plugin[] {

@@ -83,7 +83,7 @@ export function parseArguments(command: Command, args: string[]): Arguments {
   const parsed = parseArgs(args, {
     boolean: options.filter((o) => o.type === "flag").map((o) => o.name),
     string: ["_", ...options.filter((o) => o.type !== "flag").map((o) => o.name)],
-    collect: options.filter((o) => o.many).map((o) => o.name),
+    collect: options.filter((o) => o.type !== "flag").map((o) => o.name),
     unknown(arg, key) {
       if (key === undefined) return true;
       const guess = closest(key, known);
@@ -96,14 +96,18 @@ export function parseArguments(command: Command, args: string[]): Arguments {
   });
   const values = new Map<string, unknown>();
   for (const option of options) {
-    const value = parsed[option.name];
-    if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) {
+    const given = parsed[option.name];
+    if (option.type === "flag") {
+      if (given === true) values.set(option.name, true);
       continue;
     }
-    if (Array.isArray(value) && !option.many) {
+    const texts = (given as unknown[] | undefined ?? []).map(String);
+    if (texts.length === 0) continue;
+    if (texts.length > 1 && !option.many) {
       throw usage(command, `--${option.name} is given more than once`);
     }
-    values.set(option.name, convert(command, option, value));
+    const converted = texts.map((text) => convert(command, option, text));
+    values.set(option.name, option.many ? converted : converted[0]);
   }
   const positional = parsed._.map(String);
   const [least, most] = command.positional;
@@ -116,9 +120,7 @@ export function parseArguments(command: Command, args: string[]): Arguments {
   return new Arguments(positional, values);
 }
 
-function convert(command: Command, option: Option, value: unknown): unknown {
-  if (option.type === "flag" || option.many) return value;
-  const text = String(value);
+function convert(command: Command, option: Option, text: string): string | number {
   if (text === "") throw usage(command, `--${option.name} needs a value`);
   if (option.type === "text") return text;
   if (option.type === "bytes") return parseBytes(command, option.name, text);

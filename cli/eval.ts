@@ -9,7 +9,7 @@ import { openModel } from "../models/architecture.ts";
 import { type Checkpoint, LowbitError } from "../spec/mod.ts";
 import { createWorkbench, DEFAULT_CONTEXT, type Workbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
-import { importPlugins, readIds, readText } from "./inputs.ts";
+import { checkFor, importPlugins, readIds, readText } from "./inputs.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
 
@@ -111,9 +111,11 @@ async function readWindows(
   if (length < 2) throw new LowbitError("USAGE", "--context must be at least 2");
   const count = args.number("windows");
   if (count === 0) throw new LowbitError("USAGE", "--windows must be at least 1");
-  return what.ids !== undefined
+  const windows = what.ids !== undefined
     ? (await readIds(what.ids, length)).slice(0, count)
     : lowbit.windows(model, await readText(what.text!), { length, count });
+  checkFor(model, windows, what.ids ?? what.text!);
+  return windows;
 }
 
 /** The figures of an evaluation, for a table. */

@@ -5,6 +5,10 @@
  */
 
 import { stringify } from "@std/yaml";
+import { checkFormat } from "../formats/check_format.ts";
+import { type FormatFacts, formatFacts } from "../formats/facts.ts";
+import { readUserFormats } from "../formats/user_formats.ts";
+import { readText } from "./inputs.ts";
 import { encodeFile } from "../formats/encode_file.ts";
 import { layouts, numberFormats, resolveScheme, schemes } from "../formats/lookup.ts";
 import { decodeTable, largestFinite } from "../formats/reference.ts";
@@ -18,8 +22,8 @@ import { table } from "./table.ts";
 /** The command. */
 export const formatsCommand: Command = {
   name: "formats",
-  usage: "[list | show ID | encode ID IN.safetensors OUT.safetensors]",
-  summary: "Number formats, schemes and layouts; cast tensors to any of them.",
+  usage: "[list | show ID | test FILE.yaml | encode ID IN.safetensors OUT.safetensors]",
+  summary: "Number formats, schemes and layouts; check one of yours; cast tensors to any of them.",
   positional: [0, 4],
   options: [
     { name: "overwrite", type: "flag", help: "replace OUT if it is there" },
@@ -29,6 +33,7 @@ export const formatsCommand: Command = {
     const [action = "list", id, input, output] = args.positional;
     if (action === "list") return list(args);
     if (action === "show" && id !== undefined && input === undefined) return show(args, id);
+    if (action === "test" && id !== undefined && input === undefined) return await test(args, id);
     if (action === "encode" && output !== undefined) return await encode(args, id, input, output);
     throw new LowbitError("USAGE", `cannot do ${JSON.stringify(args.positional.join(" "))}`, {
       advice: "see `lowbit formats --help`",
@@ -93,11 +98,12 @@ function showNumberFormat(args: Arguments, format: NumberFormat): void {
       family,
       bits,
       ...(shown && { values: shown }),
-      largest: largestFinite(format),
+      ...(values ? { facts: formatFacts(format) } : { largest: largestFinite(format) }),
       definition: plain({ family, bits, ...rest }),
     }));
   }
-  const lines = [`${id}: ${format.summary}`, `largest finite: ${largestFinite(format)}`];
+  const lines = [`${id}: ${format.summary}`];
+  if (values) lines.push(numberLine(values), describeFacts(formatFacts(format)));
   lines.push(stringify(plain(format)).trimEnd());
   if (values && bits <= 5) {
     const shown = values.map((value) => Object.is(value, -0) ? "-0" : String(value));
@@ -107,6 +113,45 @@ function showNumberFormat(args: Arguments, format: NumberFormat): void {
     );
   }
   writeLine(lines.join("\n"));
+}
+
+/** Checks a number format or a scheme in a file; the exit code says whether everything holds. */
+async function test(args: Arguments, file: string): Promise<number> {
+  const user = readUserFormats([{ file, text: await readText(file) }]);
+  const [scheme] = user.schemes.values();
+  const format = scheme ? resolveScheme(scheme, user).element : [...user.numbers.values()][0];
+  using lowbit = await createWorkbench();
+  const checks = checkFormat(lowbit.kernels, format);
+  const ok = checks.every((check) => check.ok);
+  print(args, { file, id: scheme?.id ?? format.id, ok, checks, facts: formatFacts(format) }, () =>
+    [
+      table(
+        [scheme?.id ?? format.id, "", ""],
+        checks.map((check) => [check.ok ? "ok" : "FAILED", check.name, check.detail]),
+      ),
+      describeFacts(formatFacts(format)),
+    ].join("\n"));
+  return ok ? 0 : 1;
+}
+
+function describeFacts(facts: FormatFacts): string {
+  const { sqnr_db: { gaussian, laplace, student_t }, lost } = facts;
+  return [
+    `${facts.values} values, largest ${facts.largest}, smallest ${facts.smallest}` +
+    (facts.smallest_normal === undefined ? "" : `, smallest normal ${facts.smallest_normal}`),
+    `${facts.dynamic_range} octaves; codes lost: ${lost.nan} to NaN, ${lost.infinity} to infinity, ` +
+    `${lost.repeated} repeated`,
+    `SQNR in groups of 64: Gaussian ${gaussian} dB, Laplace ${laplace} dB, Student t ${student_t} dB`,
+  ].join("\n");
+}
+
+/** The values between the extremes, as marks on a line. */
+function numberLine(values: readonly number[], width = 79): string {
+  const finite = values.filter(Number.isFinite);
+  const [lo, hi] = [Math.min(...finite), Math.max(...finite)];
+  const marks = Array<string>(width).fill("-");
+  for (const value of finite) marks[Math.round((value - lo) / (hi - lo) * (width - 1))] = "|";
+  return `${marks.join("")}\n${String(lo).padEnd(width - String(hi).length)}${hi}`;
 }
 
 async function encode(args: Arguments, id: string, input: string, output: string): Promise<void> {

@@ -4,7 +4,10 @@
  * @module
  */
 
-import { cutWindows } from "../engine/calibration.ts";
+import { checkWindows, cutWindows } from "../engine/calibration.ts";
+import { openModel } from "../models/architecture.ts";
+import type { UserFormats } from "../formats/lookup.ts";
+import { type FormatFile, readUserFormats } from "../formats/user_formats.ts";
 import { presetRecipe } from "../recipes/mod.ts";
 import { type Checkpoint, LowbitError, type Plugin, type Recipe } from "../spec/mod.ts";
 import { parseRecipe, type Workbench } from "../workbench.ts";
@@ -46,6 +49,13 @@ function isPlugin(value: unknown): value is Plugin {
 export async function readRecipe(name: string): Promise<Recipe> {
   const isPath = /[/\\]|\.(ya?ml|json)$/.test(name);
   return isPath ? parseRecipe(await readText(name), name) : presetRecipe(name);
+}
+
+/** The formats of `--format` files. */
+export async function readFormats(args: Arguments): Promise<UserFormats> {
+  const files: FormatFile[] = [];
+  for (const file of args.texts("format")) files.push({ file, text: await readText(file) });
+  return readUserFormats(files);
 }
 
 /** The text of a file. */
@@ -101,9 +111,17 @@ export async function readCalibration(
   recipe: Recipe,
 ): Promise<Int32Array[]> {
   const given = args.text("calibration");
-  if (given && /\.json(#|$)/.test(given)) {
-    const { length, samples } = recipe.calibration;
-    return (await readIds(given, length)).slice(0, samples);
-  }
-  return await lowbit.calibration(model, recipe, given && await readText(given));
+  if (given === undefined) return await lowbit.calibration(model, recipe);
+  const { length, samples } = recipe.calibration;
+  const windows = /\.json(#|$)/.test(given)
+    ? (await readIds(given, length)).slice(0, samples)
+    : await lowbit.calibration(model, recipe, await readText(given));
+  checkFor(model, windows, given);
+  return windows;
+}
+
+/** Checks windows against the model that they are for; `file` names their origin. */
+export function checkFor(model: Checkpoint, windows: readonly Int32Array[], file: string): void {
+  const { vocab: vocabulary, context } = openModel(model).hyperparameters;
+  checkWindows(windows, { vocabulary, context }, file);
 }

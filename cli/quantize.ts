@@ -4,11 +4,13 @@
  * @module
  */
 
+import process from "node:process";
+import { withUnnamedFormats } from "../formats/user_formats.ts";
 import { LowbitError, type Plan } from "../spec/mod.ts";
-import { createWorkbench } from "../workbench.ts";
+import { beforeCalibration, createWorkbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
-import { importPlugins, readCalibration, readRecipe } from "./inputs.ts";
+import { importPlugins, readCalibration, readFormats, readRecipe } from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
 
@@ -37,6 +39,14 @@ export const quantizeCommand: Command = {
       help: "import a plugin (runs its code)",
       many: true,
     },
+    {
+      name: "format",
+      type: "text",
+      value: "FILE.yaml",
+      help:
+        "a number format or scheme of yours; one that the recipe does not name replaces its elements",
+      many: true,
+    },
     { name: "overwrite", type: "flag", help: "replace OUT if it is there" },
     { name: "dry-run", type: "flag", help: "print the plan and every conflict; write nothing" },
   ],
@@ -47,22 +57,26 @@ export const quantizeCommand: Command = {
     if (name === undefined) {
       throw new LowbitError("USAGE", "--recipe is missing", { advice: "see `lowbit recipes`" });
     }
-    const recipe = await readRecipe(name);
+    const formats = await readFormats(args);
+    const recipe = withUnnamedFormats(await readRecipe(name), formats);
     const plugins = await importPlugins(args);
     const view = progressView(args);
     const { onEvent } = view;
     using lowbit = await createWorkbench({
       threads: args.number("threads") ?? 0,
       plugins,
+      formats,
       onEvent,
     });
     const model = await lowbit.open(modelName);
     try {
-      const calibration = lowbit.needsCalibration(model, recipe)
+      const to = args.text("to");
+      const refused = beforeCalibration(lowbit.plan({ model, recipe, to })).length > 0;
+      const calibration = !refused && lowbit.needsCalibration(model, recipe)
         ? await readCalibration(args, lowbit, model, recipe)
         : undefined;
       const maxMemory = args.number("max-memory");
-      const common = { model, recipe, to: args.text("to"), calibration, maxMemory };
+      const common = { model, recipe, to, calibration, maxMemory };
       if (args.flag("dry-run")) return printPlan(args, lowbit.plan(common));
       if (calibration && !args.text("calibration") && modelName !== "embedded") {
         const message = "calibrating on the shipped text; give your own with --calibration";
@@ -165,14 +179,7 @@ function abortOnSignals(): { signal: AbortSignal; release(): void } {
   };
 }
 
-/** The most memory that the process has held, bytes. */
+/** The most memory that the process has held, bytes. Needs no permission, unlike files of /proc. */
 export function peakMemory(): number {
-  try {
-    const status = Deno.readTextFileSync("/proc/self/status");
-    const match = /^VmHWM:\s+(\d+) kB/m.exec(status);
-    if (match) return Number(match[1]) * 1024;
-  } catch {
-    // Not Linux, or no permission: what the process holds now is the best there is.
-  }
-  return Deno.memoryUsage().rss;
+  return process.resourceUsage().maxRSS * 1024;
 }

@@ -111,7 +111,7 @@ export function refuseConflicts(plan: Plan): void {
   const more = rest.length > 3 ? ` (and ${rest.length - 3} other conflicts)` : "";
   throw new LowbitError("CONFLICT", first.problem + places + others + more, {
     file: plan.recipe,
-    field: first.where,
+    field: first.where === plan.recipe ? undefined : first.where,
     advice: `${first.advice}; --dry-run shows everything`,
   });
 }

@@ -5,53 +5,15 @@
  * @module
  */
 
-import type {
-  Checkpoint,
-  Codecs,
-  EventSink,
-  FileHash,
-  Kernels,
-  Output,
-  Plan,
-  Plugin,
-  Receipt,
-  Recipe,
-  Target,
-} from "../spec/mod.ts";
+import type { FileHash, Output, Plan, Receipt } from "../spec/mod.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { checkWindows } from "./calibration.ts";
 import { hashSources } from "./hash.ts";
 import { compilePipeline, type Pipeline } from "./pipeline.ts";
 import { type PlannedParameter, preflight, refuseConflicts } from "./preflight.ts";
 import { makeReceipt, receiptText } from "./receipt.ts";
-import { Run } from "./run.ts";
+import { type QuantizeArguments, Run } from "./run.ts";
 import { targetArguments } from "./target_arguments.ts";
-
-/** What a run needs. */
-export interface QuantizeArguments {
-  /** The checkpoint. */
-  checkpoint: Checkpoint;
-  /** The recipe. */
-  recipe: Recipe;
-  /** The plugins on offer. */
-  plugins: readonly Plugin[];
-  /** How the result is written. */
-  target: Target;
-  /** Where the result is written; `commit` is called at the end. */
-  output: Output;
-  /** The kernels. */
-  kernels: Kernels;
-  /** The codecs on these kernels. */
-  codecs: Codecs;
-  /** Windows of token ids. */
-  calibration?: readonly Int32Array[];
-  /** Bytes of memory that the plan may need. */
-  maxMemory?: number;
-  /** Takes the events of the run. */
-  onEvent?: EventSink;
-  /** Stops the run; nothing is left at the output. */
-  signal?: AbortSignal;
-}
 
 /** What a run gives. */
 export interface QuantizeResult {
@@ -93,9 +55,9 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
     warnings.push(message);
     args.onEvent?.({ event: "warning", message });
   };
-  const { model, pipeline, plan, parameters } = planRun({ ...args, onWarning });
-  refuseConflicts(plan);
   try {
+    const { model, pipeline, plan, parameters } = planRun({ ...args, onWarning });
+    refuseConflicts(plan);
     const writer = await args.target.create(targetArguments(
       model,
       args.recipe,

@@ -6,9 +6,18 @@
 
 import type {
   Buffer,
+  Checkpoint,
+  Codecs,
+  EventSink,
+  Kernels,
   LinearInfo,
+  Output,
+  Plugin,
   QuantizedTensor,
+  Recipe,
   Statistic,
+  StoredTensor,
+  Target,
   TargetWriter,
   TensorReport,
 } from "../spec/mod.ts";
@@ -23,8 +32,33 @@ import { learnBlock } from "./learn.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { plainBytes } from "./plain.ts";
 import type { PlannedParameter } from "./preflight.ts";
-import type { QuantizeArguments } from "./quantize.ts";
 import { byInput, InputCollector } from "./statistics.ts";
+
+/** What a run needs. */
+export interface QuantizeArguments {
+  /** The checkpoint. */
+  checkpoint: Checkpoint;
+  /** The recipe. */
+  recipe: Recipe;
+  /** The plugins on offer. */
+  plugins: readonly Plugin[];
+  /** How the result is written. */
+  target: Target;
+  /** Where the result is written; `commit` is called at the end. */
+  output: Output;
+  /** The kernels. */
+  kernels: Kernels;
+  /** The codecs on these kernels. */
+  codecs: Codecs;
+  /** Windows of token ids. */
+  calibration?: readonly Int32Array[];
+  /** Bytes of memory that the plan may need. */
+  maxMemory?: number;
+  /** Takes the events of the run. */
+  onEvent?: EventSink;
+  /** Stops the run; nothing is left at the output. */
+  signal?: AbortSignal;
+}
 
 /** Walks the planned parameters, quantises them, and hands them to the target's writer. */
 export class Run {
@@ -232,6 +266,7 @@ export class Run {
     const quantizes = this.#pipeline.quantizers.has(parameter.id);
     if (!quantizes && stored.storage.kind === "plain" && tensor.storage.kind === "plain") {
       if (stored.storage.type === tensor.storage.type && parameter.ropeHeads === undefined) {
+        await checkFinite(stored);
         const bytes = await stored.raw();
         await this.#writer.plain(tensor.name, bytes);
         this.#report(planned, bytes.length);
@@ -295,5 +330,17 @@ export class Run {
 
   #stopIfAborted(): void {
     if (this.#args.signal?.aborted) throw this.#args.signal.reason;
+  }
+}
+
+/** Elements that a check reads at once. */
+const CHECKED = 2 ** 20;
+
+/** Reads a tensor piece by piece, which refuses NaN and infinities. */
+async function checkFinite(tensor: StoredTensor): Promise<void> {
+  const [rows, ...rest] = tensor.shape;
+  const step = Math.max(1, Math.floor(CHECKED / rest.reduce((a, b) => a * b, 1)));
+  for (let start = 0; start < rows; start += step) {
+    await tensor.read({ start, end: Math.min(start + step, rows) });
   }
 }

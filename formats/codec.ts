@@ -19,13 +19,14 @@ import {
   type Tiling,
   tiling,
 } from "../spec/mod.ts";
-import { resolveScheme } from "./lookup.ts";
+import { resolveScheme, type UserFormats } from "./lookup.ts";
 import { fitParameters } from "./parameters.ts";
 import { decodeTable, forEachElement } from "./reference.ts";
 import { elementEncoder } from "./steps.ts";
 
 /**
- * Makes the codecs that run on `kernels`. A codec is made once for each scheme.
+ * Makes the codecs that run on `kernels`, for the catalog and for what the user brings. A codec is
+ * made once for each scheme.
  *
  * @example
  * ```ts
@@ -39,12 +40,12 @@ import { elementEncoder } from "./steps.ts";
  * const back = codec.dequantize(quantized); // differs by at most half a step
  * ```
  */
-export function createCodecs(kernels: Kernels): Codecs {
+export function createCodecs(kernels: Kernels, user?: UserFormats): Codecs {
   const made = new Map<string, Codec>();
   return {
     resolve(reference, file) {
       try {
-        return resolveScheme(reference);
+        return resolveScheme(reference, user);
       } catch (error) {
         throw error instanceof LowbitError && file ? error.in(file) : error;
       }

@@ -73,6 +73,16 @@ export const layouts: Catalog<Layout> = catalog(
   (document) => layoutSchema.parse(document),
 );
 
+/** Formats and schemes that a user brings, by id; their ids are never those of the catalog. */
+export interface UserFormats {
+  /** Number formats. */
+  numbers: ReadonlyMap<string, NumberFormat>;
+  /** Schemes. */
+  schemes: ReadonlyMap<string, Scheme>;
+}
+
+const NO_USER_FORMATS: UserFormats = { numbers: new Map(), schemes: new Map() };
+
 /** The number format with this id. */
 export function numberFormat(id: string): NumberFormat {
   return numberFormats.get(id);
@@ -99,10 +109,14 @@ export function layout(id: string): Layout {
  * // "uint4_g48_asym"
  * ```
  */
-export function resolveScheme(reference: SchemeReference): ResolvedScheme {
-  if (typeof reference === "string") return resolve(scheme(reference));
-  if (!("base" in reference)) return resolve(reference);
-  const base = scheme(reference.base);
+export function resolveScheme(
+  reference: SchemeReference,
+  user: UserFormats = NO_USER_FORMATS,
+): ResolvedScheme {
+  const find = (id: string) => user.schemes.get(id) ?? scheme(id);
+  if (typeof reference === "string") return resolve(find(reference), user);
+  if (!("base" in reference)) return resolve(reference, user);
+  const base = find(reference.base);
   const varied: Scheme = {
     ...base,
     element: reference.element ?? base.element,
@@ -111,7 +125,7 @@ export function resolveScheme(reference: SchemeReference): ResolvedScheme {
     scale: { ...base.scale, format: reference.scale_format ?? base.scale.format },
   };
   const id = variantId(varied, varied.granularity);
-  return resolve({ ...varied, id, summary: `${base.summary}, varied` });
+  return resolve({ ...varied, id, summary: `${base.summary}, varied` }, user);
 }
 
 /** A name made of the parts, for schemes that have none of their own. */
@@ -122,9 +136,9 @@ function variantId(varied: Scheme, granularity: Granularity): string {
   return `${element}_${granularityLabel(granularity)}_${symmetry}${suffix}`;
 }
 
-function resolve(document: Scheme): ResolvedScheme {
+function resolve(document: Scheme, user: UserFormats): ResolvedScheme {
   const element = typeof document.element === "string"
-    ? numberFormat(document.element)
+    ? user.numbers.get(document.element) ?? numberFormat(document.element)
     : document.element;
   if (element.bits > 8) {
     throw new LowbitError("FORMAT", `elements of ${element.bits} bits are not codes`, {

@@ -18,3 +18,7 @@ export * from "./steps.ts";
 export { type Tools } from "./dialects/coded.ts";
 export { type TargetTools } from "./dialects/lowbit.ts";
 export * from "./targets.ts";
+export * from "./check_format.ts";
+export * from "./facts.ts";
+export * from "./user_formats.ts";
+export * from "./yaml.ts";

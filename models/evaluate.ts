@@ -69,13 +69,17 @@ export async function embedWindows(
  *
  * @example
  * ```ts
- * import type { Kernels } from "../spec/mod.ts";
+ * import type { Evaluator, Kernels } from "../spec/mod.ts";
  * import type { ModelGraph } from "./architecture.ts";
  * import { score, StreamedModel } from "./evaluate.ts";
  *
- * async function perplexity(model: ModelGraph, kernels: Kernels, windows: Int32Array[]) {
- *   using streamed = await StreamedModel.run({ model, kernels, windows });
- *   return score(kernels, streamed).perplexity;
+ * async function judge(
+ *   args: { model: ModelGraph; kernels: Kernels; windows: Int32Array[] },
+ *   evaluator: Evaluator,
+ * ) {
+ *   using streamed = await StreamedModel.run(args);
+ *   score(streamed, [evaluator]);
+ *   return evaluator.result();
  * }
  * ```
  */

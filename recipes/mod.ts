@@ -52,7 +52,10 @@ export function presetRecipe(name: string): Recipe {
   const parsed = parseName(name);
   const base = parsed && [...presets.values()].find((r) => methodOf(r.name) === parsed.method);
   if (!parsed || !base) {
-    throw unknownName("recipe", name, presets.keys(), {
+    const methods = new Set([...presets.keys()].flatMap((preset) => methodOf(preset) ?? []));
+    const rest = parsed && name.slice(parsed.method.length);
+    const derived = rest === undefined ? [] : [...methods].map((method) => method + rest);
+    throw unknownName("recipe", name, [...presets.keys(), ...derived], {
       advice: "`lowbit recipes list` shows them; or give the path of a YAML file",
     });
   }

@@ -15,6 +15,7 @@ export { type BlockField, type Layout, layoutSchema, streamBytes } from "./layou
 export {
   type Cast,
   type CodebookFormat,
+  type Expectation,
   FAMILIES,
   type FloatFormat,
   ID_PATTERN,

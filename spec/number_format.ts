@@ -61,6 +61,22 @@ export interface NumberFormatBase {
   cast: Cast;
   /** Where the definition comes from. */
   source: string;
+  /** Facts that must follow from the parameters; `lowbit formats test` checks them. */
+  expect?: Expectation;
+}
+
+/** Facts about a format, written down by whoever defines it. */
+export interface Expectation {
+  /** The largest finite magnitude. */
+  largest?: number;
+  /** The smallest magnitude above zero. */
+  smallest?: number;
+  /** Distinct finite values. */
+  values?: number;
+  /** Values of some codes: `[code, value]`. */
+  decode?: [code: number, value: number][];
+  /** Codes of some values: `[value, code]`. */
+  encode?: [value: number, code: number][];
 }
 
 /** A fixed-point integer: `value = code * 2^-fraction`, two's complement if signed. */
@@ -154,6 +170,13 @@ const base = {
   bits: z.int().min(1).max(16),
   cast: cast.prefault({}),
   source: z.string().default(""),
+  expect: z.strictObject({
+    largest: z.number().optional(),
+    smallest: z.number().optional(),
+    values: z.int().optional(),
+    decode: z.array(z.tuple([z.int().min(0), z.number()])).optional(),
+    encode: z.array(z.tuple([z.number(), z.int().min(0)])).optional(),
+  }).optional(),
 };
 
 const int = z.strictObject({

@@ -41,26 +41,44 @@ export interface ZodLike<T> {
  */
 export function schema<T>(kind: string, zod: ZodLike<T>): Schema<T> {
   const type = zod as unknown as z.ZodType<T>;
+  const jsonSchema = () =>
+    z.toJSONSchema(type, { io: "input", unrepresentable: "any" }) as JsonSchema;
   return {
     kind,
     parse(input, file) {
       const result = type.safeParse(input);
       if (result.success) return result.data;
-      throw toError(kind, result.error.issues, file);
+      const known = (path: PropertyKey[]) => keysAt(jsonSchema(), path.map(String));
+      throw toError(kind, result.error.issues, known, file);
     },
-    jsonSchema: () => z.toJSONSchema(type, { io: "input", unrepresentable: "any" }) as JsonSchema,
+    jsonSchema,
   };
 }
 
+/** The keys that a document may have at a path, in any branch of its schema. */
+function keysAt(node: JsonSchema, [first, ...rest]: string[]): string[] {
+  const branches = (node.anyOf ?? node.oneOf) as JsonSchema[] | undefined;
+  const path = first === undefined ? [] : [first, ...rest];
+  if (branches) return branches.flatMap((branch) => keysAt(branch, path));
+  const properties = (node.properties ?? {}) as Record<string, JsonSchema>;
+  if (first === undefined) return Object.keys(properties);
+  const next = Object.hasOwn(properties, first) ? properties[first] : node.items;
+  return next ? keysAt(next as JsonSchema, rest) : [];
+}
+
 type Issue = z.core.$ZodIssue;
+type Known = (path: PropertyKey[]) => string[];
 
 /** One error for all issues: the first is spelled out, the others follow in the same line. */
-function toError(kind: string, issues: Issue[], file?: string): LowbitError {
+function toError(kind: string, issues: Issue[], known: Known, file?: string): LowbitError {
+  // A wrong key explains that the right one is missing, so it comes first.
   const flat = issues.flatMap(deepest);
-  const [first, ...rest] = flat.map(describe);
-  const others = rest.slice(0, 4).map(({ field, problem }) => `${field || kind}: ${problem}`);
-  const more = rest.length > 4 ? ` (and ${rest.length - 4} more)` : "";
-  const problem = [first.problem, ...others].join("; also ") + more;
+  const wrongKeys = flat.filter((issue) => issue.code === "unrecognized_keys");
+  const others = flat.filter((issue) => issue.code !== "unrecognized_keys");
+  const [first, ...rest] = [...wrongKeys, ...others].map((issue) => describe(issue, known));
+  const more = rest.slice(0, 4).map(({ field, problem }) => `${field || kind}: ${problem}`);
+  const count = rest.length > 4 ? ` (and ${rest.length - 4} more)` : "";
+  const problem = [first.problem, ...more].join("; also ") + count;
   return new LowbitError("SCHEMA", problem, {
     file: file ?? kind,
     field: first.field || undefined,
@@ -82,12 +100,11 @@ function deepest(issue: Issue): Issue[] {
   return useful.sort((a, b) => depth(b) - depth(a) || a.length - b.length)[0];
 }
 
-function describe(issue: Issue): { field: string; problem: string; advice?: string } {
+function describe(issue: Issue, known: Known): { field: string; problem: string; advice?: string } {
   const field = issue.path.map(String).join(".");
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0];
-    const known = (issue as { known?: string[] }).known;
-    const guess = known && closest(key, known);
+    const guess = closest(key, known(issue.path));
     return {
       field: [field, key].filter(Boolean).join("."),
       problem: "unknown field",

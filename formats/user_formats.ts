@@ -1,0 +1,118 @@
+/**
+ * Formats of the user: number formats and schemes in YAML files of their own.
+ *
+ * @module
+ */
+
+import {
+  LowbitError,
+  type NumberFormat,
+  numberFormatSchema,
+  type Recipe,
+  type Scheme,
+  type SchemeReference,
+  schemeSchema,
+} from "../spec/mod.ts";
+import { numberFormats, resolveScheme, schemes, type UserFormats } from "./lookup.ts";
+import { parseYaml, readYaml } from "./yaml.ts";
+
+/** A file that a user brings. */
+export interface FormatFile {
+  /** Its name, for errors. */
+  file: string;
+  /** Its text. */
+  text: string;
+}
+
+/**
+ * Reads number formats (documents with a `family`) and schemes (documents with a `granularity`).
+ *
+ * Errors name file, line and field: what {@linkcode parseYaml} throws, and `CONFLICT` for an id that
+ * the catalog or another file has.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { readUserFormats } from "./user_formats.ts";
+ * const text = "id: e2m2\nsummary: 5 bits\nfamily: float\nbits: 5\nexponent: 2\nmantissa: 2\nbias: 1\n";
+ * const { numbers } = readUserFormats([{ file: "e2m2.yaml", text }]);
+ * assertEquals([...numbers.keys()], ["e2m2"]);
+ * ```
+ */
+export function readUserFormats(files: readonly FormatFile[]): UserFormats {
+  const numbers = new Map<string, NumberFormat>();
+  const found = new Map<string, Scheme>();
+  for (const { file, text } of files) {
+    const { document, lineOf } = readYaml(text, file);
+    const isScheme = typeof document === "object" && document !== null &&
+      Object.hasOwn(document, "granularity");
+    const entry = isScheme
+      ? parseYaml(text, schemeSchema, file)
+      : parseYaml(text, numberFormatSchema, file);
+    const { id } = entry;
+    if (numberFormats.has(id) || schemes.has(id) || numbers.has(id) || found.has(id)) {
+      throw new LowbitError("CONFLICT", `${id} is taken, and an id never changes its bytes`, {
+        file: `${file}:${lineOf("id")}`,
+        field: "id",
+        advice: "choose another id",
+      });
+    }
+    if ("granularity" in entry) found.set(id, entry);
+    else numbers.set(id, entry);
+  }
+  return { numbers, schemes: found };
+}
+
+/**
+ * A recipe whose weights use another number format: the granularity of every weight scheme stays,
+ * its element becomes `format` with an f32 absmax scale.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { recipeSchema } from "../spec/mod.ts";
+ * import { withFormat } from "./user_formats.ts";
+ * const recipe = recipeSchema.parse({
+ *   name: "r",
+ *   assign: [{ select: ["*"], weight: "int4_g64_asym" }],
+ *   pipeline: [{ use: "rtn" }],
+ * });
+ * const [{ weight }] = withFormat(recipe, "nf4").assign;
+ * assertEquals(weight, {
+ *   base: "int8_channel_sym",
+ *   element: "nf4",
+ *   granularity: { kind: "group", size: 64 },
+ * });
+ * ```
+ */
+export function withFormat(recipe: Recipe, format: string, user?: UserFormats): Recipe {
+  const replace = (reference: SchemeReference): SchemeReference => ({
+    base: "int8_channel_sym",
+    element: format,
+    granularity: resolveScheme(reference, user).granularity,
+  });
+  return {
+    ...recipe,
+    name: `${recipe.name}-${format.replaceAll("_", "-")}`,
+    assign: recipe.assign.map((assignment) => ({
+      ...assignment,
+      ...(assignment.weight !== undefined && { weight: replace(assignment.weight) }),
+    })),
+  };
+}
+
+/**
+ * A recipe with the number formats of the user in it: one that the recipe does not name takes the
+ * place of the elements of all its weights. `CONFLICT` if there are several of those.
+ */
+export function withUnnamedFormats(recipe: Recipe, user: UserFormats): Recipe {
+  const named = JSON.stringify(recipe.assign);
+  const unnamed = [...user.numbers.keys()].filter((id) => !named.includes(JSON.stringify(id)));
+  if (unnamed.length === 0) return recipe;
+  if (unnamed.length === 1) return withFormat(recipe, unnamed[0], user);
+  throw new LowbitError("CONFLICT", `does not say which of ${unnamed.join(", ")} is used where`, {
+    file: recipe.name,
+    field: "assign",
+    advice: "name them as elements of schemes in the recipe",
+  });
+}
