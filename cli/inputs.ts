@@ -103,7 +103,10 @@ function splitKey(reference: string): [path: string, key?: string] {
   return at < 0 ? [reference] : [reference.slice(0, at), reference.slice(at + 1)];
 }
 
-/** Calibration windows of `--calibration` (ids or text); of the shipped text if it is absent. */
+/**
+ * Calibration windows of `--calibration`: all windows of a file of ids, as many windows of a text as
+ * the recipe says, or of the shipped text if it is absent.
+ */
 export async function readCalibration(
   args: Arguments,
   lowbit: Workbench,
@@ -112,9 +115,8 @@ export async function readCalibration(
 ): Promise<Int32Array[]> {
   const given = args.text("calibration");
   if (given === undefined) return await lowbit.calibration(model, recipe);
-  const { length, samples } = recipe.calibration;
   const windows = /\.json(#|$)/.test(given)
-    ? (await readIds(given, length)).slice(0, samples)
+    ? await readIds(given, recipe.calibration.length)
     : await lowbit.calibration(model, recipe, await readText(given));
   checkFor(model, windows, given);
   return windows;

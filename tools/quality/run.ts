@@ -45,9 +45,7 @@ const rows: string[][] = [["full precision", "-", full.perplexity.toFixed(4), "0
 for (const name of args._.map(String)) {
   const recipe = await readRecipe(name);
   const given = text("calibration");
-  const calibration = given
-    ? (await readIds(given, recipe.calibration.length)).slice(0, recipe.calibration.samples)
-    : undefined;
+  const calibration = given ? await readIds(given, recipe.calibration.length) : undefined;
   const started = performance.now();
   const out = `${folder}/out`;
   const { plan } = await lowbit.quantize({ model, recipe, out, calibration, overwrite: true });
