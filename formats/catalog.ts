@@ -6,6 +6,49 @@
 
 /** Number formats; `numberFormatSchema` reads them. */
 export const NUMBER_FORMATS: readonly unknown[] = [{
+  id: "abfloat4",
+  summary: "4-bit adaptive biased float E2M1 with bias 2, for outliers",
+  family: "generated",
+  bits: 4,
+  generator: {
+    kind: "abfloat",
+    exponent: 2,
+    mantissa: 1,
+    bias: 2,
+  },
+  cast: {
+    negative_zero: "positive",
+  },
+  source: "Guo et al. 2023, arXiv 2304.07493",
+}, {
+  id: "af4",
+  summary: "4-bit AbnormalFloat, least absolute error for normal weights in blocks of 64",
+  family: "codebook",
+  bits: 4,
+  values: [
+    1,
+    0.7242486476898193,
+    0.5549623370170593,
+    0.4256388247013092,
+    0.3167566657066345,
+    0.2196127474308014,
+    0.12934483587741852,
+    0.0427316389977932,
+    0,
+    -0.049348119646310806,
+    -0.14982478320598602,
+    -0.25607553124427795,
+    -0.37369510531425476,
+    -0.5124374032020569,
+    -0.6944100856781006,
+    -1,
+  ],
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Yoshida 2023, arXiv 2306.06965; constants as in bitsandbytes",
+}, {
   id: "bfloat16",
   summary: "the upper half of an IEEE 754 single",
   family: "float",
@@ -21,6 +64,27 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
     nan: "nan",
   },
   source: "Kalamkar et al. 2019, arXiv 1905.12322",
+}, {
+  id: "binary",
+  summary: "1-bit sign, -1 or 1",
+  family: "codebook",
+  bits: 1,
+  values: [-1, 1],
+  cast: {
+    rounding: "half_up",
+    negative_zero: "positive",
+  },
+  source: "Courbariaux et al. 2015, arXiv 1511.00363",
+}, {
+  id: "flint4",
+  summary: "4-bit signed flint, magnitudes 0, 1, 2, 3, 4, 6, 8, 16",
+  family: "codebook",
+  bits: 4,
+  values: [0, 1, 2, 3, 4, 6, 8, 16, null, -1, -2, -3, -4, -6, -8, -16],
+  cast: {
+    negative_zero: "positive",
+  },
+  source: "Guo et al. 2022, arXiv 2208.14286",
 }, {
   id: "float16",
   summary: "IEEE 754 half precision",
@@ -47,6 +111,71 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   bias: 1,
   source: "OCP Microscaling Formats (MX) v1.0, section 5.3.3",
 }, {
+  id: "float6_e2m3fn",
+  summary: "6-bit float, largest 7.5",
+  family: "float",
+  bits: 6,
+  exponent: 2,
+  mantissa: 3,
+  bias: 1,
+  source: "OCP Microscaling Formats (MX) v1.0, section 5.3.2",
+}, {
+  id: "float6_e3m2fn",
+  summary: "6-bit float, largest 28",
+  family: "float",
+  bits: 6,
+  exponent: 3,
+  mantissa: 2,
+  bias: 3,
+  source: "OCP Microscaling Formats (MX) v1.0, section 5.3.2",
+}, {
+  id: "float8_e3m4",
+  summary: "8-bit float with infinities as in IEEE 754, largest 15.5",
+  family: "float",
+  bits: 8,
+  exponent: 3,
+  mantissa: 4,
+  bias: 3,
+  infinities: "ieee",
+  nan: "ieee",
+  cast: {
+    overflow: "infinity",
+    infinity: "infinity",
+    nan: "nan",
+  },
+  source: "casts as ml_dtypes",
+}, {
+  id: "float8_e4m3",
+  summary: "8-bit float with infinities as in IEEE 754, largest 240",
+  family: "float",
+  bits: 8,
+  exponent: 4,
+  mantissa: 3,
+  bias: 7,
+  infinities: "ieee",
+  nan: "ieee",
+  cast: {
+    overflow: "infinity",
+    infinity: "infinity",
+    nan: "nan",
+  },
+  source: "casts as ml_dtypes",
+}, {
+  id: "float8_e4m3b11fnuz",
+  summary: "8-bit float with bias 11 and one NaN at the code of -0, largest 30",
+  family: "float",
+  bits: 8,
+  exponent: 4,
+  mantissa: 3,
+  bias: 11,
+  nan: "negative_zero",
+  cast: {
+    overflow: "nan",
+    infinity: "nan",
+    nan: "nan",
+  },
+  source: "Sun et al. 2019, HFP8; casts as ml_dtypes",
+}, {
   id: "float8_e4m3fn",
   summary: "8-bit float without infinities, largest 448",
   family: "float",
@@ -61,6 +190,21 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
     nan: "nan",
   },
   source: "Micikevicius et al. 2022, arXiv 2209.05433; casts as ml_dtypes",
+}, {
+  id: "float8_e4m3fnuz",
+  summary: "8-bit float with one NaN at the code of -0, largest 240",
+  family: "float",
+  bits: 8,
+  exponent: 4,
+  mantissa: 3,
+  bias: 8,
+  nan: "negative_zero",
+  cast: {
+    overflow: "nan",
+    infinity: "nan",
+    nan: "nan",
+  },
+  source: "Noune et al. 2022, arXiv 2206.02915; casts as ml_dtypes",
 }, {
   id: "float8_e5m2",
   summary: "8-bit float with infinities, largest 57344",
@@ -77,6 +221,21 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
     nan: "nan",
   },
   source: "Micikevicius et al. 2022, arXiv 2209.05433; casts as ml_dtypes",
+}, {
+  id: "float8_e5m2fnuz",
+  summary: "8-bit float with one NaN at the code of -0, largest 57344",
+  family: "float",
+  bits: 8,
+  exponent: 5,
+  mantissa: 2,
+  bias: 16,
+  nan: "negative_zero",
+  cast: {
+    overflow: "nan",
+    infinity: "nan",
+    nan: "nan",
+  },
+  source: "Noune et al. 2022, arXiv 2206.02915; casts as ml_dtypes",
 }, {
   id: "float8_e8m0fnu",
   summary: "powers of two from 2^-127 to 2^127; no sign, no zero; a scale format",
@@ -128,6 +287,12 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   },
   source: "ggml, block type Q4_1",
 }, {
+  id: "int16",
+  summary: "16-bit two's complement integer",
+  family: "int",
+  bits: 16,
+  signed: true,
+}, {
   id: "int2",
   summary: "2-bit two's complement integer, -2 to 1",
   family: "int",
@@ -170,6 +335,40 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   bits: 8,
   signed: true,
 }, {
+  id: "int8_mx",
+  summary: "8-bit fixed point with 6 fraction bits, -2 to 1.984375",
+  family: "int",
+  bits: 8,
+  signed: true,
+  fraction: 6,
+  source: "OCP Microscaling Formats (MX) v1.0, section 5.3.4",
+}, {
+  id: "nf2",
+  summary: "2-bit NormalFloat, quantiles of a normal distribution with an exact zero",
+  family: "generated",
+  bits: 2,
+  generator: {
+    kind: "normal_float",
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dettmers et al. 2023, arXiv 2305.14314",
+}, {
+  id: "nf3",
+  summary: "3-bit NormalFloat, quantiles of a normal distribution with an exact zero",
+  family: "generated",
+  bits: 3,
+  generator: {
+    kind: "normal_float",
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dettmers et al. 2023, arXiv 2305.14314",
+}, {
   id: "nf4",
   summary: "4-bit NormalFloat, 16 quantiles of a normal distribution with an exact zero",
   family: "codebook",
@@ -197,6 +396,168 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
     negative_zero: "positive",
   },
   source: "Dettmers et al. 2023, arXiv 2305.14314; constants as in bitsandbytes",
+}, {
+  id: "nf5",
+  summary: "5-bit NormalFloat, quantiles of a normal distribution with an exact zero",
+  family: "generated",
+  bits: 5,
+  generator: {
+    kind: "normal_float",
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dettmers et al. 2023, arXiv 2305.14314",
+}, {
+  id: "nf6",
+  summary: "6-bit NormalFloat, quantiles of a normal distribution with an exact zero",
+  family: "generated",
+  bits: 6,
+  generator: {
+    kind: "normal_float",
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dettmers et al. 2023, arXiv 2305.14314",
+}, {
+  id: "nf7",
+  summary: "7-bit NormalFloat, quantiles of a normal distribution with an exact zero",
+  family: "generated",
+  bits: 7,
+  generator: {
+    kind: "normal_float",
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dettmers et al. 2023, arXiv 2305.14314",
+}, {
+  id: "nf8",
+  summary: "8-bit NormalFloat, quantiles of a normal distribution with an exact zero",
+  family: "generated",
+  bits: 8,
+  generator: {
+    kind: "normal_float",
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dettmers et al. 2023, arXiv 2305.14314",
+}, {
+  id: "power_of_two4",
+  summary: "4-bit signed powers of two up to 1, with zero",
+  family: "generated",
+  bits: 4,
+  generator: {
+    kind: "power_of_two",
+  },
+  cast: {
+    negative_zero: "positive",
+  },
+  source: "Miyashita et al. 2016, arXiv 1603.01025",
+}, {
+  id: "sf3",
+  summary: "3-bit StudentFloat, quantiles of Student's t with 5 degrees of freedom",
+  family: "generated",
+  bits: 3,
+  generator: {
+    kind: "student_float",
+    degrees: 5,
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dotzel et al. 2024, arXiv 2405.03103",
+}, {
+  id: "sf4",
+  summary: "4-bit StudentFloat, quantiles of Student's t with 5 degrees of freedom",
+  family: "generated",
+  bits: 4,
+  generator: {
+    kind: "student_float",
+    degrees: 5,
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dotzel et al. 2024, arXiv 2405.03103",
+}, {
+  id: "sf5",
+  summary: "5-bit StudentFloat, quantiles of Student's t with 5 degrees of freedom",
+  family: "generated",
+  bits: 5,
+  generator: {
+    kind: "student_float",
+    degrees: 5,
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dotzel et al. 2024, arXiv 2405.03103",
+}, {
+  id: "sf6",
+  summary: "6-bit StudentFloat, quantiles of Student's t with 5 degrees of freedom",
+  family: "generated",
+  bits: 6,
+  generator: {
+    kind: "student_float",
+    degrees: 5,
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dotzel et al. 2024, arXiv 2405.03103",
+}, {
+  id: "sf7",
+  summary: "7-bit StudentFloat, quantiles of Student's t with 5 degrees of freedom",
+  family: "generated",
+  bits: 7,
+  generator: {
+    kind: "student_float",
+    degrees: 5,
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dotzel et al. 2024, arXiv 2405.03103",
+}, {
+  id: "sf8",
+  summary: "8-bit StudentFloat, quantiles of Student's t with 5 degrees of freedom",
+  family: "generated",
+  bits: 8,
+  generator: {
+    kind: "student_float",
+    degrees: 5,
+  },
+  cast: {
+    rounding: "half_down",
+    negative_zero: "positive",
+  },
+  source: "Dotzel et al. 2024, arXiv 2405.03103",
+}, {
+  id: "ternary",
+  summary: "three values, -1, 0 and 1",
+  family: "int",
+  bits: 2,
+  signed: true,
+  range: "symmetric",
+  source: "Ma et al. 2024, arXiv 2402.17764",
+}, {
+  id: "uint1",
+  summary: "1-bit unsigned integer, 0 or 1",
+  family: "int",
+  bits: 1,
+  signed: false,
 }, {
   id: "uint2",
   summary: "2-bit unsigned integer, 0 to 3",
@@ -485,6 +846,86 @@ export const SCHEMES: readonly unknown[] = [{
   id: "mxfp4",
   summary: "OCP MXFP4, blocks of 32 E2M1 elements with a power-of-two scale",
   element: "float4_e2m1fn",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  scale: {
+    rule: "mx_floor",
+    format: "float8_e8m0fnu",
+    all_zero: 5.877471754111438e-39,
+  },
+  source: "OCP Microscaling Formats (MX) v1.0",
+}, {
+  id: "mxfp6_e2m3",
+  summary: "OCP MX, blocks of 32 E2M3 elements with a power-of-two scale",
+  element: "float6_e2m3fn",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  scale: {
+    rule: "mx_floor",
+    format: "float8_e8m0fnu",
+    all_zero: 5.877471754111438e-39,
+  },
+  source: "OCP Microscaling Formats (MX) v1.0",
+}, {
+  id: "mxfp6_e3m2",
+  summary: "OCP MX, blocks of 32 E3M2 elements with a power-of-two scale",
+  element: "float6_e3m2fn",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  scale: {
+    rule: "mx_floor",
+    format: "float8_e8m0fnu",
+    all_zero: 5.877471754111438e-39,
+  },
+  source: "OCP Microscaling Formats (MX) v1.0",
+}, {
+  id: "mxfp8_e4m3",
+  summary: "OCP MX, blocks of 32 E4M3 elements with a power-of-two scale",
+  element: "float8_e4m3fn",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  scale: {
+    rule: "mx_floor",
+    format: "float8_e8m0fnu",
+    all_zero: 5.877471754111438e-39,
+  },
+  cast: {
+    overflow: "saturate",
+    infinity: "saturate",
+    nan: "refuse",
+  },
+  source: "OCP Microscaling Formats (MX) v1.0",
+}, {
+  id: "mxfp8_e5m2",
+  summary: "OCP MX, blocks of 32 E5M2 elements with a power-of-two scale",
+  element: "float8_e5m2",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  scale: {
+    rule: "mx_floor",
+    format: "float8_e8m0fnu",
+    all_zero: 5.877471754111438e-39,
+  },
+  cast: {
+    overflow: "saturate",
+    infinity: "saturate",
+    nan: "refuse",
+  },
+  source: "OCP Microscaling Formats (MX) v1.0",
+}, {
+  id: "mxint8",
+  summary: "OCP MX, blocks of 32 INT8 elements with a power-of-two scale",
+  element: "int8_mx",
   granularity: {
     kind: "group",
     size: 32,

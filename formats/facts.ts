@@ -5,6 +5,7 @@
  */
 
 import type { NumberFormat } from "../spec/mod.ts";
+import { normalQuantile } from "./generators.ts";
 import { decodeTable, largestFinite } from "./reference.ts";
 import { applyEncoder, elementEncoder } from "./steps.ts";
 
@@ -109,7 +110,7 @@ function quantiles(kind: Distribution): Float64Array {
 
 /** Inverse distribution functions; Student's t with 4 degrees of freedom has a closed form. */
 const INVERSE: Record<Distribution, (p: number) => number> = {
-  gaussian: (p) => normalQuantile(p),
+  gaussian: normalQuantile,
   laplace: (p) => p < 0.5 ? Math.log(2 * p) : -Math.log(2 * (1 - p)),
   student_t(p) {
     const alpha = 4 * p * (1 - p);
@@ -118,24 +119,3 @@ const INVERSE: Record<Distribution, (p: number) => number> = {
     return Math.sign(p - 0.5) * 2 * Math.sqrt(Math.max(0, q - 1));
   },
 };
-
-/** The normal quantile by bisection of an integral that series give to 1e-12: slow, and enough. */
-function normalQuantile(p: number): number {
-  let [lo, hi] = [-9, 9];
-  for (let i = 0; i < 60; i++) {
-    const middle = (lo + hi) / 2;
-    if (normalCdf(middle) < p) lo = middle;
-    else hi = middle;
-  }
-  return (lo + hi) / 2;
-}
-
-function normalCdf(x: number): number {
-  if (Math.abs(x) > 8) return x < 0 ? 0 : 1;
-  let [term, sum] = [x, x];
-  for (let n = 1; n < 200 && Math.abs(term) > 1e-17; n++) {
-    term *= x * x / (2 * n + 1);
-    sum += term;
-  }
-  return 0.5 + sum * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
-}

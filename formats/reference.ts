@@ -7,6 +7,7 @@
  * @module
  */
 
+import { generated } from "./generators.ts";
 import {
   type Cast,
   type CodebookFormat,
@@ -38,13 +39,19 @@ export function decodeTable(format: NumberFormat): Float32Array {
 export function decodeElement(format: NumberFormat, code: number): number {
   switch (format.family) {
     case "int": {
-      const signed = format.signed && code >= 2 ** (format.bits - 1);
+      const half = 2 ** (format.bits - 1);
+      if (format.range === "symmetric" && code === half) return NaN;
+      const signed = format.signed && code >= half;
       return (signed ? code - 2 ** format.bits : code) / 2 ** format.fraction;
     }
     case "float":
       return decodeFloat(format, code);
-    case "codebook":
-      return code < format.values.length ? Math.fround(format.values[code]) : NaN;
+    case "codebook": {
+      const value = format.values[code] ?? null;
+      return value === null ? NaN : Math.fround(value);
+    }
+    case "generated":
+      return decodeElement(generated(format), code);
   }
 }
 
@@ -58,6 +65,7 @@ function decodeFloat(format: FloatFormat, code: number): number {
   if (format.nan === "negative_zero" && sign < 0 && magnitude === 0) return NaN;
   if (format.nan === "all_ones" && top && m === 2 ** mantissa - 1) return NaN;
   if (format.infinities === "ieee" && top && m === 0) return sign * Infinity;
+  if (format.infinities === "top" && magnitude === topCode(format)) return sign * Infinity;
   if (format.nan === "ieee" && top && m !== 0) return NaN;
   if (format.subnormals && e === 0) return sign * 2 ** (1 - bias - mantissa) * m;
   return sign * 2 ** (e - bias - mantissa) * (2 ** mantissa + m);
@@ -71,16 +79,29 @@ export function largestFinite(format: NumberFormat): number {
     case "float":
       return decodeFloat(format, largestCode(format));
     case "codebook":
-      return Math.max(...format.values.map((v) => Math.abs(Math.fround(v))));
+      return Math.max(...sortedValues(format).map(({ v }) => Math.abs(v)));
+    case "generated":
+      return largestFinite(generated(format));
   }
 }
 
-/** The code of the largest finite magnitude: NaNs and infinities are at most the codes above. */
+/** The largest magnitude that is no NaN. */
+function topCode(format: FloatFormat): number {
+  return 2 ** (format.exponent + format.mantissa) - (format.nan === "all_ones" ? 2 : 1);
+}
+
+/** The code of the largest finite magnitude: NaNs and infinities are the codes above it. */
 function largestCode(format: FloatFormat): number {
-  let code = 2 ** (format.exponent + format.mantissa) - 1;
-  if (format.infinities === "ieee" || format.nan === "ieee") code -= 2 ** format.mantissa;
-  else if (format.nan === "all_ones") code -= 1;
-  return code;
+  if (format.infinities === "top") return topCode(format) - 1;
+  if (format.infinities === "none" && format.nan !== "ieee") return topCode(format);
+  return (2 ** format.exponent - 1) * 2 ** format.mantissa - 1;
+}
+
+/** The code of an infinity, without its sign. */
+function infinityCode(format: FloatFormat): number {
+  return format.infinities === "top"
+    ? topCode(format)
+    : (2 ** format.exponent - 1) * 2 ** format.mantissa;
 }
 
 /**
@@ -108,6 +129,8 @@ export function encodeElement(
       return encodeFloat(format, value, cast);
     case "codebook":
       return encodeCodebook(format, value, cast);
+    case "generated":
+      return encodeCodebook(generated(format), value, cast);
   }
 }
 
@@ -180,7 +203,7 @@ function encodeFloat(format: FloatFormat, value: number, cast: Cast): number {
 function beyond(format: FloatFormat, policy: Cast["overflow"], negative: boolean): number {
   const signBit = format.signed && negative ? 2 ** (format.bits - 1) : 0;
   if (policy === "nan") return nanCode(format, negative);
-  if (policy === "infinity") return (2 ** format.exponent - 1) * 2 ** format.mantissa + signBit;
+  if (policy === "infinity") return infinityCode(format) + signBit;
   return largestCode(format) + signBit;
 }
 
@@ -188,6 +211,11 @@ function encodeCodebook(format: CodebookFormat, value: number, cast: Cast): numb
   const order = sortedValues(format);
   for (let i = 0; i + 1 < order.length; i++) {
     const [lower, upper] = [order[i], order[i + 1]];
+    // Between -0 and 0 the sign of the number decides.
+    if (lower.v === 0 && upper.v === 0) {
+      if (isNegative(value) && cast.negative_zero === "keep") return lower.code;
+      continue;
+    }
     const bound = format.thresholds === "midpoints"
       ? Math.fround((lower.v + upper.v) / 2)
       : Math.fround(format.thresholds[i]);
@@ -203,7 +231,9 @@ const sorted = new WeakMap<CodebookFormat, { v: number; code: number }[]>();
 function sortedValues(format: CodebookFormat): { v: number; code: number }[] {
   let order = sorted.get(format);
   if (!order) {
-    order = format.values.map((v, code) => ({ v: Math.fround(v), code })).sort((a, b) => a.v - b.v);
+    order = format.values
+      .flatMap((v, code) => v === null ? [] : [{ v: Math.fround(v), code }])
+      .sort((a, b) => a.v - b.v || (Object.is(a.v, -0) ? -1 : 1));
     sorted.set(format, order);
   }
   return order;

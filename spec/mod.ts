@@ -18,6 +18,7 @@ export {
   type Expectation,
   FAMILIES,
   type FloatFormat,
+  type GeneratedFormat,
   ID_PATTERN,
   type IntFormat,
   type NumberFormat,
@@ -25,6 +26,7 @@ export {
   numberFormatSchema,
   type Overflow,
   type Rounding,
+  type TableGenerator,
 } from "./number_format.ts";
 export * from "./plugin.ts";
 export * from "./recipe.ts";

@@ -108,8 +108,11 @@ export interface FloatFormat extends NumberFormatBase {
   bias: number;
   /** Whether exponent 0 means subnormals and zero; if not, it is an ordinary exponent. */
   subnormals: boolean;
-  /** `ieee`: the all-ones exponent with mantissa 0 is an infinity. */
-  infinities: "none" | "ieee";
+  /**
+   * Which codes are infinities: `ieee` (all-ones exponent, mantissa 0), `top` (the largest
+   * magnitude that is no NaN, as in IEEE P3109), or `none`.
+   */
+  infinities: "none" | "ieee" | "top";
   /**
    * Which codes are not a number: `ieee` (all-ones exponent, mantissa not 0), `all_ones` (all-ones
    * exponent and mantissa), `negative_zero` (the code of -0), or `none`.
@@ -121,17 +124,57 @@ export interface FloatFormat extends NumberFormatBase {
 export interface CodebookFormat extends NumberFormatBase {
   /** The family. */
   family: "codebook";
-  /** The values in code order, rounded to f32. At most `2^bits`; the other codes are unused. */
-  values: number[];
+  /** The values in code order, rounded to f32; null for a code that means nothing. */
+  values: (number | null)[];
   /** Where a value goes to the upper neighbour: at f32 midpoints, or above these literal bounds. */
   thresholds: "midpoints" | number[];
 }
 
+/**
+ * How the values of a generated format are made; `formats/generators.ts` does it.
+ *
+ * - `normal_float`: quantiles of a normal distribution with an exact zero (NFk of QLoRA)
+ * - `student_float`: the same of Student's t (SFk)
+ * - `abfloat`: sign and magnitude, `(2^mantissa + m) << (e + bias)`, code 0 is zero (OliVe)
+ * - `power_of_two`: sign and magnitude, powers of two up to 1, code 0 is zero
+ */
+export type TableGenerator =
+  | {
+    kind: "normal_float";
+    /** The outermost quantile; `per_bits` is the definition of QLoRA for this number of bits. */
+    offset: number | "per_bits";
+  }
+  | {
+    kind: "student_float";
+    /** Degrees of freedom. */
+    degrees: number;
+    /** The outermost quantile. */
+    offset: number | "per_bits";
+  }
+  | {
+    kind: "abfloat";
+    /** Exponent bits. */
+    exponent: number;
+    /** Mantissa bits. */
+    mantissa: number;
+    /** Added to the exponent. */
+    bias: number;
+  }
+  | { kind: "power_of_two" };
+
+/** A table that is computed from a few numbers instead of written down. */
+export interface GeneratedFormat extends NumberFormatBase {
+  /** The family. */
+  family: "generated";
+  /** How the values are made. */
+  generator: TableGenerator;
+}
+
 /** A number format of any family. */
-export type NumberFormat = IntFormat | FloatFormat | CodebookFormat;
+export type NumberFormat = IntFormat | FloatFormat | CodebookFormat | GeneratedFormat;
 
 /** The families of number formats. The list is open: a family adds a schema here and a decoder. */
-export const FAMILIES = ["int", "float", "codebook"] as const;
+export const FAMILIES = ["int", "float", "codebook", "generated"] as const;
 
 const rounding = z.enum([
   "nearest_even",
@@ -195,20 +238,42 @@ const float = z.strictObject({
   mantissa: z.int().min(0).max(10),
   bias: z.int().min(-127).max(254),
   subnormals: z.boolean().default(true),
-  infinities: z.enum(["none", "ieee"]).default("none"),
+  infinities: z.enum(["none", "ieee", "top"]).default("none"),
   nan: z.enum(["none", "ieee", "all_ones", "negative_zero"]).default("none"),
 });
 
 const codebook = z.strictObject({
   ...base,
   family: z.literal("codebook"),
-  values: z.array(z.number()).min(2).max(256),
+  values: z.array(z.number().nullable()).min(2).max(256),
   thresholds: z.union([z.literal("midpoints"), z.array(z.number())]).default("midpoints"),
+});
+
+const offset = z.union([z.number().gt(0.5).lt(1), z.literal("per_bits")]).default("per_bits");
+
+const generated = z.strictObject({
+  ...base,
+  family: z.literal("generated"),
+  generator: z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("normal_float"), offset }),
+    z.strictObject({
+      kind: z.literal("student_float"),
+      degrees: z.number().min(1).max(1e6),
+      offset,
+    }),
+    z.strictObject({
+      kind: z.literal("abfloat"),
+      exponent: z.int().min(0).max(6),
+      mantissa: z.int().min(0).max(6),
+      bias: z.int().min(0).max(64),
+    }),
+    z.strictObject({ kind: z.literal("power_of_two") }),
+  ]),
 });
 
 /** The zod schema of any number format, for use inside other schemas. */
 export const numberFormatZod: z.ZodType<NumberFormat> = z
-  .discriminatedUnion("family", [int, float, codebook])
+  .discriminatedUnion("family", [int, float, codebook, generated])
   .superRefine((format, context) => {
     for (const [path, message] of problems(format)) {
       context.addIssue({ code: "custom", path: [path], message });
@@ -261,16 +326,28 @@ function* problems(format: NumberFormat): Generator<[field: string, message: str
       const { values, thresholds, bits } = format;
       if (bits > 8) yield ["bits", "a codebook has at most 8 bits"];
       if (values.length > 2 ** bits) yield ["values", `has more than 2^${bits} entries`];
-      if (!values.every((v) => Number.isFinite(Math.fround(v)))) yield ["values", "must be finite"];
-      const distinct = new Set(values.map((v) => Math.fround(v) + 0));
-      if (distinct.size !== values.length) yield ["values", "has duplicate entries"];
+      const numbers = values.filter((v) => v !== null).map(Math.fround);
+      if (numbers.length < 2) yield ["values", "has fewer than two numbers"];
+      if (!numbers.every(Number.isFinite)) yield ["values", "must be finite"];
+      // -0 and 0 are two entries: some tables have both.
+      const distinct = new Set(numbers.map((v) => Object.is(v, -0) ? "-0" : String(v)));
+      if (distinct.size !== numbers.length) yield ["values", "has duplicate entries"];
       if (thresholds !== "midpoints") {
-        const sorted = [...distinct].sort((a, b) => a - b);
-        if (thresholds.length !== values.length - 1) {
-          yield ["thresholds", `must have ${values.length - 1} entries`];
+        const sorted = [...numbers].sort((a, b) => a - b);
+        if (thresholds.length !== numbers.length - 1) {
+          yield ["thresholds", `must have ${numbers.length - 1} entries`];
         } else if (thresholds.some((t, i) => !(t >= sorted[i] && t <= sorted[i + 1]))) {
           yield ["thresholds", "each must lie between its two neighbouring values"];
         }
+      }
+      break;
+    }
+    case "generated": {
+      const { generator, bits } = format;
+      if (bits > 8) yield ["bits", "a table has at most 8 bits"];
+      if (bits < 2) yield ["bits", "is 1, but a generated format needs two"];
+      if (generator.kind === "abfloat" && generator.exponent + generator.mantissa + 1 !== bits) {
+        yield ["bits", `is ${bits}, but sign, exponent and mantissa add up to something else`];
       }
     }
   }

@@ -81,6 +81,9 @@ function fit(tensor: PlannedTensor): Fit {
   if (storage.kind === "plain") {
     const type = PLAIN_TYPES.get(storage.type);
     if (!type) return no(`GGUF has no ${storage.type} for weights`, "store it as float32");
+    if (shape.length < 2 && type !== "F32") {
+      return no(`llama.cpp computes with vectors in F32, not in ${type}`, "store it as float32");
+    }
     return { ok: true, bytes: ggufBytes({ name, shape, type }) };
   }
   const type = blockType(storage.scheme);

@@ -10,7 +10,7 @@ Writes formats.safetensors and manifest.json. For every number format ID:
   ID.codes    U8 or U16, the code of every input
 For every scheme ID: ID.x [rows, columns], ID.codes, ID.scales, (ID.zeros), ID.values.
 The manifest names the oracle of each and its version. Needs: numpy, ml_dtypes, gguf, gfloat,
-bitsandbytes, torch, safetensors.
+bitsandbytes, scipy, torch, safetensors.
 """
 import json
 import sys
@@ -22,6 +22,7 @@ import gfloat.formats as gf
 import gguf
 import ml_dtypes
 import numpy as np
+import scipy.stats
 import torch
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import save_file
@@ -53,7 +54,7 @@ def probes(values):
 
 def number_format(name, dtype, nan=True, non_negative=False):
     wide = np.dtype(dtype).itemsize * 8
-    bits = {"float4_e2m1fn": 4}.get(name, wide)
+    bits = {"float4_e2m1fn": 4, "float6_e2m3fn": 6, "float6_e3m2fn": 6}.get(name, wide)
     codes = np.arange(2**bits, dtype=np.uint8 if wide == 8 else np.uint16)
     values = codes.view(dtype).astype(np.float32)
     x, nans = probes(values)
@@ -75,8 +76,34 @@ number_format("float8_e4m3fn", ml_dtypes.float8_e4m3fn)
 number_format("float8_e5m2", ml_dtypes.float8_e5m2)
 number_format("float4_e2m1fn", ml_dtypes.float4_e2m1fn, nan=False)
 number_format("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu, non_negative=True)
+for name in ["float8_e4m3", "float8_e3m4", "float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2fnuz"]:
+    number_format(name, getattr(ml_dtypes, name))
+for name in ["float6_e2m3fn", "float6_e3m2fn"]:
+    number_format(name, getattr(ml_dtypes, name), nan=False)
 number_format("float16", np.float16, nan=False)
 number_format("bfloat16", ml_dtypes.bfloat16)
+
+
+def quantile_table(bits, quantile):
+    """NFk and SFk from their definition, with the quantile function of scipy."""
+    n = 2**bits
+    offset = 0.5 * ((1 - 1 / (2 * n)) + (1 - 1 / (2 * (n - 1))))
+    positive = quantile(np.linspace(offset, 0.5, n // 2 + 1)[:-1])
+    negative = -quantile(np.linspace(offset, 0.5, n // 2)[:-1])
+    table = np.sort(np.concatenate([negative, [0], positive]))
+    return (table / table.max()).astype(np.float32)
+
+
+manifest["tables"] = {}
+for bits in range(2, 9):
+    kinds = [("nf", scipy.stats.norm.ppf), ("sf", lambda p: scipy.stats.t.ppf(p, 5))]
+    for kind, quantile in kinds:
+        if (kind, bits) in [("nf", 4), ("sf", 2)]:
+            continue
+        tensors[f"{kind}{bits}.table"] = quantile_table(bits, quantile)
+        manifest["tables"][f"{kind}{bits}"] = {"oracle": "scipy", "version": scipy.__version__}
+tensors["af4.table"] = bnb.get_4bit_type("af4", device="cpu").numpy()
+manifest["tables"]["af4"] = {"oracle": "bitsandbytes", "version": version(bitsandbytes)}
 
 
 def weights(rows, columns):
