@@ -101,7 +101,8 @@ class KernelCodec implements Codec {
     const kernels = this.#kernels;
     const codes = kernels.alloc("u8", tiling.rows * tiling.columns);
     const minimum = this.scheme.zero_point?.kind === "minimum";
-    const shifted = minimum ? this.#addMinimum(x, tiling, parameters.zeros!, -1) : undefined;
+    const minima = parameters.unroundedZeros ?? parameters.zeros;
+    const shifted = minimum ? this.#addMinimum(x, tiling, minima!, -1) : undefined;
     using scales = this.#scales(parameters.unrounded ?? parameters.scales);
     using zeros = this.#zeros(parameters);
     const { encoder } = this;
@@ -180,7 +181,19 @@ class KernelCodec implements Codec {
   }
 }
 
-/** Adds a side tensor to decoded values `[rows, columns]`, in place; f64 sums for low rank. */
+/**
+ * Adds a side tensor to decoded values `[rows, columns]`, in place; f64 sums for low rank.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { addSide } from "./codec.ts";
+ * const [rows, columns] = [Uint32Array.of(1), Uint32Array.of(0)];
+ * const values = Float32Array.of(1, 2, 3, 4);
+ * addSide(values, 2, { kind: "sparse", rows, columns, values: Float32Array.of(0.5) });
+ * assertEquals([...values], [1, 2, 3.5, 4]);
+ * ```
+ */
 export function addSide(values: Float32Array, columns: number, side: SideTensor): void {
   if (side.kind === "sparse") {
     side.values.forEach((value, i) => values[side.rows[i] * columns + side.columns[i]] += value);

@@ -33,6 +33,30 @@ interface Part {
  * (F32, decoded). A scheme sees the last dimension as columns and all others as rows.
  *
  * Errors: `UNKNOWN_NAME`, `NON_FINITE` for a NaN that the cast refuses (named with its tensor).
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { createCodecs } from "./codec.ts";
+ * import { fileOutput } from "./containers/output.ts";
+ * import { writeSafetensors } from "./containers/safetensors.ts";
+ * import { encodeFile } from "./encode_file.ts";
+ *
+ * const folder = await Deno.makeTempDir();
+ * const [input, output] = [`${folder}/in.safetensors`, `${folder}/out.safetensors`];
+ * const file = await fileOutput(input);
+ * const entries = [{ name: "x", type: "float32" as const, shape: [2] }];
+ * const writer = await writeSafetensors(await file.file(input), entries);
+ * await writer.write("x", new Uint8Array(Float32Array.of(0.5, 3).buffer));
+ * await writer.finish();
+ * await file.commit();
+ *
+ * const kernels = referenceKernels(), codecs = createCodecs(kernels);
+ * const written = await encodeFile({ kernels, codecs, id: "float4_e2m1fn", input, output });
+ * assertEquals(written.map(({ name }) => name), ["x.codes", "x.values"]);
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export async function encodeFile(args: {
   kernels: Kernels;

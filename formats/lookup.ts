@@ -52,21 +52,51 @@ function catalog<T extends { id: string }>(
   };
 }
 
-/** The shipped number formats. */
+/**
+ * The shipped number formats.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { numberFormats } from "./lookup.ts";
+ * assertEquals(numberFormats.ids().includes("nf4"), true);
+ * assertEquals(numberFormats.get("nf4").bits, 4);
+ * ```
+ */
 export const numberFormats: Catalog<NumberFormat> = catalog(
   "number format",
   NUMBER_FORMATS,
   (document) => numberFormatSchema.parse(document),
 );
 
-/** The shipped schemes. */
+/**
+ * The shipped schemes.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { schemes } from "./lookup.ts";
+ * assertEquals(schemes.has("int4_g64_sym"), true);
+ * assertEquals(schemes.get("mxfp4").granularity, { kind: "group", size: 32 });
+ * ```
+ */
 export const schemes: Catalog<Scheme> = catalog(
   "scheme",
   SCHEMES,
   (document) => schemeSchema.parse(document),
 );
 
-/** The shipped layouts. */
+/**
+ * The shipped layouts.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { layouts } from "./lookup.ts";
+ * const dense = layouts.ids().filter((id) => layouts.get(id).bits.includes(3));
+ * assertEquals(dense.includes("lowbit_dense"), true);
+ * ```
+ */
 export const layouts: Catalog<Layout> = catalog(
   "layout",
   LAYOUTS,
@@ -83,17 +113,47 @@ export interface UserFormats {
 
 const NO_USER_FORMATS: UserFormats = { numbers: new Map(), schemes: new Map() };
 
-/** The number format with this id. */
+/**
+ * The number format with this id.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals, assertThrows } from "@std/assert";
+ * import { LowbitError } from "../spec/mod.ts";
+ * import { numberFormat } from "./lookup.ts";
+ * assertEquals(numberFormat("int4").family, "int");
+ * assertThrows(() => numberFormat("int44"), LowbitError, 'did you mean "int4"?');
+ * ```
+ */
 export function numberFormat(id: string): NumberFormat {
   return numberFormats.get(id);
 }
 
-/** The scheme with this id. */
+/**
+ * The scheme with this id.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { scheme } from "./lookup.ts";
+ * const { element, scale } = scheme("mxfp4");
+ * assertEquals([element, scale.rule], ["float4_e2m1fn", "mx_floor"]);
+ * ```
+ */
 export function scheme(id: string): Scheme {
   return schemes.get(id);
 }
 
-/** The layout with this id. */
+/**
+ * The layout with this id.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { layout } from "./lookup.ts";
+ * assertEquals(layout("ggml_q4_0").fields?.map(({ field }) => field), ["scale", "codes"]);
+ * ```
+ */
 export function layout(id: string): Layout {
   return layouts.get(id);
 }

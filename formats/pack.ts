@@ -76,7 +76,18 @@ function unitsOf({ rows, columns, bits }: MatrixSize, layout: Layout): Units {
   return { units: rows * (columns / block), unitLength: block, stride: at, start, fields };
 }
 
-/** Bytes of a packed matrix. Error `FORMAT` if the layout cannot hold it. */
+/**
+ * Bytes of a packed matrix. Error `FORMAT` if the layout cannot hold it.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { layout } from "./lookup.ts";
+ * import { packedBytes } from "./pack.ts";
+ * assertEquals(packedBytes({ rows: 2, columns: 33, bits: 4 }, layout("lowbit_dense")), 2 * 17);
+ * assertEquals(packedBytes({ rows: 2, columns: 64, bits: 4 }, layout("ggml_q4_0")), 4 * (2 + 16));
+ * ```
+ */
 export function packedBytes(size: MatrixSize, layout: Layout): number {
   const { units, stride } = unitsOf(size, layout);
   return units * stride;
@@ -122,7 +133,19 @@ export function referencePack(
   return bytes;
 }
 
-/** Unpacks a matrix, bit by bit. Normative; slow. */
+/**
+ * Unpacks a matrix, bit by bit. Normative; slow.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { layout } from "./lookup.ts";
+ * import { referenceUnpack } from "./pack.ts";
+ * const size = { rows: 1, columns: 3, bits: 4 };
+ * const { codes } = referenceUnpack(Uint8Array.of(0x21, 0x03), size, layout("lowbit_dense"));
+ * assertEquals([...codes], [1, 2, 3]);
+ * ```
+ */
 export function referenceUnpack(
   bytes: Uint8Array,
   size: MatrixSize,
@@ -155,6 +178,18 @@ const CHUNK = 1 << 24;
  * Packs a matrix by way of the kernels; without kernels as {@linkcode referencePack}.
  *
  * Errors: `FORMAT` (the layout cannot hold it), `SHAPE` (lengths).
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { loadKernels } from "../kernels-wasm/mod.ts";
+ * import { layout } from "./lookup.ts";
+ * import { packMatrix } from "./pack.ts";
+ * const parts = { codes: Uint8Array.of(1, 2, 3) };
+ * const size = { rows: 1, columns: 3, bits: 4 };
+ * const bytes = packMatrix(await loadKernels(), parts, size, layout("lowbit_dense"));
+ * assertEquals([...bytes], [0x21, 0x03]);
+ * ```
  */
 export function packMatrix(
   kernels: Kernels | undefined,
@@ -181,6 +216,18 @@ export function packMatrix(
  * Unpacks a matrix by way of the kernels; without kernels as {@linkcode referenceUnpack}.
  *
  * Errors: `FORMAT` (the layout cannot hold it), `SHAPE` (the number of bytes).
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { loadKernels } from "../kernels-wasm/mod.ts";
+ * import { layout } from "./lookup.ts";
+ * import { unpackMatrix } from "./pack.ts";
+ * const size = { rows: 1, columns: 3, bits: 4 };
+ * const bytes = Uint8Array.of(0x21, 0x03);
+ * const { codes } = unpackMatrix(await loadKernels(), bytes, size, layout("lowbit_dense"));
+ * assertEquals([...codes], [1, 2, 3]);
+ * ```
  */
 export function unpackMatrix(
   kernels: Kernels | undefined,

@@ -343,11 +343,12 @@ export function encodeMatrix(
 ): Uint8Array {
   const codes = new Uint8Array(x.length);
   const scales = parameters.unrounded ?? parameters.scales;
+  const minima = parameters.unroundedZeros ?? parameters.zeros;
   const integerZero = scheme.zero_point?.kind === "int";
   const max = 2 ** scheme.element.bits - 1;
   forEachElement(tiling, (i, tile) => {
     let v = x[i];
-    if (scheme.zero_point?.kind === "minimum") v = Math.fround(v - parameters.zeros![tile]);
+    if (scheme.zero_point?.kind === "minimum") v = Math.fround(v - minima![tile]);
     if (scheme.scale.rule !== "none") {
       v = scheme.scale.apply === "divide"
         ? Math.fround(v / scales[tile])

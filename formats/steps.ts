@@ -8,12 +8,34 @@
 import type { ElementEncoder, NumberFormat } from "../spec/mod.ts";
 import { bitsToFloat, decodeElement, encodeElement, encodeNan, floatBits } from "./reference.ts";
 
-/** The order-preserving key of an f32's bits: NaNs lie beyond the infinities, -0 before +0. */
+/**
+ * The order-preserving key of an f32's bits: NaNs lie beyond the infinities, -0 before +0.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { floatBits } from "./reference.ts";
+ * import { orderKey } from "./steps.ts";
+ * const keys = [-Infinity, -1, -0, 0, 1e-40, 1].map((x) => orderKey(floatBits(x)));
+ * assertEquals(keys.toSorted((a, b) => a - b), keys);
+ * ```
+ */
 export function orderKey(bits: number): number {
   return (bits & 0x80000000 ? ~bits : bits | 0x80000000) >>> 0;
 }
 
-/** The f32 with this key. */
+/**
+ * The f32 with this key.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { floatBits } from "./reference.ts";
+ * import { keyToFloat, orderKey } from "./steps.ts";
+ * const key = orderKey(floatBits(1));
+ * assertEquals([keyToFloat(key), keyToFloat(key + 1)], [1, 1 + 2 ** -23]);
+ * ```
+ */
 export function keyToFloat(key: number): number {
   return bitsToFloat((key & 0x80000000 ? key & 0x7fffffff : ~key) >>> 0);
 }
@@ -21,6 +43,15 @@ export function keyToFloat(key: number): number {
 /**
  * The encoder of a format, for kernels. Integers that round half to even get arithmetic, everything
  * else a step table. Where the cast refuses NaN, its steps are those of zero: refuse it before.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { numberFormat } from "./lookup.ts";
+ * import { elementEncoder } from "./steps.ts";
+ * assertEquals(elementEncoder(numberFormat("int4")), { kind: "int", min: -8, max: 7, mask: 15 });
+ * assertEquals(elementEncoder(numberFormat("nf4")).kind, "steps");
+ * ```
  */
 export function elementEncoder(format: NumberFormat): ElementEncoder {
   if (format.family === "int" && format.cast.rounding === "nearest_even" && !format.fraction) {
@@ -32,7 +63,19 @@ export function elementEncoder(format: NumberFormat): ElementEncoder {
   return stepTable(format);
 }
 
-/** The step table of a format of 8 bits or fewer. */
+/**
+ * The step table of a format of 8 bits or fewer.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { numberFormat } from "./lookup.ts";
+ * import { keyToFloat, stepTable } from "./steps.ts";
+ * const { thresholds, codes } = stepTable(numberFormat("float4_e2m1fn"));
+ * assertEquals(codes.length, thresholds.length + 1);
+ * assertEquals(keyToFloat(thresholds[codes.indexOf(4)]), 2.5); // the last number that becomes 2
+ * ```
+ */
 export function stepTable(format: NumberFormat): ElementEncoder & { kind: "steps" } {
   const lenient = format.cast.nan === "refuse"
     ? { ...format.cast, nan: "zero" as const }
@@ -76,7 +119,18 @@ export function stepTable(format: NumberFormat): ElementEncoder & { kind: "steps
   return { kind: "steps", thresholds: Uint32Array.from(thresholds), codes: Uint8Array.from(codes) };
 }
 
-/** The plain meaning of an encoder, for tests and for the few values a host encodes itself. */
+/**
+ * The plain meaning of an encoder, for tests and for the few values a host encodes itself.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { numberFormat } from "./lookup.ts";
+ * import { applyEncoder, elementEncoder } from "./steps.ts";
+ * assertEquals(applyEncoder(elementEncoder(numberFormat("float4_e2m1fn")), 2.5), 4);
+ * assertEquals(applyEncoder(elementEncoder(numberFormat("uint4")), 2.5, 8), 10); // 2, and zero 8
+ * ```
+ */
 export function applyEncoder(encoder: ElementEncoder, v: number, zero = 0): number {
   if (encoder.kind === "int") {
     const lower = Math.floor(v);
@@ -94,7 +148,18 @@ export function applyEncoder(encoder: ElementEncoder, v: number, zero = 0): numb
   return encoder.codes[lo];
 }
 
-/** The codes of a format that mean a finite number, in order of value; -0 before 0. */
+/**
+ * The codes of a format that mean a finite number, in order of value; -0 before 0.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { numberFormat } from "./lookup.ts";
+ * import { finiteCodes } from "./steps.ts";
+ * assertEquals(finiteCodes(numberFormat("int2")), [2, 3, 0, 1]); // -2, -1, 0, 1
+ * assertEquals(finiteCodes(numberFormat("float8_e4m3fn")).length, 254);
+ * ```
+ */
 export function finiteCodes(format: NumberFormat): number[] {
   return Array.from({ length: 2 ** format.bits }, (_, code) => code)
     .filter((code) => Number.isFinite(decodeElement(format, code)))

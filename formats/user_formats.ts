@@ -104,6 +104,16 @@ export function withFormat(recipe: Recipe, format: string, user?: UserFormats): 
 /**
  * A recipe with the number formats of the user in it: one that the recipe does not name takes the
  * place of the elements of all its weights. `CONFLICT` if there are several of those.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { presetRecipe } from "../recipes/mod.ts";
+ * import { readUserFormats, withUnnamedFormats } from "./user_formats.ts";
+ * const text = "id: pairs\nsummary: 2 values\nfamily: codebook\nbits: 1\nvalues: [-1, 1]\n";
+ * const user = readUserFormats([{ file: "pairs.yaml", text }]);
+ * assertEquals(withUnnamedFormats(presetRecipe("rtn-w4g64"), user).name, "rtn-w4g64-pairs");
+ * ```
  */
 export function withUnnamedFormats(recipe: Recipe, user: UserFormats): Recipe {
   const named = JSON.stringify(recipe.assign);

@@ -37,7 +37,17 @@ export type PlainType =
   | "float8_e4m3fn"
   | "float8_e5m2";
 
-/** Bytes of one element of a plain type. */
+/**
+ * Bytes of one element of a plain type.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { PLAIN_BYTES } from "./checkpoint.ts";
+ * const [rows, columns] = [2048, 256];
+ * assertEquals(rows * columns * PLAIN_BYTES.bfloat16, 2 ** 20);
+ * ```
+ */
 export const PLAIN_BYTES: Readonly<Record<PlainType, number>> = {
   float64: 8,
   float32: 4,

@@ -8,7 +8,17 @@
  * @module
  */
 
-/** What each error code means. Codes are stable: they are added, never renamed. */
+/**
+ * What each error code means. Codes are stable: they are added, never renamed.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { ERROR_CODES, LowbitError } from "./errors.ts";
+ * const error = new LowbitError("TRUNCATED", "ends at byte 7", { file: "model.gguf" });
+ * assertEquals(ERROR_CODES[error.code], "a file ends before what its header promises");
+ * ```
+ */
 export const ERROR_CODES = {
   USAGE: "the command line itself is wrong (exit code 2)",
   SCHEMA: "a YAML or JSON document does not follow its schema",
@@ -100,7 +110,16 @@ export class LowbitError extends Error {
   }
 }
 
-/** Replaces control characters, so that a hostile name cannot rewrite a terminal. */
+/**
+ * Replaces control characters, so that a hostile name cannot rewrite a terminal.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { printable } from "./errors.ts";
+ * assertEquals(printable("a\u001b[2Jb"), "a\\u001b[2Jb");
+ * ```
+ */
 export function printable(text: string): string {
   // deno-lint-ignore no-control-regex
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, (char) => {
@@ -108,7 +127,17 @@ export function printable(text: string): string {
   });
 }
 
-/** The known name closest to `name`, if it is close enough to be a slip of the pen. */
+/**
+ * The known name closest to `name`, if it is close enough to be a slip of the pen.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { closest } from "./errors.ts";
+ * assertEquals(closest("gptk", ["rtn", "gptq"]), "gptq");
+ * assertEquals(closest("zzz", ["rtn", "gptq"]), undefined);
+ * ```
+ */
 export function closest(name: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
   // A slip leaves at least one character as it was.
@@ -120,7 +149,17 @@ export function closest(name: string, known: Iterable<string>): string | undefin
   return best;
 }
 
-/** An {@linkcode LowbitError} for a name that a catalog lacks, with the closest known name. */
+/**
+ * An {@linkcode LowbitError} for a name that a catalog lacks, with the closest known name.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { unknownName } from "./errors.ts";
+ * const error = unknownName("plugin", "gptk", ["rtn", "gptq"]);
+ * assertEquals(error.line(), 'error[UNKNOWN_NAME] unknown plugin "gptk"; did you mean "gptq"?');
+ * ```
+ */
 export function unknownName(
   kind: string,
   name: string,

@@ -97,14 +97,34 @@ function tile(g: Granularity, rows: number, columns: number): [number, number] {
   }
 }
 
-/** The granularity in a few characters: `tensor`, `channel`, `g64`, `b128x128`. */
+/**
+ * The granularity in a few characters: `tensor`, `channel`, `g64`, `b128x128`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { granularityLabel } from "./granularity.ts";
+ * assertEquals(granularityLabel({ kind: "group", size: 64 }), "g64");
+ * assertEquals(granularityLabel({ kind: "block", rows: 128, columns: 128 }), "b128x128");
+ * ```
+ */
 export function granularityLabel(g: Granularity): string {
   if (g.kind === "group") return `g${g.size}`;
   if (g.kind === "block") return `b${g.rows}x${g.columns}`;
   return g.kind;
 }
 
-/** Whether tiles divide the matrix: no short group or block at an edge. */
+/**
+ * Whether tiles divide the matrix: no short group or block at an edge.
+ *
+ * @example
+ * ```ts
+ * import { assert } from "@std/assert";
+ * import { divides, tiling } from "./granularity.ts";
+ * assert(divides(tiling({ kind: "group", size: 64 }, 2, 576)));
+ * assert(!divides(tiling({ kind: "group", size: 128 }, 2, 576))); // the last group has 64 columns
+ * ```
+ */
 export function divides(t: Tiling): boolean {
   return t.rows % t.tileRows === 0 && t.columns % t.tileColumns === 0;
 }

@@ -152,7 +152,19 @@ const node: z.ZodType<Node> = z.discriminatedUnion("op", [
   z.strictObject({ op: z.literal("add"), in: z.tuple([name, name]), out: name }),
 ]);
 
-/** Checks an architecture read from YAML. */
+/**
+ * Checks an architecture read from YAML.
+ *
+ * @example
+ * ```ts
+ * import { assertThrows } from "@std/assert";
+ * import { LowbitError } from "./errors.ts";
+ * import { architectureSchema } from "./graph.ts";
+ * const read = () => architectureSchema.parse({ id: "tiny", sumary: "?" }, "tiny.yaml");
+ * assertThrows(read, LowbitError, 'tiny.yaml: sumary: unknown field; also');
+ * assertThrows(read, LowbitError, 'did you mean "summary"?');
+ * ```
+ */
 export const architectureSchema: Schema<Architecture> = schema(
   "architecture",
   z.strictObject({

@@ -409,7 +409,17 @@ export interface KernelOp {
   decidesBytes: boolean;
 }
 
-/** Every operation, in the order of the data flow. Tests, benchmarks and docs walk this list. */
+/**
+ * Every operation, in the order of the data flow. Tests, benchmarks and docs walk this list.
+ *
+ * @example
+ * ```ts
+ * import { assert } from "@std/assert";
+ * import { KERNEL_OPS } from "./kernels.ts";
+ * const exact = KERNEL_OPS.filter((op) => op.exactness === "bits").map((op) => op.name);
+ * assert(exact.includes("encode") && !exact.includes("rmsNorm"));
+ * ```
+ */
 export const KERNEL_OPS: readonly KernelOp[] = [
   { name: "range", summary: "extremes of every tile", exactness: "bits", decidesBytes: true },
   { name: "encode", summary: "real numbers to codes", exactness: "bits", decidesBytes: true },

@@ -71,10 +71,30 @@ export const layoutZod: z.ZodType<Layout> = z.strictObject({
   }
 });
 
-/** Checks a layout read from YAML or JSON. */
+/**
+ * Checks a layout read from YAML or JSON.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { layoutSchema } from "./layout.ts";
+ * const layout = layoutSchema.parse({ id: "bytes", summary: "one code a byte", bits: [8] });
+ * assertEquals([layout.order, layout.offset, layout.row_align], ["neighbours", 0, 1]);
+ * ```
+ */
 export const layoutSchema: Schema<Layout> = schema("layout", layoutZod);
 
-/** Bytes of the bit stream of `count` codes of `bits` bits, padded to `align` bytes. */
+/**
+ * Bytes of the bit stream of `count` codes of `bits` bits, padded to `align` bytes.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { streamBytes } from "./layout.ts";
+ * assertEquals(streamBytes(33, 4), 17);
+ * assertEquals(streamBytes(33, 4, 4), 20);
+ * ```
+ */
 export function streamBytes(count: number, bits: number, align = 1): number {
   return Math.ceil(Math.ceil(count * bits / 8) / align) * align;
 }

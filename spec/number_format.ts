@@ -8,7 +8,16 @@
 import { z } from "zod";
 import { type Schema, schema } from "./schema.ts";
 
-/** An identifier of the catalogs: lower case, digits, `_`. An id never changes its bytes. */
+/**
+ * An identifier of the catalogs: lower case, digits, `_`. An id never changes its bytes.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { ID_PATTERN } from "./number_format.ts";
+ * assertEquals(["int4_g64", "4bit", "Int4"].map((id) => ID_PATTERN.test(id)), [true, false, false]);
+ * ```
+ */
 export const ID_PATTERN = /^[a-z][a-z0-9_]{0,63}$/;
 
 /**
@@ -173,7 +182,17 @@ export interface GeneratedFormat extends NumberFormatBase {
 /** A number format of any family. */
 export type NumberFormat = IntFormat | FloatFormat | CodebookFormat | GeneratedFormat;
 
-/** The families of number formats. The list is open: a family adds a schema here and a decoder. */
+/**
+ * The families of number formats. The list is open: a family adds a schema here and a decoder.
+ *
+ * @example
+ * ```ts
+ * import { assert } from "@std/assert";
+ * import { FAMILIES } from "./number_format.ts";
+ * const family: (typeof FAMILIES)[number] = "codebook";
+ * assert(FAMILIES.includes(family));
+ * ```
+ */
 export const FAMILIES = ["int", "float", "codebook", "generated"] as const;
 
 const rounding = z.enum([
@@ -280,7 +299,17 @@ export const numberFormatZod: z.ZodType<NumberFormat> = z
     }
   });
 
-/** Checks a number format read from YAML or JSON. */
+/**
+ * Checks a number format read from YAML or JSON.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { numberFormatSchema } from "./number_format.ts";
+ * const document = { id: "int3", summary: "-4 to 3", family: "int", bits: 3, signed: true };
+ * assertEquals(numberFormatSchema.parse(document).cast.rounding, "nearest_even");
+ * ```
+ */
 export const numberFormatSchema: Schema<NumberFormat> = schema("number format", numberFormatZod);
 
 /** What the field types cannot say: relations between fields. */

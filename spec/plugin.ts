@@ -16,7 +16,17 @@ import type { SchemeReference, ZeroPointSpec } from "./scheme.ts";
 import type { Schema } from "./schema.ts";
 import type { QuantizedTensor, ResolvedScheme, SideTensor } from "./tensor.ts";
 
-/** The version of this contract. Inside a version only optional things are added. */
+/**
+ * The version of this contract. Inside a version only optional things are added.
+ *
+ * @example
+ * ```ts
+ * import { assert } from "@std/assert";
+ * import { PLUGINS } from "../plugins/mod.ts";
+ * import { PLUGIN_API_VERSION } from "./plugin.ts";
+ * assert(PLUGINS.every(({ meta }) => meta.apiVersion === PLUGIN_API_VERSION));
+ * ```
+ */
 export const PLUGIN_API_VERSION = 1;
 
 /**

@@ -87,10 +87,35 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
   keep: z.enum(["source", "float32", "bfloat16", "float16"]).default("source"),
 });
 
-/** Checks a recipe read from YAML or JSON. */
+/**
+ * Checks a recipe read from YAML or JSON.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { recipeSchema } from "./recipe.ts";
+ * const recipe = recipeSchema.parse({
+ *   name: "mine",
+ *   assign: [{ select: ["blocks.*"], weight: "int4_g64_asym" }],
+ *   pipeline: [{ use: "rtn" }],
+ * });
+ * assertEquals(recipe.calibration, { samples: 16, length: 512 });
+ * ```
+ */
 export const recipeSchema: Schema<Recipe> = schema("recipe", recipe);
 
-/** Whether any of the patterns matches the role or the id of a linear. */
+/**
+ * Whether any of the patterns matches the role or the id of a linear.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { selects } from "./recipe.ts";
+ * const linear = { role: "attention.query", id: "blocks.3.attention.query" };
+ * assertEquals(selects(["mlp.*", "attention.*"], linear), true);
+ * assertEquals(selects(["blocks.0.*"], linear), false);
+ * ```
+ */
 export function selects(
   patterns: readonly string[],
   linear: { role: string; id: string },

@@ -22,7 +22,10 @@ import { type Schema, schema } from "./schema.ts";
  * - `absmax`: `max|x| / M`
  * - `signed_extreme`: `x* / -M`, x* the first value of largest magnitude (ggml); may be negative
  * - `minmax`: `(max(x, 0) - min(x, 0)) / (2^bits - 1)`, for schemes with a zero point
- * - `mx_floor`: `2^(floor(log2 max|x|) - floor(log2 M))`, the OCP MX rule
+ * - `mx_floor`: `2^(floor(log2 a) - floor(log2 M))` with a = max|x|, the OCP MX rule
+ * - `mx_even`: the same with a rounded to the element's mantissa bits first, halves up
+ * - `mx_ceil`: `2^(ceil(log2 a) - floor(log2 M))`
+ * - `mx_rceil`: `2^ceil(log2(a / M))`, exactly
  * - `none`: no scale, the element is cast as it is
  */
 export type ScaleRule =
@@ -30,6 +33,9 @@ export type ScaleRule =
   | "signed_extreme"
   | "minmax"
   | "mx_floor"
+  | "mx_even"
+  | "mx_ceil"
+  | "mx_rceil"
   | "none";
 
 /** The scale of a scheme. */
@@ -81,8 +87,20 @@ export interface Scheme {
   source: string;
 }
 
+/** Every scale rule, for schemas and command lines. */
+export const SCALE_RULES: readonly ScaleRule[] = [
+  "absmax",
+  "signed_extreme",
+  "minmax",
+  "mx_floor",
+  "mx_even",
+  "mx_ceil",
+  "mx_rceil",
+  "none",
+];
+
 const scale = z.strictObject({
-  rule: z.enum(["absmax", "signed_extreme", "minmax", "mx_floor", "none"]),
+  rule: z.enum(SCALE_RULES),
   format: z.string().regex(ID_PATTERN).default("float32"),
   divisor: z.number().positive().optional(),
   codes_from: z.enum(["stored", "unrounded"]).default("stored"),
@@ -114,7 +132,23 @@ export const schemeZod: z.ZodType<Scheme> = z.strictObject(shape).superRefine((s
   }
 });
 
-/** Checks a scheme read from YAML or JSON. */
+/**
+ * Checks a scheme read from YAML or JSON.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { schemeSchema } from "./scheme.ts";
+ * const { scale, tail } = schemeSchema.parse({
+ *   id: "int4_g48",
+ *   summary: "int4 in groups of 48",
+ *   element: "int4",
+ *   granularity: { kind: "group", size: 48 },
+ *   scale: { rule: "absmax" },
+ * });
+ * assertEquals([scale.format, tail], ["float32", "short"]);
+ * ```
+ */
 export const schemeSchema: Schema<Scheme> = schema("scheme", schemeZod);
 
 /** A scheme in a recipe: an id of the catalog, a whole scheme, or an id with some parts replaced. */

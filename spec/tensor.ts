@@ -20,6 +20,8 @@ export interface GridParameters {
   scales: Float32Array;
   /** Scales that codes are computed with, where the scheme says `codes_from: unrounded`. */
   unrounded?: Float32Array;
+  /** Minima before they were rounded for storage, where codes are computed with these. */
+  unroundedZeros?: Float32Array;
   /** Zero points (integers) or minima, `[gridRows, gridColumns]`, for asymmetric schemes. */
   zeros?: Float32Array;
 }

@@ -158,13 +158,16 @@ const quietly = async (work: Promise<unknown>) => {
  * checkpoint (`config.json` and `*.safetensors`), and nothing else.
  *
  * @example
- * ```ts ignore
+ * ```ts
+ * import { assertEquals } from "@std/assert";
  * import { directoryOutput } from "./output.ts";
- * const output = await directoryOutput("out");
+ * const folder = await Deno.makeTempDir();
+ * const output = await directoryOutput(`${folder}/out`);
  * const sink = await output.file("config.json");
  * await sink.write(new TextEncoder().encode("{}"));
- * await sink.close();
  * await output.commit();
+ * assertEquals(await Deno.readTextFile(`${folder}/out/config.json`), "{}");
+ * await Deno.remove(folder, { recursive: true });
  * ```
  */
 export async function directoryOutput(
@@ -227,6 +230,19 @@ export async function directoryOutput(
  * beside it. The name given to `file()` does not matter; it can be called once.
  *
  * Errors: `EXISTS`, `IO`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { fileOutput } from "./output.ts";
+ * const folder = await Deno.makeTempDir();
+ * const output = await fileOutput(`${folder}/a.bin`);
+ * const sink = await output.file("a.bin");
+ * await sink.write(Uint8Array.of(1, 2));
+ * await output.commit();
+ * assertEquals([...await Deno.readFile(`${folder}/a.bin`)], [1, 2]);
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export async function fileOutput(path: string, options: OutputOptions = {}): Promise<Output> {
   const { final, sibling } = places(path);

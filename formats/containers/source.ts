@@ -123,7 +123,17 @@ export function memorySource(name: string, bytes: Uint8Array): ByteSource {
   };
 }
 
-/** A `Blob` or a `File` of a browser; `name` is taken from a `File` if it is not given. */
+/**
+ * A `Blob` or a `File` of a browser; `name` is taken from a `File` if it is not given.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { blobSource } from "./source.ts";
+ * const source = blobSource(new Blob([Uint8Array.of(1, 2, 3)]), "three.bin");
+ * assertEquals([...await source.read(1, 2)], [2, 3]);
+ * ```
+ */
 export function blobSource(blob: Blob, name?: string): ByteSource {
   const title = name ?? (blob as Partial<File>).name ?? "blob";
   return {
@@ -153,6 +163,21 @@ export interface HttpOptions {
  * A URL whose server answers range requests; only the bytes that are read are transferred.
  *
  * Errors: `NOT_FOUND` (404), `UNSUPPORTED` (a server without ranges), `TRUNCATED`, `IO`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { httpSource } from "./source.ts";
+ * // A server of three bytes; without `fetch` the one of the runtime is asked.
+ * const fetch = (_url: unknown, init?: RequestInit) => {
+ *   const [, from, to] = /(\d+)-(\d+)/.exec(new Headers(init?.headers).get("range")!)!;
+ *   const headers = { "content-range": `bytes ${from}-${to}/3` };
+ *   const body = Uint8Array.of(1, 2, 3).slice(Number(from), Number(to) + 1);
+ *   return Promise.resolve(new Response(body, { status: 206, headers }));
+ * };
+ * const source = await httpSource("https://example.org/three.bin", { fetch });
+ * assertEquals([...await source.read(1, 2)], [2, 3]);
+ * ```
  */
 export async function httpSource(url: string, options: HttpOptions = {}): Promise<ByteSource> {
   const request = options.fetch ?? fetch;

@@ -10,7 +10,7 @@ Writes formats.safetensors and manifest.json. For every number format ID:
   ID.codes    U8 or U16, the code of every input
 For every scheme ID: ID.x [rows, columns], ID.codes, ID.scales, (ID.zeros), ID.values.
 The manifest names the oracle of each and its version. Needs: numpy, ml_dtypes, gguf, gfloat,
-bitsandbytes, scipy, torch, safetensors.
+bitsandbytes, scipy, torch, torchao, safetensors.
 """
 import json
 import sys
@@ -24,8 +24,11 @@ import ml_dtypes
 import numpy as np
 import scipy.stats
 import torch
+import torchao
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import save_file
+from torchao.prototype.mx_formats.config import ScaleCalculationMode
+from torchao.prototype.mx_formats.mx_tensor import to_mx
 
 rng = np.random.default_rng(20261124)
 tensors, manifest = {}, {"formats": {}, "schemes": {}}
@@ -147,6 +150,20 @@ for r in range(8):
         scales[r, g] = scale
 tensors["mxfp4.x"], tensors["mxfp4.codes"], tensors["mxfp4.scales"], tensors["mxfp4.values"] = w, codes, scales, values
 manifest["schemes"]["mxfp4"] = {"oracle": "gfloat (elements; scale rule from the OCP text)", "version": version(gfloat), "shape": [8, 256]}
+
+# MX scale rules: torchao, on largest magnitudes across octaves and beside the borders of the rules.
+# Left out: one ulp above 6 * 2^k and 448 * 2^k, where its float32 log2 makes RCEIL one too small.
+amax = np.exp2(rng.uniform(-30, 30, 192)).astype(np.float32)
+borders = np.float32([m * 2.0**k for k in (-9, 0, 7) for m in (1, 1.25, 1.5, 1.75, 1.9375, 1.96875)])
+amax = np.concatenate([amax, borders, np.nextafter(borders, np.float32(0))])
+w = (rng.uniform(-1, 1, (len(amax), 32)) * amax[:, None]).astype(np.float32)
+w[:, 5] = amax
+tensors["mx_rules.x"] = w
+for element, dtype in [("float4_e2m1fn", torch.float4_e2m1fn_x2), ("float8_e4m3fn", torch.float8_e4m3fn)]:
+    for mode in ScaleCalculationMode:
+        scales, _ = to_mx(torch.from_numpy(w), dtype, 32, mode)
+        tensors[f"mx_rules.{element}.{mode.value}"] = scales.view(torch.uint8).numpy().reshape(-1)
+manifest["mx_rules"] = {"oracle": "torchao", "version": torchao.__version__, "cases": len(amax)}
 
 # NF4: bitsandbytes on the CPU; its codes are packed high nibble first
 w = weights(8, 256)
