@@ -12,7 +12,14 @@ import { readText } from "./inputs.ts";
 import { encodeFile } from "../formats/encode_file.ts";
 import { layouts, numberFormats, resolveScheme, schemes } from "../formats/lookup.ts";
 import { decodeTable, largestFinite } from "../formats/reference.ts";
-import { granularityLabel, LowbitError, type NumberFormat, unknownName } from "../spec/mod.ts";
+import {
+  type Cast,
+  granularityLabel,
+  LowbitError,
+  type NumberFormat,
+  type ScaleRule,
+  unknownName,
+} from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { plain, print } from "./lists.ts";
@@ -26,6 +33,14 @@ export const formatsCommand: Command = {
   summary: "Number formats, schemes and layouts; check one of yours; cast tensors to any of them.",
   positional: [0, 4],
   options: [
+    { name: "rounding", type: "text", value: "RULE", help: "encode: another rounding of the cast" },
+    { name: "overflow", type: "text", value: "RULE", help: "encode: another overflow of the cast" },
+    {
+      name: "scale-rule",
+      type: "text",
+      value: "RULE",
+      help: "encode: another scale rule of a scheme",
+    },
     { name: "overwrite", type: "flag", help: "replace OUT if it is there" },
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
@@ -158,7 +173,14 @@ async function encode(args: Arguments, id: string, input: string, output: string
   using lowbit = await createWorkbench({ threads: args.number("threads") ?? 0 });
   const { kernels, codecs } = lowbit;
   const overwrite = args.flag("overwrite");
-  const written = await encodeFile({ kernels, codecs, id, input, output, overwrite });
+  const [rounding, overflow] = [args.text("rounding"), args.text("overflow")];
+  const cast = {
+    ...(rounding !== undefined && { rounding }),
+    ...(overflow !== undefined && { overflow, infinity: overflow }),
+  } as Partial<Cast>; // the schema of the format checks the names
+  const rule = args.text("scale-rule") as ScaleRule | undefined;
+  const paths = { id, input, output, overwrite };
+  const written = await encodeFile({ kernels, codecs, ...paths, cast, rule });
   print(
     args,
     { id, input, output, tensors: written },

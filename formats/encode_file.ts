@@ -5,11 +5,16 @@
  */
 
 import {
+  type Cast,
   type Codecs,
   type Kernels,
   LowbitError,
   type NumberFormat,
+  numberFormatSchema,
   type PlainType,
+  type ResolvedScheme,
+  type ScaleRule,
+  schemeSchema,
   unknownName,
 } from "../spec/mod.ts";
 import { fileOutput } from "./containers/output.ts";
@@ -65,11 +70,18 @@ export async function encodeFile(args: {
   input: string;
   output: string;
   overwrite?: boolean;
+  /** What replaces parts of the format's or scheme's cast. */
+  cast?: Partial<Cast>;
+  /** What replaces the scheme's scale rule. */
+  rule?: ScaleRule;
 }): Promise<{ name: string; shape: number[] }[]> {
   const { id, input, output } = args;
   if (!numberFormats.has(id) && !schemes.has(id)) {
     throw unknownName("format", id, [...numberFormats.ids(), ...schemes.ids()]);
   }
+  const isNumber = numberFormats.has(id);
+  const format = isNumber ? varyFormat(id, args.cast) : undefined!;
+  const scheme = isNumber ? undefined! : varyScheme(id, args.cast, args.rule);
   const checkpoint = await openCheckpoint(input);
   const parts: Part[] = [];
   try {
@@ -80,9 +92,9 @@ export async function encodeFile(args: {
       const shape = [...tensor.shape];
       try {
         parts.push(
-          ...numberFormats.has(id)
-            ? encodeTensor(args.kernels, numberFormats.get(id), tensor.name, values, shape)
-            : encodeScheme(args.codecs, id, tensor.name, values, shape),
+          ...isNumber
+            ? encodeTensor(args.kernels, format, tensor.name, values, shape)
+            : encodeScheme(args.codecs, scheme, tensor.name, values, shape),
         );
       } catch (error) {
         if (!(error instanceof LowbitError)) throw error;
@@ -98,6 +110,23 @@ export async function encodeFile(args: {
   }
   await write(output, parts, args.overwrite);
   return parts.map(({ name, shape }) => ({ name, shape }));
+}
+
+/** A number format with another cast, checked like one from a file. */
+function varyFormat(id: string, cast: Partial<Cast> = {}): NumberFormat {
+  const format = numberFormats.get(id);
+  return numberFormatSchema.parse({ ...format, cast: { ...format.cast, ...cast } }, id);
+}
+
+function varyScheme(id: string, cast: Partial<Cast> = {}, rule?: ScaleRule): ResolvedScheme {
+  const scheme = schemes.get(id);
+  const varied = {
+    ...scheme,
+    cast: { ...scheme.cast, ...cast },
+    scale: { ...scheme.scale, ...(rule && { rule }) },
+  };
+  const resolved = resolveScheme(schemeSchema.parse(varied, id));
+  return { ...resolved, element: numberFormatSchema.parse(resolved.element, id) };
 }
 
 function encodeTensor(
@@ -158,7 +187,7 @@ function* wideCodes(format: NumberFormat, values: Float32Array): Generator<numbe
 
 function encodeScheme(
   codecs: Codecs,
-  id: string,
+  scheme: ResolvedScheme,
   name: string,
   values: Float32Array,
   shape: number[],
@@ -167,7 +196,7 @@ function encodeScheme(
   if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is ${values[at]}`);
   const columns = shape.at(-1) ?? 1;
   const rows = columns === 0 ? 0 : values.length / columns;
-  const codec = codecs.get(resolveScheme(id));
+  const codec = codecs.get(scheme);
   const { gridRows, gridColumns } = codec.tiling(rows, columns);
   const tensor = codec.quantize(values, rows, columns);
   const { scales, zeros } = tensor.parameters;
