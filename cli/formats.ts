@@ -5,6 +5,8 @@
  */
 
 import { stringify } from "@std/yaml";
+import { compareFormats } from "../engine/compare_formats.ts";
+import { openModel } from "../models/architecture.ts";
 import { checkFormat } from "../formats/check_format.ts";
 import { type FormatFacts, formatFacts } from "../formats/facts.ts";
 import { readUserFormats } from "../formats/user_formats.ts";
@@ -23,16 +25,22 @@ import {
 import { createWorkbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { plain, print } from "./lists.ts";
-import { writeLine } from "./progress.ts";
+import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
 
 /** The command. */
 export const formatsCommand: Command = {
   name: "formats",
-  usage: "[list | show ID | test FILE.yaml | encode ID IN.safetensors OUT.safetensors]",
+  usage: "[list | show ID | test FILE.yaml | encode ID IN OUT | compare ID... --on MODEL]",
   summary: "Number formats, schemes and layouts; check one of yours; cast tensors to any of them.",
-  positional: [0, 4],
+  positional: [0, 64],
   options: [
+    {
+      name: "on",
+      type: "text",
+      value: "MODEL",
+      help: "compare: the model whose weights are tried",
+    },
     { name: "rounding", type: "text", value: "RULE", help: "encode: another rounding of the cast" },
     { name: "overflow", type: "text", value: "RULE", help: "encode: another overflow of the cast" },
     {
@@ -49,7 +57,10 @@ export const formatsCommand: Command = {
     if (action === "list") return list(args);
     if (action === "show" && id !== undefined && input === undefined) return show(args, id);
     if (action === "test" && id !== undefined && input === undefined) return await test(args, id);
-    if (action === "encode" && output !== undefined) return await encode(args, id, input, output);
+    if (action === "compare" && id !== undefined) return await compare(args);
+    if (action === "encode" && output !== undefined && args.positional.length === 4) {
+      return await encode(args, id, input, output);
+    }
     throw new LowbitError("USAGE", `cannot do ${JSON.stringify(args.positional.join(" "))}`, {
       advice: "see `lowbit formats --help`",
     });
@@ -167,6 +178,40 @@ function numberLine(values: readonly number[], width = 79): string {
   const marks = Array<string>(width).fill("-");
   for (const value of finite) marks[Math.round((value - lo) / (hi - lo) * (width - 1))] = "|";
   return `${marks.join("")}\n${String(lo).padEnd(width - String(hi).length)}${hi}`;
+}
+
+/** Ranks schemes by their error on the weights of a model; number formats get groups of 64. */
+async function compare(args: Arguments): Promise<void> {
+  const on = args.text("on");
+  if (on === undefined) throw new LowbitError("USAGE", "--on is missing; name a model");
+  const ids = args.positional.slice(1);
+  const group = { kind: "group", size: 64 } as const;
+  const chosen = ids.map((id) =>
+    numberFormats.has(id) && !schemes.has(id)
+      ? resolveScheme({ base: "int8_channel_sym", element: id, granularity: group })
+      : resolveScheme(id)
+  );
+  const view = progressView(args);
+  using lowbit = await createWorkbench({ threads: args.number("threads") ?? 0 });
+  const model = await lowbit.open(on);
+  try {
+    const scores = await compareFormats({
+      model: openModel(model),
+      schemes: chosen,
+      codecs: lowbit.codecs,
+      progress: (done, total) =>
+        view.onEvent({ event: "progress", stage: "evaluate", done, total, detail: "weights" }),
+    });
+    view.close();
+    print(args, { model: on, scores }, () =>
+      table(
+        ["scheme", "bits a weight", "SQNR dB", "relative error"],
+        scores.map((s) => [s.scheme, s.bits_per_weight, s.sqnr_db, s.relative_error]),
+      ));
+  } finally {
+    view.close();
+    model.close();
+  }
 }
 
 async function encode(args: Arguments, id: string, input: string, output: string): Promise<void> {
