@@ -34,7 +34,16 @@ const COMMANDS: readonly Command[] = [
   schemaCommand,
 ];
 
-/** Runs one command line and returns its exit code. */
+/**
+ * Runs one command line and returns its exit code.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { main } from "./cli.ts";
+ * assertEquals(await main(["--version"]), 0); // prints the version
+ * ```
+ */
 export async function main(args: string[]): Promise<number> {
   const [name, ...rest] = args;
   const debug = args.includes("--debug");

@@ -88,7 +88,21 @@ export interface WindowOptions {
 /** Tokens of a window, if nothing else is said. */
 export const DEFAULT_CONTEXT = 512;
 
-/** Everything put together; made by {@linkcode createWorkbench}. */
+/**
+ * Everything put together; made by {@linkcode createWorkbench}.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { loadKernels } from "./kernels-wasm/mod.ts";
+ * import { Workbench } from "./workbench.ts";
+ * using lowbit = new Workbench(await loadKernels());
+ * const model = await lowbit.open("embedded");
+ * const plan = lowbit.plan({ model, recipe: "rtn-w4g64" }); // reads headers only
+ * assertEquals(plan.conflicts, []);
+ * model.close();
+ * ```
+ */
 export class Workbench implements Disposable {
   /** The kernels. */
   readonly kernels: Kernels;
@@ -292,12 +306,33 @@ export async function createWorkbench(options: WorkbenchOptions = {}): Promise<W
   return new Workbench(await loadKernels({ threads: options.threads ?? 1 }), options);
 }
 
-/** The recipe in a YAML or JSON text; `file` names it in errors. */
+/**
+ * The recipe in a YAML or JSON text; `file` names it in errors.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { parseRecipe } from "./workbench.ts";
+ * const text = "name: a\nassign: [{ select: ['*'], weight: nf4_b64 }]\npipeline: [{ use: rtn }]\n";
+ * assertEquals(parseRecipe(text, "a.yaml").assign[0].weight, "nf4_b64");
+ * ```
+ */
 export function parseRecipe(text: string, file = "recipe"): Recipe {
   return parseYaml(text, recipeSchema, file);
 }
 
-/** What a model's name stands for; `embedded` is the shipped one (`./embedded` is a folder). */
+/**
+ * What a model's name stands for; `embedded` is the shipped one (`./embedded` is a folder).
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "./embedded/mod.ts";
+ * import { modelPath } from "./workbench.ts";
+ * assertEquals(modelPath("embedded"), embeddedPath("model"));
+ * assertEquals(modelPath("./embedded"), "./embedded");
+ * ```
+ */
 export function modelPath<T>(source: T): T | string {
   return source === "embedded" ? embeddedPath("model") : source;
 }

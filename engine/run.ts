@@ -116,9 +116,11 @@ export class Run {
   async #block(index: number, states: Buffer<"f32">[]): Promise<void> {
     const { kernels } = this.#args;
     const block = await LoadedBlock.load(this.#model, kernels, index, this.#pipeline.schemes);
+    // What the original block makes of the windows, if the next block is to see that.
+    const outputs: Buffer<"f32">[] = [];
     try {
       const original = this.#pipeline.recipe.propagate === "original";
-      const outputs = await this.#collect(block, states, original);
+      await this.#collect(block, states, original ? outputs : undefined);
       this.#transform(block, states);
       const quantized = new Map<string, QuantizedTensor>();
       for (const linear of block.linears) {
@@ -132,19 +134,20 @@ export class Run {
         await this.#write(planned, block.weight(parameter.name), quantized.get(parameter.name));
         this.#stopIfAborted();
       }
-      if (original) outputs.forEach((output, i) => this.#advance(states, i, output));
+      if (original) outputs.splice(0).forEach((output, i) => this.#advance(states, i, output));
       else this.#propagateQuantized(block, quantized, states);
     } finally {
+      for (const output of outputs) output.free();
       block.free();
     }
   }
 
-  /** Runs the windows through the block, watching the inputs of its linears. */
+  /** Runs the windows through the block, watching the inputs of its linears; keeps `outputs`. */
   async #collect(
     block: LoadedBlock,
     states: Buffer<"f32">[],
-    keepOutputs: boolean,
-  ): Promise<Buffer<"f32">[]> {
+    outputs?: Buffer<"f32">[],
+  ): Promise<void> {
     const { kernels, calibration = [] } = this.#args;
     const collectors = new Map<string, InputCollector>();
     for (const [input, linears] of byInput(block.linears)) {
@@ -153,25 +156,27 @@ export class Run {
       if (needs.size + custom.size === 0) continue;
       collectors.set(input, new InputCollector(kernels, linears[0].columns, needs, custom));
     }
-    const outputs: Buffer<"f32">[] = [];
-    for (const [i, state] of states.entries()) {
-      const seen = new Set<string>();
-      const output = block.run(state, calibration[i].length, {
-        observe(linear, x, tokens) {
-          if (seen.has(linear.input)) return;
-          seen.add(linear.input);
-          collectors.get(linear.input)?.add(x, tokens);
-        },
-      });
-      if (keepOutputs) outputs.push(output);
-      else output.free();
-      this.#progress("calibrate", i + 1, states.length, `block ${block.index}`);
-      // Lets timers, signals and progress bars have their turn.
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      this.#stopIfAborted();
+    try {
+      for (const [i, state] of states.entries()) {
+        const seen = new Set<string>();
+        const output = block.run(state, calibration[i].length, {
+          observe(linear, x, tokens) {
+            if (seen.has(linear.input)) return;
+            seen.add(linear.input);
+            collectors.get(linear.input)?.add(x, tokens);
+          },
+        });
+        if (outputs) outputs.push(output);
+        else output.free();
+        this.#progress("calibrate", i + 1, states.length, `block ${block.index}`);
+        // Lets timers, signals and progress bars have their turn.
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        this.#stopIfAborted();
+      }
+      for (const [input, collector] of collectors) block.setStatistics(input, collector.finish());
+    } finally {
+      for (const collector of collectors.values()) collector.free();
     }
-    for (const [input, collector] of collectors) block.setStatistics(input, collector.finish());
-    return outputs;
   }
 
   #customStatistics(linear: LinearInfo): Map<string, Statistic> {

@@ -69,10 +69,15 @@ export class InputCollector {
       absMean: absSum && Float32Array.from(absSum, (sum) => sum / Math.max(1, tokens)),
       custom: new Map([...this.#custom].map(([name, statistic]) => [name, statistic.value()])),
     };
+    this.free();
+    return result;
+  }
+
+  /** Frees the kernel memory; again does nothing. */
+  free(): void {
     this.#gram?.free();
     this.#absMax?.free();
     this.#absSum?.free();
-    return result;
   }
 }
 

@@ -47,6 +47,18 @@ const MAXIMUM_PAGES = 65535;
 /**
  * Loads the kernels. Needs no permission. Where memory cannot be shared or workers cannot be
  * started, they run on the calling thread alone: `kernels.threads` says what it is.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { loadKernels } from "./mod.ts";
+ * const kernels = await loadKernels();
+ * using x = kernels.upload(Float32Array.of(1, 2));
+ * using y = kernels.upload(Float32Array.of(10, 20));
+ * kernels.add({ x, y });
+ * assertEquals([...y.array], [11, 22]);
+ * kernels.close();
+ * ```
  */
 export async function loadKernels(options: LoadOptions = {}): Promise<Kernels> {
   const threads = threadCount(options.threads ?? 1);

@@ -59,7 +59,17 @@ export interface ModelGraph {
 
 let catalog: readonly Architecture[] | undefined;
 
-/** The architectures of the catalog, each checked once. */
+/**
+ * The architectures of the catalog, each checked once.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { architectures } from "./architecture.ts";
+ * const llama = architectures().find(({ id }) => id === "llama")!;
+ * assertEquals(llama.match.huggingface, ["llama", "mistral"]);
+ * ```
+ */
 export function architectures(): readonly Architecture[] {
   catalog ??= ARCHITECTURES.map((document) => architectureSchema.parse(document));
   return catalog;
@@ -139,7 +149,22 @@ export function openModel(
   return { architecture, hyperparameters, checkpoint, parameters, linears, tied };
 }
 
-/** Every parameter of a model, tied ones included, in the order of the graph. */
+/**
+ * Every parameter of a model, tied ones included, in the order of the graph.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { listParameters, openModel } from "./architecture.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const { architecture, hyperparameters } = openModel(checkpoint);
+ * const [embedding, norm] = listParameters(architecture, hyperparameters);
+ * assertEquals([embedding.id, norm.id], ["embedding", "blocks.0.attention.norm"]);
+ * checkpoint.close();
+ * ```
+ */
 export function listParameters(
   architecture: Architecture,
   hyperparameters: Hyperparameters,
@@ -268,6 +293,19 @@ function pattern(glob: string): RegExp {
 
 /**
  * The parameter with an id, or the one that it is tied to. `UNKNOWN_NAME` if there is none.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { openModel, parameterOf } from "./architecture.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const { names, shape } = parameterOf(openModel(checkpoint), "blocks.3.mlp.up");
+ * assertEquals(shape, [640, 256]);
+ * assertEquals(names.gguf, "blk.3.ffn_up.weight");
+ * checkpoint.close();
+ * ```
  */
 export function parameterOf(model: ModelGraph, id: string): ParameterInfo {
   const target = model.tied.get(id) ?? id;
@@ -278,7 +316,21 @@ export function parameterOf(model: ModelGraph, id: string): ParameterInfo {
   });
 }
 
-/** The linear with an id. `UNKNOWN_NAME` if there is none. */
+/**
+ * The linear with an id. `UNKNOWN_NAME` if there is none.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { linearOf, openModel } from "./architecture.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const { role, rows, input } = linearOf(openModel(checkpoint), "blocks.3.attention.key");
+ * assertEquals([role, rows, input], ["attention.key", 128, "attention.input"]);
+ * checkpoint.close();
+ * ```
+ */
 export function linearOf(model: ModelGraph, id: string): LinearInfo {
   const found = model.linears.find((linear) => linear.id === id);
   if (found !== undefined) return found;

@@ -33,7 +33,22 @@ export interface AttentionMemory extends Disposable {
   free(): void;
 }
 
-/** A memory in full precision that grows by doubling. `width` is `kvHeads * headSize`. */
+/**
+ * A memory in full precision that grows by doubling. `width` is `kvHeads * headSize`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { fullMemory } from "./cache.ts";
+ * const kernels = referenceKernels();
+ * using memory = fullMemory(kernels, 2);
+ * using x = kernels.upload(Float32Array.of(1, 2));
+ * memory.extend(x, x, 1).release();
+ * const { keys, length } = memory.extend(x, x, 1);
+ * assertEquals([length, ...keys.array], [2, 1, 2, 1, 2]);
+ * ```
+ */
 export function fullMemory(kernels: Kernels, width: number): AttentionMemory {
   let capacity = 32, length = 0;
   let keys = kernels.alloc("f32", capacity * width),
@@ -83,6 +98,29 @@ export function fullMemory(kernels: Kernels, width: number): AttentionMemory {
 /**
  * A memory that a plugin's policy decides on. The policy may keep fewer tokens than it was given,
  * but not fewer than the new ones; the last rows that it reads back are the new tokens.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import type { CachePolicy } from "../spec/mod.ts";
+ * import { policyMemory } from "./cache.ts";
+ *
+ * const kernels = referenceKernels();
+ * let newest: ReturnType<CachePolicy["read"]>;
+ * const forgetful: CachePolicy = {
+ *   append: (keys, values, length) => void (newest = { keys, values, length }),
+ *   read: () => newest,
+ *   truncate() {},
+ *   bytes: 0,
+ * };
+ * using memory = policyMemory(kernels, forgetful, 2);
+ * using x = kernels.upload(Float32Array.of(1, 2));
+ * memory.extend(x, x, 1).release();
+ * const past = memory.extend(x, x, 1);
+ * assertEquals([memory.position, past.length], [2, 1]);
+ * past.release();
+ * ```
  */
 export function policyMemory(
   kernels: Kernels,
@@ -128,7 +166,23 @@ export function policyMemory(
   return memory;
 }
 
-/** The memories of all blocks of a model, for one sequence. */
+/**
+ * The memories of all blocks of a model, for one sequence.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { fullMemory, KeyValueCache } from "./cache.ts";
+ * const kernels = referenceKernels();
+ * using cache = new KeyValueCache([fullMemory(kernels, 2), fullMemory(kernels, 2)]);
+ * using x = kernels.upload(Float32Array.of(1, 2));
+ * for (const block of cache.blocks) block.extend(x, x, 1).release();
+ * assertEquals(cache.position, 1);
+ * cache.truncate(0);
+ * assertEquals(cache.position, 0);
+ * ```
+ */
 export class KeyValueCache implements Disposable {
   /** One memory a block. */
   readonly blocks: readonly AttentionMemory[];

@@ -15,7 +15,23 @@ export interface Embedding {
   lookup(kernels: Kernels, ids: ArrayLike<number>): Promise<Values>;
 }
 
-/** The embedding of a model. */
+/**
+ * The embedding of a model.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { openEmbedding } from "./embedding.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * using x = await openEmbedding(openModel(checkpoint)).lookup(referenceKernels(), [7, 9, 7]);
+ * assertEquals(x.array.slice(0, 256), x.array.slice(512)); // both are token 7
+ * checkpoint.close();
+ * ```
+ */
 export function openEmbedding(model: ModelGraph): Embedding {
   const node = model.architecture.graph.before.find((node) => node.op === "embed");
   if (node === undefined) {
@@ -38,7 +54,23 @@ export function openEmbedding(model: ModelGraph): Embedding {
   };
 }
 
-/** Throws `CONFLICT` for a token id outside the vocabulary. */
+/**
+ * Throws `CONFLICT` for a token id outside the vocabulary.
+ *
+ * @example
+ * ```ts
+ * import { assertThrows } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { LowbitError } from "../spec/mod.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { checkIds } from "./embedding.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const model = openModel(checkpoint);
+ * assertThrows(() => checkIds(model, [7, 2048]), LowbitError, "2048 is outside the 2048 tokens");
+ * checkpoint.close();
+ * ```
+ */
 export function checkIds(model: ModelGraph, ids: ArrayLike<number>): void {
   const { vocab } = model.hyperparameters;
   for (let i = 0; i < ids.length; i++) {

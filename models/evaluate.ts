@@ -39,6 +39,22 @@ export interface StreamArguments {
  * The embeddings of windows: buffers `[tokens, hidden]`, one a window. A {@linkcode LowbitError}:
  * `CONFLICT` for ids outside the vocabulary, `LIMIT` for a window that is empty or longer than the
  * context of the model.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { embedWindows } from "./evaluate.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const windows = [Int32Array.of(7, 9), Int32Array.of(1, 2, 3)];
+ * const states = await embedWindows(openModel(checkpoint), referenceKernels(), windows);
+ * assertEquals(states.map((x) => x.length), [2 * 256, 3 * 256]);
+ * for (const x of states) x.free();
+ * checkpoint.close();
+ * ```
  */
 export async function embedWindows(
   model: ModelGraph,
@@ -191,6 +207,24 @@ export interface ScoreOptions {
  *
  * A {@linkcode LowbitError}: `SHAPE` where there is nothing to predict, `CONFLICT` where the reference
  * has another vocabulary or other windows.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { loadKernels } from "../kernels-wasm/mod.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { score, StreamedModel } from "./evaluate.ts";
+ *
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const model = openModel(checkpoint), kernels = await loadKernels();
+ * using streamed = await StreamedModel.run({ model, kernels, windows: [Int32Array.of(7, 9, 8)] });
+ * const seen: number[] = [];
+ * score(streamed, [{ add: ({ targets }) => void seen.push(...targets), result: () => ({}) }]);
+ * assertEquals(seen, [9, 8]); // what has to be predicted
+ * checkpoint.close();
+ * ```
  */
 export function score(
   model: StreamedModel,

@@ -63,7 +63,17 @@ const SPECIAL = [
   ["tokenizer.ggml.padding_token_id", "pad_token", "pad_token_id"],
 ] as const;
 
-/** The ids of special tokens in GGUF metadata, by their keys in config.json. */
+/**
+ * The ids of special tokens in GGUF metadata, by their keys in config.json.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { specialIds } from "./gguf_tokenizer.ts";
+ * const eos = { type: "uint32" as const, value: 2 };
+ * assertEquals(specialIds(new Map([["tokenizer.ggml.eos_token_id", eos]])), { eos_token_id: 2 });
+ * ```
+ */
 export function specialIds(gguf: ReadonlyMap<string, GgufValue>): Record<string, number> {
   return Object.fromEntries(SPECIAL.flatMap(([key, , field]) => {
     const value = gguf.get(key)?.value;
@@ -76,6 +86,21 @@ export function specialIds(gguf: ReadonlyMap<string, GgufValue>): Record<string,
  *
  * A {@linkcode LowbitError}: `UNSUPPORTED` for a tokenizer that is not byte-level BPE with one of the
  * known pre-tokenizers, `MALFORMED` for lists that are missing or do not fit each other.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import type { GgufValue } from "../spec/mod.ts";
+ * import { tokenizerFromGguf } from "./gguf_tokenizer.ts";
+ * import { createTokenizer } from "./tokenizer.ts";
+ * const gguf = new Map<string, GgufValue>([
+ *   ["tokenizer.ggml.model", { type: "string", value: "gpt2" }],
+ *   ["tokenizer.ggml.tokens", { type: "array", items: "string", value: ["a", "b", "ab"] }],
+ *   ["tokenizer.ggml.merges", { type: "array", items: "string", value: ["a b"] }],
+ * ]);
+ * const tokenizer = createTokenizer(tokenizerFromGguf(gguf, "model.gguf"));
+ * assertEquals([...tokenizer.encode("aba")], [2, 0]);
+ * ```
  */
 export function tokenizerFromGguf(
   gguf: ReadonlyMap<string, GgufValue>,

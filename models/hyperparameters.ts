@@ -58,18 +58,50 @@ function product(size: Size, value: (name: string) => number): number {
   return result;
 }
 
-/** The keys of a hyperparameter in a naming, in the order in which they are tried. */
+/**
+ * The keys of a hyperparameter in a naming, in the order in which they are tried.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { keysOf } from "./hyperparameters.ts";
+ * const vocab = { huggingface: "vocab_size", gguf: ["vocab_size", "tokenizer.ggml.tokens"] };
+ * assertEquals(keysOf(vocab, "huggingface"), ["vocab_size"]);
+ * assertEquals(keysOf(vocab, "gguf"), ["vocab_size", "tokenizer.ggml.tokens"]);
+ * ```
+ */
 export function keysOf(entry: Hyperparameter, naming: Naming): string[] {
   const keys = entry[naming];
   return keys === undefined ? [] : typeof keys === "string" ? [keys] : keys;
 }
 
-/** A GGUF key with the architecture's prefix, unless it is one that has none. */
+/**
+ * A GGUF key with the architecture's prefix, unless it is one that has none.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { ggufKey } from "./hyperparameters.ts";
+ * assertEquals(ggufKey("block_count", "llama"), "llama.block_count");
+ * assertEquals(ggufKey("tokenizer.ggml.tokens", "llama"), "tokenizer.ggml.tokens");
+ * ```
+ */
 export function ggufKey(key: string, prefix: string): string {
   return /^(tokenizer|general)\./.test(key) ? key : `${prefix}.${key}`;
 }
 
-/** The value of a setting, or undefined where it is missing or null. */
+/**
+ * The value of a setting, or undefined where it is missing or null.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { setting } from "./hyperparameters.ts";
+ * const config = { rope_parameters: { rope_theta: 5000 } };
+ * const settings = { name: "model", naming: "huggingface" as const, config };
+ * assertEquals(setting(settings, "rope_parameters.rope_theta"), 5000);
+ * ```
+ */
 export function setting(settings: Settings, key: string): unknown {
   const { config, gguf, naming } = settings;
   if (naming === "gguf") {
@@ -225,6 +257,18 @@ function shortest(value: number): number {
 /**
  * Throws where the checkpoint asks for something that the architecture file does not cover: one
  * `UNSUPPORTED` error for all such settings, naming the first key.
+ *
+ * @example
+ * ```ts
+ * import { assertThrows } from "@std/assert";
+ * import { LowbitError } from "../spec/mod.ts";
+ * import { findArchitecture } from "./architecture.ts";
+ * import { checkRequirements } from "./hyperparameters.ts";
+ * const config = { model_type: "llama", sliding_window: 4096 };
+ * const settings = { name: "model", naming: "huggingface" as const, config };
+ * const check = () => checkRequirements(findArchitecture(settings), settings, {});
+ * assertThrows(check, LowbitError, "model: sliding_window: is 4096, but only null is covered");
+ * ```
  */
 export function checkRequirements(
   architecture: Architecture,

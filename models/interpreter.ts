@@ -84,6 +84,27 @@ export function runBlock(args: BlockArguments): Values {
 
 /**
  * Runs what comes after the blocks: a new buffer of logits, `[tokens, vocabulary]`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { loadKernels } from "../kernels-wasm/mod.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { runHead } from "./interpreter.ts";
+ * import { loadPart } from "./linear.ts";
+ *
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const model = openModel(checkpoint), kernels = await loadKernels();
+ * const { hyperparameters, architecture: { graph } } = model;
+ * using head = await loadPart({ model, kernels, nodes: graph.after });
+ * const { parameter, linear } = head;
+ * using x = kernels.upload(new Float32Array(256).fill(1));
+ * using logits = runHead({ graph, kernels, hyperparameters, x, tokens: 1, parameter, linear });
+ * assertEquals(logits.length, 2048);
+ * checkpoint.close();
+ * ```
  */
 export function runHead(args: BlockArguments): Values {
   return run(args.graph.after, { x: args.x }, "logits", args);
@@ -156,7 +177,17 @@ const OPERATIONS: Operations = {
   },
 };
 
-/** The names of the values that an operation reads. */
+/**
+ * The names of the values that an operation reads.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { inputsOf } from "./interpreter.ts";
+ * assertEquals(inputsOf({ op: "silu_gate", gate: "g", up: "u", out: "y" }), ["g", "u"]);
+ * assertEquals(inputsOf({ op: "embed", weight: "embedding", out: "x" }), []);
+ * ```
+ */
 export function inputsOf(node: Node): string[] {
   switch (node.op) {
     case "embed":

@@ -23,7 +23,21 @@ export interface LinearExecutor extends Disposable {
 /** Makes the executor of a linear; the tensor has its rows in the order of the graph. */
 export type LinearFactory = (linear: LinearInfo, tensor: StoredTensor) => Promise<LinearExecutor>;
 
-/** An executor on a prepared weight, which it owns. */
+/**
+ * An executor on a prepared weight, which it owns.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { weightExecutor } from "./linear.ts";
+ * const kernels = referenceKernels();
+ * using linear = weightExecutor(kernels, kernels.denseWeight(Float32Array.of(1, 0, 1, 1), 2, 2));
+ * using x = kernels.upload(Float32Array.of(3, 4));
+ * using y = linear.apply(x, 1);
+ * assertEquals([...y.array], [3, 7]);
+ * ```
+ */
 export function weightExecutor(kernels: Kernels, weight: LinearWeight): LinearExecutor {
   const free = () => weight.free();
   return {
@@ -38,7 +52,29 @@ export function weightExecutor(kernels: Kernels, weight: LinearWeight): LinearEx
   };
 }
 
-/** The factory of full precision: weights are read as f32. */
+/**
+ * The factory of full precision: weights are read as f32.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { linearOf, openModel } from "./architecture.ts";
+ * import { denseLinears } from "./linear.ts";
+ * import { parameterTensor } from "./weights.ts";
+ *
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const model = openModel(checkpoint), kernels = referenceKernels();
+ * const key = linearOf(model, "blocks.0.attention.key");
+ * using executor = await denseLinears(kernels)(key, parameterTensor(model, key.id));
+ * using x = kernels.alloc("f32", key.columns);
+ * using y = executor.apply(x, 1);
+ * assertEquals(y.array, new Float32Array(128)); // of zeros come zeros
+ * checkpoint.close();
+ * ```
+ */
 export function denseLinears(kernels: Kernels): LinearFactory {
   return async ({ rows, columns }, tensor) =>
     weightExecutor(kernels, kernels.denseWeight(await tensor.read(), rows, columns));
@@ -59,6 +95,26 @@ export interface LoadedPart extends Disposable {
 /**
  * Loads the parameters that some operations of the graph use. `block` is the number of the block,
  * absent for the operations after the blocks.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { loadKernels } from "../kernels-wasm/mod.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { loadPart } from "./linear.ts";
+ *
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const model = openModel(checkpoint), kernels = await loadKernels();
+ * const nodes = model.architecture.graph.block;
+ * using part = await loadPart({ model, kernels, nodes, block: 0 });
+ * assertEquals(part.parameter("attention.norm").length, 256);
+ * using x = kernels.alloc("f32", 2 * 256);
+ * using y = part.linear("mlp.up", x, 2);
+ * assertEquals(y.length, 2 * 640);
+ * checkpoint.close();
+ * ```
  */
 export async function loadPart(args: {
   model: ModelGraph;

@@ -48,16 +48,20 @@ const CHUNK = 512;
  *
  * @example
  * ```ts
- * import type { Checkpoint, Kernels } from "../spec/mod.ts";
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { loadKernels } from "../kernels-wasm/mod.ts";
  * import { openModel } from "./architecture.ts";
  * import { LanguageModel } from "./model.ts";
  *
- * async function complete(checkpoint: Checkpoint, kernels: Kernels, prompt: Int32Array) {
- *   using model = await LanguageModel.load({ model: openModel(checkpoint), kernels });
- *   const ids: number[] = [];
- *   for await (const id of model.generate({ prompt, tokens: 16 })) ids.push(id);
- *   return ids;
- * }
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const graph = openModel(checkpoint);
+ * using model = await LanguageModel.load({ model: graph, kernels: await loadKernels() });
+ * const ids: number[] = [];
+ * for await (const id of model.generate({ prompt: [7, 9], tokens: 4 })) ids.push(id);
+ * assertEquals(ids.length, 4);
+ * checkpoint.close();
  * ```
  */
 export class LanguageModel implements Disposable {

@@ -27,6 +27,16 @@ export function greedy(logits: Float32Array): number {
 /**
  * A token by its probability under `softmax(logits / temperature)`, in f64, in the order of the ids.
  * `NUMERICS` where there is a NaN.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { seededRng } from "../engine/rng.ts";
+ * import { sample } from "./sampling.ts";
+ * const rng = seededRng("a");
+ * assertEquals(sample(Float32Array.of(0, 9, 0), 0.1, rng), 1); // all but certain
+ * assertEquals(sample(Float32Array.of(-Infinity, 0), 100, rng), 1); // the first has no chance
+ * ```
  */
 export function sample(logits: Float32Array, temperature: number, rng: Rng): number {
   const largest = logits[greedy(logits)];

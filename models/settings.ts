@@ -19,6 +19,18 @@ import { evaluateSize, ggufKey, keysOf } from "./hyperparameters.ts";
 /**
  * The contents of config.json: those of the checkpoint, or made from the metadata of a GGUF file by
  * the keys of the architecture.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { huggingfaceConfig } from "./settings.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * assertEquals(huggingfaceConfig(openModel(checkpoint)).hidden_size, 256);
+ * checkpoint.close();
+ * ```
  */
 export function huggingfaceConfig(model: ModelGraph): Record<string, unknown> {
   const { architecture, hyperparameters, checkpoint } = model;
@@ -38,6 +50,19 @@ export function huggingfaceConfig(model: ModelGraph): Record<string, unknown> {
 /**
  * The metadata of a GGUF file that describe the model (not its tokenizer), in the order in which they
  * are written.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { ggufMetadata } from "./settings.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const metadata = ggufMetadata(openModel(checkpoint));
+ * assertEquals(metadata.get("llama.block_count"), { type: "uint32", value: 4 });
+ * checkpoint.close();
+ * ```
  */
 export function ggufMetadata(model: ModelGraph): Map<string, GgufValue> {
   const { architecture, hyperparameters } = model;
@@ -68,6 +93,18 @@ function typed({ type }: Hyperparameter, value: number): GgufValue {
  * The files of the tokenizer of a checkpoint: from its directory, or made from GGUF metadata.
  * Undefined where there is none. A {@linkcode LowbitError}: `MALFORMED` for files that are not JSON,
  * and what `tokenizerFromGguf` throws.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { tokenizerFiles } from "./settings.ts";
+ * import { createTokenizer } from "./tokenizer.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * assertEquals(createTokenizer(tokenizerFiles(checkpoint)!).vocabulary, 2048);
+ * checkpoint.close();
+ * ```
  */
 export function tokenizerFiles(checkpoint: Checkpoint): TokenizerFiles | undefined {
   if (checkpoint.naming === "gguf") {

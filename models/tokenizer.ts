@@ -93,10 +93,10 @@ function open({ tokenizer, config }: TokenizerFiles): Library {
   }
   const complete = {
     normalizer: null,
-    pre_tokenizer: null,
     post_processor: null,
     decoder: null,
     ...tokenizer,
+    pre_tokenizer: withUnicodeDigits(tokenizer.pre_tokenizer ?? null),
     added_tokens: tokenizer.added_tokens ?? [],
   };
   try {
@@ -106,7 +106,33 @@ function open({ tokenizer, config }: TokenizerFiles): Library {
   }
 }
 
-/** The content of a token as tokenizer_config.json gives it: a string, or an object with `content`. */
+/**
+ * A pre-tokenizer whose steps "Digits" split at every numeral of Unicode, as the format means it; the
+ * library's own step knows 0 to 9 only.
+ */
+function withUnicodeDigits(step: unknown): unknown {
+  if (typeof step !== "object" || step === null) return step;
+  const { type, pretokenizers, individual_digits } = step as Record<string, unknown>;
+  if (type === "Sequence" && Array.isArray(pretokenizers)) {
+    return { ...step, pretokenizers: pretokenizers.map(withUnicodeDigits) };
+  }
+  if (type !== "Digits") return step;
+  const pattern = { Regex: individual_digits ? "\\p{N}" : "\\p{N}+" };
+  return { type: "Split", pattern, behavior: "Isolated", invert: false };
+}
+
+/**
+ * The content of a token as tokenizer_config.json gives it: a string, or an object with `content`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { tokenContent } from "./tokenizer.ts";
+ * assertEquals(tokenContent("</s>"), "</s>");
+ * assertEquals(tokenContent({ content: "</s>", lstrip: false }), "</s>");
+ * assertEquals(tokenContent(null), undefined);
+ * ```
+ */
 export function tokenContent(token: unknown): string | undefined {
   if (typeof token === "string") return token;
   if (typeof token !== "object" || token === null) return undefined;
@@ -131,7 +157,24 @@ export interface DecodeStream {
   flush(): string;
 }
 
-/** The text of ids as they come; the bytes of an incomplete character are held back. */
+/**
+ * The text of ids as they come; the bytes of an incomplete character are held back.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { tokenizerFiles } from "./settings.ts";
+ * import { createTokenizer, decodeStream } from "./tokenizer.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const tokenizer = createTokenizer(tokenizerFiles(checkpoint)!);
+ * const stream = decodeStream(tokenizer);
+ * const pieces = [...tokenizer.encode("\u00fc")].map((id) => stream.push(id));
+ * assertEquals(pieces, ["", "\u00fc"]); // the first id is half a character
+ * checkpoint.close();
+ * ```
+ */
 export function decodeStream(tokenizer: Tokenizer): DecodeStream {
   let ids: number[] = []; // since the last text that was complete, with some context before it
   let read = 0; // how many of them have been given out

@@ -150,3 +150,22 @@ Deno.test("files that describe no tokenizer are refused", () => {
     assertEquals([error.code, error.file], ["MALFORMED", "tokenizer.json"]);
   }
 });
+
+Deno.test("the step Digits splits at every numeral of Unicode, as the library that defined it", () => {
+  // The bytes of " ½" in the alphabet of byte-level BPE; the merge must not cross the split.
+  const tokens = ["Ġ", "Â", "½", "ĠÂ", "Â½", "1", "11"];
+  const encode = (individual_digits: boolean) => {
+    const digits = { type: "Digits", individual_digits };
+    const bytes = { type: "ByteLevel", add_prefix_space: false, use_regex: true };
+    const model = {
+      type: "BPE",
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: [["Ġ", "Â"], ["Â", "½"], ["1", "1"]],
+    };
+    const pre_tokenizer = { type: "Sequence", pretokenizers: [digits, bytes] };
+    const tokenizer = createTokenizer({ tokenizer: { model, pre_tokenizer }, config: {} });
+    return [...tokenizer.encode(" ½11")];
+  };
+  assertEquals(encode(true), [0, 4, 5, 5]);
+  assertEquals(encode(false), [0, 4, 6]);
+});

@@ -35,14 +35,33 @@ export function ropeRows(rows: number, heads: number): Uint32Array {
   });
 }
 
-/** The order that undoes another one. */
+/**
+ * The order that undoes another one.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { inverseRows } from "./weights.ts";
+ * assertEquals([...inverseRows(Uint32Array.of(2, 0, 1))], [1, 2, 0]);
+ * ```
+ */
 export function inverseRows(order: Uint32Array): Uint32Array {
   const inverse = new Uint32Array(order.length);
   order.forEach((source, row) => inverse[source] = row);
   return inverse;
 }
 
-/** Rows of a `[rows, columns]` array in another order: row r of the result is row `order[r]`. */
+/**
+ * Rows of a `[rows, columns]` array in another order: row r of the result is row `order[r]`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { permuteRows } from "./weights.ts";
+ * const rows = Float32Array.of(1, 2, 3, 4);
+ * assertEquals([...permuteRows(rows, Uint32Array.of(1, 0))], [3, 4, 1, 2]);
+ * ```
+ */
 export function permuteRows<T extends Float32Array | Uint8Array>(data: T, order: Uint32Array): T {
   const columns = data.length / order.length;
   const result = new (data.constructor as new (length: number) => T)(data.length);
@@ -55,6 +74,19 @@ export function permuteRows<T extends Float32Array | Uint8Array>(data: T, order:
 /**
  * A quantised tensor with its rows in another order: codes, scales, zero points and side tensors.
  * `FORMAT` where a scale is shared by several rows, but not by all.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { createCodecs } from "../formats/codec.ts";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { permuteQuantized } from "./weights.ts";
+ * const codecs = createCodecs(referenceKernels());
+ * const codec = codecs.get(codecs.resolve("int8_channel_sym"));
+ * const tensor = codec.quantize(Float32Array.of(127, 1, 254, 2), 2, 2);
+ * const swapped = permuteQuantized(tensor, Uint32Array.of(1, 0));
+ * assertEquals([...codec.dequantize(swapped)], [254, 2, 127, 1]);
+ * ```
  */
 export function permuteQuantized(tensor: QuantizedTensor, order: Uint32Array): QuantizedTensor {
   const { shape, parameters, codes, side } = tensor;
@@ -97,7 +129,18 @@ function permuteSide(part: SideTensor, order: Uint32Array): SideTensor {
   };
 }
 
-/** Throws `NON_FINITE` where there is a NaN or an infinity. `what` says what the values are. */
+/**
+ * Throws `NON_FINITE` where there is a NaN or an infinity. `what` says what the values are.
+ *
+ * @example
+ * ```ts
+ * import { assertThrows } from "@std/assert";
+ * import { LowbitError } from "../spec/mod.ts";
+ * import { checkFinite } from "./weights.ts";
+ * const check = () => checkFinite(Float32Array.of(1, NaN), "model.safetensors", "norm.weight");
+ * assertThrows(check, LowbitError, "norm.weight: a weight is NaN (element 1)");
+ * ```
+ */
 export function checkFinite(
   values: Float32Array,
   file: string,
@@ -119,6 +162,20 @@ export function checkFinite(
  * The tensor of a parameter, with its rows in the order of the graph; a tied parameter has that of
  * the one that it is tied to. `read` and `quantized` refuse weights and scales that are not finite
  * (`NON_FINITE`); `raw` gives the bytes in the order of the file.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { parameterTensor } from "./weights.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const tensor = parameterTensor(openModel(checkpoint), "blocks.0.attention.key");
+ * assertEquals(tensor.shape, [128, 256]);
+ * assertEquals((await tensor.read({ start: 0, end: 1 })).length, 256);
+ * checkpoint.close();
+ * ```
  */
 export function parameterTensor(model: ModelGraph, id: string): StoredTensor {
   const { checkpoint } = model;
@@ -154,13 +211,36 @@ export function parameterTensor(model: ModelGraph, id: string): StoredTensor {
   };
 }
 
-/** For each row of the parameter, its row in a GGUF file; undefined where they are the same. */
+/**
+ * For each row of the parameter, its row in a GGUF file; undefined where they are the same.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { graphOrder } from "./weights.ts";
+ * const names = { huggingface: "q", gguf: "q" };
+ * const query = { id: "q", name: "q", shape: [6, 8], names, ropeHeads: 1 };
+ * assertEquals([...graphOrder(query)!], [0, 2, 4, 1, 3, 5]);
+ * assertEquals(graphOrder({ ...query, ropeHeads: undefined }), undefined);
+ * ```
+ */
 export function graphOrder(parameter: ParameterInfo): Uint32Array | undefined {
   const { ropeHeads, shape } = parameter;
   return ropeHeads === undefined ? undefined : ropeRows(shape[0], ropeHeads);
 }
 
-/** For each row of a GGUF file, its row in the parameter: the order for writing. */
+/**
+ * For each row of a GGUF file, its row in the parameter: the order for writing.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { fileOrder } from "./weights.ts";
+ * const names = { huggingface: "q", gguf: "q" };
+ * const query = { id: "q", name: "q", shape: [6, 8], names, ropeHeads: 1 };
+ * assertEquals([...fileOrder(query)!], [0, 3, 1, 4, 2, 5]);
+ * ```
+ */
 export function fileOrder(parameter: ParameterInfo): Uint32Array | undefined {
   const order = graphOrder(parameter);
   return order && inverseRows(order);
@@ -191,6 +271,17 @@ const RUN = 4096, GAP = 16;
  * Some rows of a matrix, as `[rows.length, columns]` in the order asked for. Rows that lie close to
  * each other are read together, at most 4096 at a time, so that an embedding never has to be in
  * memory as a whole.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { memorySource } from "../formats/containers/source.ts";
+ * import { plainTensor } from "../formats/containers/stored.ts";
+ * import { readRows } from "./weights.ts";
+ * const source = memorySource("m.bin", new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer));
+ * const tensor = plainTensor({ name: "x", type: "float32", shape: [2, 2], source, offset: 0 });
+ * assertEquals([...await readRows(tensor, [1, 0, 1])], [3, 4, 1, 2, 3, 4]);
+ * ```
  */
 export async function readRows(
   tensor: StoredTensor,

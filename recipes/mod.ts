@@ -20,7 +20,16 @@ import { RECIPES } from "./catalog.ts";
 
 let loaded: Map<string, Recipe> | undefined;
 
-/** The recipes of the catalog, by name. */
+/**
+ * The recipes of the catalog, by name.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { presetRecipes } from "./mod.ts";
+ * assertEquals(presetRecipes().get("gptq-w4g128")?.pipeline.map(({ use }) => use), ["gptq"]);
+ * ```
+ */
 export function presetRecipes(): ReadonlyMap<string, Recipe> {
   return loaded ??= new Map(
     RECIPES.map((document) => recipeSchema.parse(document)).map((r) => [r.name, r] as const),

@@ -15,7 +15,7 @@ import { type Schema, schema } from "./schema.ts";
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { ID_PATTERN } from "./number_format.ts";
- * assertEquals(["int4_g64", "4bit", "Int4"].map((id) => ID_PATTERN.test(id)), [true, false, false]);
+ * assertEquals(["int4", "4bit", "Int4"].map((id) => ID_PATTERN.test(id)), [true, false, false]);
  * ```
  */
 export const ID_PATTERN = /^[a-z][a-z0-9_]{0,63}$/;

@@ -25,13 +25,13 @@ import {
 } from "../models/mod.ts";
 import { klDivergence, perplexity } from "../plugins/mod.ts";
 import {
-  type CachePolicy,
   type Evaluator,
   type Kernels,
   LowbitError,
   type PluginContext,
   type Rng,
 } from "../spec/mod.ts";
+import { collect, largestDifference, plainPolicy } from "./models_bench.ts";
 
 interface Golden {
   made_by: string;
@@ -70,18 +70,6 @@ async function onModel(
   checkpoint.close();
 }
 
-function largestDifference(actual: Float32Array, expected: number[][]): number {
-  const flat = expected.flat();
-  assertEquals(actual.length, flat.length);
-  return actual.reduce((most, x, i) => Math.max(most, Math.abs(x - flat[i])), 0);
-}
-
-async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
-  const items: T[] = [];
-  for await (const item of source) items.push(item);
-  return items;
-}
-
 for (const name of ["tied", "untied"]) {
   for (const path of [name, `${name}/model.gguf`]) {
     for (const [kind, kernels] of Object.entries(KERNELS)) {
@@ -116,24 +104,6 @@ Deno.test("tokens one by one, in two parts or all at once give the same logits",
     assertLess(largestDifference(last.array, [logits[ids.length - 1]]), 2e-5);
   });
 });
-
-/** Keeps everything, as a plugin would. */
-function plainPolicy(): CachePolicy {
-  let keys = new Float32Array(0), values = new Float32Array(0), length = 0;
-  const append = (old: Float32Array, more: Float32Array) => Float32Array.of(...old, ...more);
-  return {
-    append(k, v, tokens) {
-      keys = append(keys, k);
-      values = append(values, v);
-      length += tokens;
-    },
-    read: () => ({ keys, values, length }),
-    truncate() {},
-    get bytes() {
-      return 4 * (keys.length + values.length);
-    },
-  };
-}
 
 Deno.test("a cache policy that keeps everything changes nothing", async () => {
   const { ids, logits, generated } = golden("tied");

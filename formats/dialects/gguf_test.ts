@@ -80,6 +80,10 @@ Deno.test("GGUF target: what it cannot hold is refused", async () => {
   }
   const plain = { kind: "plain" as const, type: "float64" as const };
   assertEquals(target.fit({ name: "a", shape: [2], storage: plain, linear: false }).ok, false);
+  // llama.cpp aborts on vectors of half precision; the engine then stores them in f32.
+  const half = { kind: "plain" as const, type: "bfloat16" as const };
+  assertEquals(target.fit({ name: "a", shape: [2], storage: half, linear: false }).ok, false);
+  assertEquals(target.fit({ name: "a", shape: [2, 2], storage: half, linear: false }).ok, true);
   const [planned, tensor] = coded("a", "q4_0", 2, 32);
   assertEquals(target.fit({ ...planned, name: "n".repeat(64) }).ok, false);
   assertEquals(await code(writeTarget(target, [[planned, tensor]])), "CONFLICT");
