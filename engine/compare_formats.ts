@@ -5,7 +5,7 @@
  */
 
 import { type Codecs, type ResolvedScheme, type Tiling, tiling } from "../spec/mod.ts";
-import { type ModelGraph } from "../models/architecture.ts";
+import type { ModelGraph } from "../models/architecture.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { scaleBytes } from "../formats/containers/scales.ts";
 

@@ -6,7 +6,8 @@
  */
 
 import { type Granularity, type Tiling, tiling } from "../spec/granularity.ts";
-import type { BufferArrays, ElementEncoder, KernelOp, Kernels } from "../spec/kernels.ts";
+import type { KernelOp } from "../spec/kernel_ops.ts";
+import type { BufferArrays, ElementEncoder, Kernels } from "../spec/kernels.ts";
 
 /** An output. */
 export type Output = BufferArrays[keyof BufferArrays];

@@ -28,7 +28,7 @@ import { WasmKernels } from "./kernels.ts";
 
 export type { Tiling } from "../spec/granularity.ts";
 export type * from "../spec/kernels.ts";
-export { KERNEL_OPS } from "../spec/kernels.ts";
+export * from "../spec/kernel_ops.ts";
 export { referenceKernels } from "./reference.ts";
 
 /** Options of {@linkcode loadKernels}. */

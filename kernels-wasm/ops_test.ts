@@ -1,7 +1,8 @@
 /** Every operation of the list, against the reference, its scalar definition, and other threads. */
 
 import { assert, assertEquals } from "@std/assert";
-import { KERNEL_OPS, type KernelOp, type Kernels } from "../spec/kernels.ts";
+import { KERNEL_OPS, type KernelOp } from "../spec/kernel_ops.ts";
+import type { Kernels } from "../spec/kernels.ts";
 import { CASES, type Output, Random } from "./_cases.ts";
 import { loadScalarKernels } from "./_scalar.ts";
 import { loadKernels } from "./mod.ts";
