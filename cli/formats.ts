@@ -11,6 +11,7 @@ import { checkFormat } from "../formats/check_format.ts";
 import { type FormatFacts, formatFacts } from "../formats/facts.ts";
 import { readUserFormats } from "../formats/user_formats.ts";
 import { readText } from "./inputs.ts";
+import { seededRng } from "../engine/rng.ts";
 import { encodeFile } from "../formats/encode_file.ts";
 import { layouts, numberFormats, resolveScheme, schemes } from "../formats/lookup.ts";
 import { decodeTable, largestFinite } from "../formats/reference.ts";
@@ -42,6 +43,7 @@ export const formatsCommand: Command = {
       help: "compare: the model whose weights are tried",
     },
     { name: "rounding", type: "text", value: "RULE", help: "encode: another rounding of the cast" },
+    { name: "seed", type: "integer", value: "N", help: "encode: seeds stochastic rounding (0)" },
     { name: "overflow", type: "text", value: "RULE", help: "encode: another overflow of the cast" },
     {
       name: "scale-rule",
@@ -225,7 +227,8 @@ async function encode(args: Arguments, id: string, input: string, output: string
   } as Partial<Cast>; // the schema of the format checks the names
   const rule = args.text("scale-rule") as ScaleRule | undefined;
   const paths = { id, input, output, overwrite };
-  const written = await encodeFile({ kernels, codecs, ...paths, cast, rule });
+  const { uniform: random } = seededRng(`encode/${args.number("seed") ?? 0}`);
+  const written = await encodeFile({ kernels, codecs, ...paths, cast, rule, random });
   print(
     args,
     { id, input, output, tensors: written },

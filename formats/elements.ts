@@ -12,7 +12,7 @@ import {
   LowbitError,
   type NumberFormat,
 } from "../spec/mod.ts";
-import { exponentOf, isNegative, roundToInteger } from "./float_bits.ts";
+import { exponentOf, isNegative, needRandom, roundToInteger } from "./float_bits.ts";
 import { generated } from "./generators.ts";
 
 /**
@@ -136,18 +136,19 @@ export function encodeElement(
   format: NumberFormat,
   x: number,
   cast: Cast = format.cast,
+  random?: number,
 ): number {
   const value = Math.fround(x);
   if (Number.isNaN(value)) return encodeNan(format, cast, false);
   switch (format.family) {
     case "int":
-      return encodeInt(format, value, cast);
+      return encodeInt(format, value, cast, random);
     case "float":
-      return encodeFloat(format, value, cast);
+      return encodeFloat(format, value, cast, random);
     case "codebook":
-      return encodeCodebook(format, value, cast);
+      return encodeCodebook(format, value, cast, random);
     case "generated":
-      return encodeCodebook(generated(format), value, cast);
+      return encodeCodebook(generated(format), value, cast, random);
   }
 }
 
@@ -183,19 +184,22 @@ function nanCode(format: FloatFormat, negative: boolean): number {
   return top + payload + (negative ? signBit : 0);
 }
 
-function encodeInt(format: IntFormat, value: number, cast: Cast): number {
+function encodeInt(format: IntFormat, value: number, cast: Cast, random?: number): number {
   const scaled = value * 2 ** format.fraction;
   const half = 2 ** (format.bits - 1);
   const max = format.signed ? half - 1 : 2 * half - 1;
   const min = format.signed ? (format.range === "symmetric" ? -max : -half) : 0;
   const rounded = cast.rounding === "biased_floor"
     ? Math.floor(Math.fround(scaled + cast.bias!)) - (format.signed ? half : 0)
-    : roundToInteger(scaled, cast.rounding, (lower) => lower % 2 === 0);
+    : roundToInteger(scaled, cast.rounding, (lower) => lower % 2 === 0, random);
+  if (cast.overflow === "wrap" && Number.isFinite(rounded)) {
+    return ((rounded % (2 * half)) + 2 * half) % (2 * half);
+  }
   const clamped = Math.min(max, Math.max(min, rounded));
   return clamped < 0 ? clamped + 2 * half : clamped + 0;
 }
 
-function encodeFloat(format: FloatFormat, value: number, cast: Cast): number {
+function encodeFloat(format: FloatFormat, value: number, cast: Cast, random?: number): number {
   const { mantissa, bias, signed } = format;
   const negative = isNegative(value);
   const signBit = signed && negative ? 2 ** (format.bits - 1) : 0;
@@ -215,6 +219,7 @@ function encodeFloat(format: FloatFormat, value: number, cast: Cast): number {
     negative ? -a / unit : a / unit,
     cast.rounding,
     (lower) => magnitudeOf(Math.abs(lower)) % 2 === 0,
+    random,
   );
   const result = Math.abs(rounded) * unit;
   if (result > max) return beyond(format, cast.overflow, negative);
@@ -235,20 +240,25 @@ function beyond(format: FloatFormat, policy: Cast["overflow"], negative: boolean
   return largestCode(format) + signBit;
 }
 
-function encodeCodebook(format: CodebookFormat, value: number, cast: Cast): number {
+function encodeCodebook(
+  format: CodebookFormat,
+  value: number,
+  cast: Cast,
+  random?: number,
+): number {
   const order = sortedValues(format);
   for (let i = 0; i + 1 < order.length; i++) {
     const [lower, upper] = [order[i], order[i + 1]];
     // Between -0 and 0 the sign of the number decides.
     if (lower.v === 0 && upper.v === 0) {
       if (isNegative(value) && cast.negative_zero === "keep") return lower.code;
-      continue;
+    } else if (value <= lower.v) return lower.code;
+    else if (value < upper.v) {
+      const bound = format.thresholds === "midpoints"
+        ? Math.fround((lower.v + upper.v) / 2)
+        : Math.fround(format.thresholds[i]);
+      return goesUp(value, lower, upper, bound, cast.rounding, random) ? upper.code : lower.code;
     }
-    const bound = format.thresholds === "midpoints"
-      ? Math.fround((lower.v + upper.v) / 2)
-      : Math.fround(format.thresholds[i]);
-    if (value < bound) return lower.code;
-    if (value === bound && !tieGoesUp(lower, upper, cast.rounding)) return lower.code;
   }
   return order[order.length - 1].code;
 }
@@ -267,16 +277,28 @@ function sortedValues(format: CodebookFormat): { v: number; code: number }[] {
   return order;
 }
 
-/** Whether a value on the bound between two entries of a codebook belongs to the upper one. */
-function tieGoesUp(
+/** Whether a value between two entries of a codebook becomes the upper one. */
+function goesUp(
+  value: number,
   lower: { v: number; code: number },
   upper: { v: number; code: number },
+  bound: number,
   rounding: Cast["rounding"],
+  random?: number,
 ): boolean {
   const upIsLarger = Math.abs(upper.v) >= Math.abs(lower.v);
   switch (rounding) {
-    case "nearest_even":
-      return upper.code % 2 === 0 && lower.code % 2 !== 0;
+    case "up":
+      return true;
+    case "down":
+      return false;
+    case "toward_zero":
+      return !upIsLarger;
+    case "stochastic":
+      return needRandom(random) < (value - lower.v) / (upper.v - lower.v);
+  }
+  if (value !== bound) return value > bound;
+  switch (rounding) {
     case "half_up":
       return true;
     case "half_down":
@@ -286,8 +308,6 @@ function tieGoesUp(
     case "half_toward_zero":
       return !upIsLarger;
     default:
-      throw new LowbitError("FORMAT", `a codebook cannot round ${rounding}`, {
-        advice: "use nearest_even, half_up, half_down, half_away or half_toward_zero",
-      });
+      return upper.code % 2 === 0 && lower.code % 2 !== 0;
   }
 }

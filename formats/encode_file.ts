@@ -74,6 +74,8 @@ export async function encodeFile(args: {
   cast?: Partial<Cast>;
   /** What replaces the scheme's scale rule. */
   rule?: ScaleRule;
+  /** Random numbers in `[0, 1)` for stochastic rounding. */
+  random?: () => number;
 }): Promise<{ name: string; shape: number[] }[]> {
   const { id, input, output } = args;
   if (!numberFormats.has(id) && !schemes.has(id)) {
@@ -93,7 +95,7 @@ export async function encodeFile(args: {
       try {
         parts.push(
           ...isNumber
-            ? encodeTensor(args.kernels, format, tensor.name, values, shape)
+            ? encodeTensor(args.kernels, format, tensor.name, values, shape, args.random)
             : encodeScheme(args.codecs, scheme, tensor.name, values, shape),
         );
       } catch (error) {
@@ -135,14 +137,20 @@ function encodeTensor(
   name: string,
   values: Float32Array,
   shape: number[],
+  random?: () => number,
 ): Part[] {
   if (format.cast.nan === "refuse") {
     const at = values.findIndex(Number.isNaN);
     if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is NaN, which has no code`);
   }
-  const codes = format.bits <= 8
+  const { rounding, overflow } = format.cast;
+  const byKernels = format.bits <= 8 && rounding !== "stochastic" && overflow !== "wrap";
+  const made = () => referenceCodes(format, values, random);
+  const codes = byKernels
     ? smallCodes(kernels, format, values)
-    : Uint16Array.from(wideCodes(format, values));
+    : format.bits <= 8
+    ? Uint8Array.from(made())
+    : Uint16Array.from(made());
   const table = format.bits <= 8 ? decodeTable(format) : undefined;
   const decode = (code: number) => table ? table[code] : decodeElement(format, code);
   return [
@@ -176,12 +184,16 @@ function smallCodes(kernels: Kernels, format: NumberFormat, values: Float32Array
   return codes.array.slice();
 }
 
-function* wideCodes(format: NumberFormat, values: Float32Array): Generator<number> {
+function* referenceCodes(
+  format: NumberFormat,
+  values: Float32Array,
+  random?: () => number,
+): Generator<number> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < values.length; i++) {
     yield Number.isNaN(values[i])
       ? encodeNan(format, format.cast, bits[i] >= 2 ** 31)
-      : encodeElement(format, values[i]);
+      : encodeElement(format, values[i], format.cast, random?.());
   }
 }
 

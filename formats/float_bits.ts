@@ -4,13 +4,17 @@
  * @module
  */
 
-import type { Cast } from "../spec/mod.ts";
+import { type Cast, LowbitError } from "../spec/mod.ts";
 
-/** Rounds a real number (exact in f64) to an integer; `isEven` decides ties to even. */
+/**
+ * Rounds a real number (exact in f64) to an integer; `isEven` decides ties to even, and `random` in
+ * `[0, 1)` stochastic rounding, which goes up where it is below the distance from the lower integer.
+ */
 export function roundToInteger(
   x: number,
   rounding: Cast["rounding"],
   isEven: (lower: number) => boolean,
+  random?: number,
 ): number {
   const lower = Math.floor(x);
   const rest = x - lower;
@@ -21,6 +25,7 @@ export function roundToInteger(
   if (rounding === "toward_zero") return towardZero;
   if (rounding === "up") return upper;
   if (rounding === "down") return lower;
+  if (rounding === "stochastic") return needRandom(random) < rest ? upper : lower;
   if (rest !== 0.5) return rest < 0.5 ? lower : upper;
   switch (rounding) {
     case "half_away":
@@ -34,6 +39,14 @@ export function roundToInteger(
     default:
       return isEven(towardZero) ? towardZero : awayFromZero;
   }
+}
+
+/** A random number that a stochastic cast must be given. */
+export function needRandom(random: number | undefined): number {
+  if (random !== undefined) return random;
+  throw new LowbitError("FORMAT", "stochastic rounding needs random numbers", {
+    advice: "it is for `formats encode` and for the reference, not for schemes",
+  });
 }
 
 /**

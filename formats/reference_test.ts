@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { LowbitError, type NumberFormat, numberFormatSchema } from "../spec/mod.ts";
+import { seededRng } from "../engine/rng.ts";
 import { openGolden } from "../tests/golden.ts";
 import { numberFormat, numberFormats } from "./lookup.ts";
 import {
@@ -171,6 +172,41 @@ Deno.test("roundings at a tie and beside it", () => {
   assertEquals([2.9, -2.1].map((x) => at(x, "down")), [2, -3]);
   // The number just below a half must not be rounded up by floor(x + 0.5) in f32.
   assertEquals(encodeElement(numberFormat("ggml_int8"), 0.49999997), 0);
+});
+
+Deno.test("stochastic rounding is unbiased, and exact numbers stay", () => {
+  const random = seededRng("stochastic");
+  for (const [id, x] of [["float4_e2m1fn", 2.3], ["int4", -3.8], ["nf4", 0.12]] as const) {
+    const format = numberFormat(id);
+    const cast = { ...format.cast, rounding: "stochastic" as const };
+    let sum = 0;
+    const draws = 100_000;
+    for (let i = 0; i < draws; i++) {
+      sum += decodeElement(format, encodeElement(format, x, cast, random.uniform()));
+    }
+    assert(Math.abs(sum / draws - x) < 0.01, `${id}: ${sum / draws} for ${x}`);
+    assertEquals(decodeElement(format, encodeElement(format, 0, cast, 0.999)), 0);
+    const error = assertThrows(() => encodeElement(format, x, cast), LowbitError);
+    assertEquals(error.code, "FORMAT");
+  }
+});
+
+Deno.test("integers wrap modulo 2^bits where the cast says so", () => {
+  const int4 = numberFormat("int4");
+  const cast = { ...int4.cast, overflow: "wrap" as const };
+  const wrapped = [7, 8, 9, -8, -9, 23].map((x) =>
+    decodeElement(int4, encodeElement(int4, x, cast))
+  );
+  assertEquals(wrapped, [7, -8, -7, -8, 7, 7]);
+  assertThrows(() => elementEncoder({ ...int4, cast }), LowbitError, "no step function");
+});
+
+Deno.test("codebooks round in a direction as well", () => {
+  const nf4 = numberFormat("nf4");
+  const at = (x: number, rounding: NumberFormat["cast"]["rounding"]) =>
+    decodeElement(nf4, encodeElement(nf4, x, { ...nf4.cast, rounding }));
+  assertEquals(at(0.01, "up"), Math.fround(0.07958029955625534));
+  assertEquals([at(0.07, "down"), at(0.07, "toward_zero"), at(-0.08, "toward_zero")], [0, 0, 0]);
 });
 
 Deno.test("float16 between neighbours: as the engine's own float16", () => {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ElementEncoder, NumberFormat } from "../spec/mod.ts";
+import { type ElementEncoder, LowbitError, type NumberFormat } from "../spec/mod.ts";
 import { bitsToFloat, decodeElement, encodeElement, encodeNan, floatBits } from "./reference.ts";
 
 /**
@@ -54,6 +54,15 @@ export function keyToFloat(key: number): number {
  * ```
  */
 export function elementEncoder(format: NumberFormat): ElementEncoder {
+  const { rounding, overflow } = format.cast;
+  if (rounding === "stochastic" || overflow === "wrap") {
+    throw new LowbitError(
+      "FORMAT",
+      `a cast that is ${rounding === "stochastic" ? rounding : overflow} ` +
+        "is no step function",
+      { field: format.id, advice: "schemes need a deterministic cast" },
+    );
+  }
   if (format.family === "int" && format.cast.rounding === "nearest_even" && !format.fraction) {
     const half = 2 ** (format.bits - 1);
     const max = format.signed ? half - 1 : 2 * half - 1;

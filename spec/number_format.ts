@@ -27,6 +27,8 @@ export const ID_PATTERN = /^[a-z][a-z0-9_]{0,63}$/;
  * - `half_away`, `half_toward_zero`, `half_up`, `half_down`: nearest; ties as the name says
  * - `toward_zero`, `up`, `down`: directed
  * - `biased_floor`: `floor(fl32(x + bias))`, integers only: ggml's `(int)(x + 8.5f)`
+ * - `stochastic`: up with the probability of the distance from the lower neighbour; whoever casts
+ *   gives the random numbers
  */
 export type Rounding =
   | "nearest_even"
@@ -37,10 +39,11 @@ export type Rounding =
   | "toward_zero"
   | "up"
   | "down"
-  | "biased_floor";
+  | "biased_floor"
+  | "stochastic";
 
-/** What a value beyond the largest finite number becomes. */
-export type Overflow = "saturate" | "infinity" | "nan";
+/** What a value beyond the largest finite number becomes; `wrap` (integers) is modulo `2^bits`. */
+export type Overflow = "saturate" | "infinity" | "nan" | "wrap";
 
 /** How a number is cast to a format. A source number is rounded to f32 first. */
 export interface Cast {
@@ -205,8 +208,9 @@ const rounding = z.enum([
   "up",
   "down",
   "biased_floor",
+  "stochastic",
 ]);
-const overflow = z.enum(["saturate", "infinity", "nan"]);
+const overflow = z.enum(["saturate", "infinity", "nan", "wrap"]);
 
 /** The zod schema of parts of a cast, for use inside other schemas. */
 export const partialCastZod: z.ZodType<Partial<Cast>> = z.strictObject({
@@ -321,6 +325,10 @@ function* problems(format: NumberFormat): Generator<[field: string, message: str
   if (rounding === "biased_floor" && format.family !== "int") {
     yield ["cast", "rounding biased_floor is for the int family"];
   }
+  if (overflow === "wrap" && format.family !== "int") {
+    yield ["cast", "overflow wrap is for the int family"];
+  }
+  if (infinity === "wrap") yield ["cast", "an infinity cannot wrap"];
   const hasInfinity = format.family === "float" && format.infinities !== "none";
   const hasNan = format.family === "float" && format.nan !== "none";
   if (!hasInfinity && (overflow === "infinity" || infinity === "infinity")) {
