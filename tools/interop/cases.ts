@@ -1,0 +1,70 @@
+/**
+ * What is written and who reads it: the cases of the interoperability check.
+ *
+ * @module
+ */
+
+import { presetRecipe, type Recipe, recipeSchema } from "../../mod.ts";
+
+/** One export of a model, and the program that reads it. */
+export interface Case {
+  /** What is done to the weights. */
+  recipe: Recipe;
+  /** The target that it is written for. */
+  to: "lowbit" | "compressed-tensors" | "gguf";
+  /** The program that it is written for. */
+  runtime: "transformers" | "llama.cpp";
+  /** The largest relative difference of perplexity that is accepted. */
+  limit: number;
+}
+
+/** Programs that compute as we do, in f32: what is left is the order of their sums. */
+const SAME_ARITHMETIC = 0.001;
+
+/** llama.cpp rounds activations before they meet a quantised weight. */
+const ROUNDED_ACTIVATIONS = 0.005;
+
+/** No scheme at all: the same weights in f32. */
+const FULL_PRECISION = recipe({
+  name: "full-precision",
+  summary: "the weights in f32",
+  assign: [{ select: ["blocks.*"] }],
+  pipeline: [{ use: "rtn" }],
+  keep: "float32",
+});
+
+/** A method of error compensation on ggml's grid, which llama.cpp's own quantiser does not have. */
+const GPTQ_ON_Q4_0 = recipe({
+  name: "gptq-q4_0",
+  summary: "GPTQ on the grid of Q4_0",
+  assign: [{ select: ["blocks.*"], weight: "q4_0" }],
+  pipeline: [{ use: "gptq", options: { act_order: true } }],
+});
+
+/** The cases, in the order of the report. Every group size divides the columns of the models. */
+export const CASES: readonly Case[] = [
+  forTransformers(FULL_PRECISION, "lowbit"),
+  forTransformers("rtn-w4g64"),
+  forTransformers("rtn-w4g64-sym"),
+  forTransformers("gptq-w4g64"),
+  forTransformers("rtn-w8"),
+  forTransformers("smoothquant-w8a8"),
+  forLlamaCpp(FULL_PRECISION, SAME_ARITHMETIC),
+  forLlamaCpp("ggml-q8_0"),
+  forLlamaCpp("ggml-q4_0"),
+  forLlamaCpp(GPTQ_ON_Q4_0),
+];
+
+function forTransformers(name: string | Recipe, to: Case["to"] = "compressed-tensors"): Case {
+  const recipe = typeof name === "string" ? presetRecipe(name) : name;
+  return { recipe, to, runtime: "transformers", limit: SAME_ARITHMETIC };
+}
+
+function forLlamaCpp(name: string | Recipe, limit = ROUNDED_ACTIVATIONS): Case {
+  const recipe = typeof name === "string" ? presetRecipe(name) : name;
+  return { recipe, to: "gguf", runtime: "llama.cpp", limit };
+}
+
+function recipe(document: unknown): Recipe {
+  return recipeSchema.parse(document);
+}

@@ -1,0 +1,243 @@
+/**
+ * The interoperability check: models quantised by lowbit and written for other programs, whose
+ * perplexity on the same token ids must be ours. A check for development, never needed by users:
+ * it runs `transformers` and llama.cpp in Python (`requirements.txt` beside this file).
+ *
+ * ```sh
+ * python3 -m venv .venv && .venv/bin/pip install -r tools/interop/requirements.txt
+ * python3 tools/smollm2/fetch.py
+ * deno task interop --python .venv/bin/python --model .cache/smollm2.gguf
+ * ```
+ *
+ * Always checks the embedded model; `--model FILE` adds another one. `--windows` and
+ * `--model-windows` are how many windows of 512 ids each is scored on, `--only TEXT` takes the cases
+ * whose recipe has this in its name. The report goes to `--report FILE`, or to stdout. Exit code 1:
+ * something differs by more than its limit.
+ *
+ * @module
+ */
+
+import { cpus } from "node:os";
+import { type Command, commandHelp, parseArguments } from "../../cli/arguments.ts";
+import {
+  type Checkpoint,
+  createWorkbench,
+  embeddedPath,
+  openModel,
+  VERSION,
+  type Workbench,
+} from "../../mod.ts";
+import { parameterTensor } from "../../models/weights.ts";
+import { type Case, CASES } from "./cases.ts";
+import { type CaseResult, difference, type ModelResult, passed, report } from "./report.ts";
+
+const LENGTH = 512;
+
+const SCRIPTS = {
+  "transformers": "perplexity_transformers.py",
+  "llama.cpp": "perplexity_llama_cpp.py",
+};
+
+/** Text that tokenizers disagree on, if they disagree. */
+const TEXT = [
+  "In the beginning was the word; it's 1,234,567.89 and don't 'quote' me (50 % off).",
+  "\n\n   three spaces,\ttabs\t\t, a line end of two characters\r\nand trailing space \n\n\n",
+  "Zażółć gęślą jaźń. Ünïcödé, naïve café: a\u0301 e\u0308 \u00e9. Ελληνικά. Русский язык.",
+  "日本語の文章。中文字符。한국어 문장. العربية עברית हिन्दी ไทย",
+  "🙂 👩‍👩‍👧‍👦 🇩🇪 x² ½ ① ≤ → — … “quotes” \u00a0nbsp \u200bzero width",
+  "if (a[i] == 0x1F) { return b ? c : d; } // snake_case camelCase $HOME ~/path \\n",
+  "1 12 123 1234 12345 0.5 3e-8 0000 １２３ ४५६",
+  "<b>tag</b> <|not_a_token|> [INST] aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ................",
+  "\u0001\u0007\u007f control characters",
+].join("\n");
+
+/** What a Python script prints. */
+interface Scored {
+  perplexity: number;
+  ids_of_text: number[];
+  versions: Record<string, string>;
+}
+
+/** Runs the cases. */
+class Check {
+  readonly versions: Record<string, string> = { lowbit: VERSION, deno: Deno.version.deno };
+
+  constructor(
+    private readonly lowbit: Workbench,
+    private readonly python: string,
+    private readonly folder: string,
+    private readonly only: string,
+  ) {}
+
+  /** All cases of a model. `calibrateTwice` also compares values where that takes long. */
+  async model(
+    path: string,
+    title: string,
+    count: number,
+    calibrateTwice: boolean,
+  ): Promise<ModelResult> {
+    const model = await this.lowbit.open(path);
+    try {
+      const text = await Deno.readTextFile(embeddedPath("evaluation.txt"));
+      const windows = this.lowbit.windows(model, text, { length: LENGTH, count });
+      const ids = `${this.folder}/ids.json`;
+      await Deno.writeTextFile(ids, JSON.stringify(windows.map((window) => [...window])));
+      const cases: CaseResult[] = [];
+      for (const chosen of CASES.filter(({ recipe }) => recipe.name.includes(this.only))) {
+        const result = await this.#case(model, chosen, ids, calibrateTwice);
+        cases.push(result);
+        console.error(
+          `${title}: ${chosen.recipe.name} for ${chosen.runtime}: ${result.ours.toFixed(4)} and ` +
+            `${result.theirs.toFixed(4)}, ${(100 * difference(result)).toFixed(4)} %` +
+            (passed(result) ? "" : " FAILED"),
+        );
+      }
+      const predictions = windows.reduce((sum, window) => sum + window.length - 1, 0);
+      return {
+        name: title,
+        windows: { count: windows.length, length: LENGTH, predictions },
+        cases,
+      };
+    } finally {
+      model.close();
+    }
+  }
+
+  async #case(
+    model: Checkpoint,
+    chosen: Case,
+    ids: string,
+    calibrateTwice: boolean,
+  ): Promise<CaseResult> {
+    const { recipe, to, runtime } = chosen;
+    const written = `${this.folder}/export${to === "gguf" ? ".gguf" : ""}`;
+    const own = `${this.folder}/own`;
+    const { plan, receipt } = await this.lowbit.quantize({
+      model,
+      recipe,
+      to,
+      out: written,
+      overwrite: true,
+    });
+    const compare = calibrateTwice || !this.lowbit.needsCalibration(model, recipe);
+    if (compare) {
+      await this.lowbit.quantize({ model, recipe, to: "lowbit", out: own, overwrite: true });
+    }
+    const text = `${this.folder}/text.txt`;
+    await Deno.writeTextFile(text, TEXT);
+    const ours = await this.#run(Deno.execPath(), [
+      ...["run", "--allow-read", "cli.ts"],
+      ...["eval", written, "--ids", ids, "--json", "--quiet"],
+    ]) as { perplexity: number };
+    const script = `tools/interop/${SCRIPTS[runtime]}`;
+    const theirs = await this.#run(this.python, [script, written, ids, "--text", text]) as Scored;
+    Object.assign(this.versions, theirs.versions);
+    const expected = this.lowbit.tokenizer(model).encode(TEXT);
+    const exported = await this.lowbit.open(written);
+    const reference = compare ? await this.lowbit.open(own) : undefined;
+    try {
+      return {
+        case: chosen,
+        bitsPerWeight: plan.bits_per_weight,
+        bytes: receipt.output.reduce((sum, file) => sum + file.bytes, 0),
+        ours: ours.perplexity,
+        theirs: theirs.perplexity,
+        sameValues: reference && await sameValues(exported, reference),
+        ids: {
+          count: expected.length,
+          same: sameIds(theirs.ids_of_text, expected) &&
+            sameIds(this.lowbit.tokenizer(exported).encode(TEXT), expected),
+        },
+      };
+    } finally {
+      exported.close();
+      reference?.close();
+      for (const path of [written, own, `${written}.receipt.json`]) {
+        await Deno.remove(path, { recursive: true }).catch(() => {});
+      }
+    }
+  }
+
+  /** Runs a program of this repository and returns the JSON document that it prints. */
+  async #run(program: string, args: string[]): Promise<unknown> {
+    const cwd = new URL("../../", import.meta.url);
+    const command = new Deno.Command(program, { args, cwd, stderr: "piped" });
+    const { success, stdout, stderr } = await command.output();
+    if (success) return JSON.parse(new TextDecoder().decode(stdout));
+    throw new Error(`${program} ${args.join(" ")} failed:\n${new TextDecoder().decode(stderr)}`);
+  }
+}
+
+/** Whether two checkpoints of one model hold the same values, bit for bit. */
+async function sameValues(a: Checkpoint, b: Checkpoint): Promise<boolean> {
+  const [first, second] = [openModel(a), openModel(b)];
+  for (const { id } of first.parameters) {
+    const x = new Int32Array((await parameterTensor(first, id).read()).buffer);
+    const y = new Int32Array((await parameterTensor(second, id).read()).buffer);
+    if (x.length !== y.length || x.some((bits, i) => bits !== y[i])) return false;
+  }
+  return first.parameters.length === second.parameters.length;
+}
+
+function sameIds(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  return a.length === b.length && Array.from(a).every((id, i) => id === b[i]);
+}
+
+/** The name of a model's file, and what the model calls itself in it. */
+async function nameOf(lowbit: Workbench, path: string): Promise<string> {
+  const model = await lowbit.open(path);
+  const name = model.gguf?.get("general.name")?.value;
+  model.close();
+  return path.replace(/^.*[/\\]/, "") + (typeof name === "string" ? ` (${name})` : "");
+}
+
+/** The class of this machine. */
+function machine(): string {
+  const { os, arch } = Deno.build;
+  const [{ model }] = cpus();
+  return [model.trim(), `${navigator.hardwareConcurrency} cores`, `${os} ${arch}`].join(", ");
+}
+
+/** The command. */
+const COMMAND: Command = {
+  name: "interop",
+  usage: "[options]",
+  summary: "Compare perplexities of what lowbit wrote with those of the programs that read it.",
+  positional: [0, 0],
+  options: [
+    { name: "python", type: "text", value: "PATH", help: "Python with requirements.txt (python3)" },
+    { name: "model", type: "text", value: "FILE", help: "a model beside the embedded one" },
+    { name: "windows", type: "integer", value: "N", help: "windows for the embedded model (8)" },
+    { name: "model-windows", type: "integer", value: "N", help: "windows for the other model (4)" },
+    { name: "only", type: "text", value: "TEXT", help: "cases whose recipe has this in its name" },
+    { name: "report", type: "text", value: "FILE", help: "where the report goes; else to stdout" },
+  ],
+  async run(args) {
+    const folder = await Deno.makeTempDir({ prefix: "lowbit-interop-" });
+    try {
+      using lowbit = await createWorkbench({ threads: 0 });
+      const python = args.text("python") ?? "python3";
+      const check = new Check(lowbit, python, folder, args.text("only") ?? "");
+      const windows = args.number("windows") ?? 8;
+      const models = [await check.model("embedded", "The embedded model", windows, true)];
+      const path = args.text("model");
+      if (path !== undefined) {
+        const title = await nameOf(lowbit, path);
+        models.push(await check.model(path, title, args.number("model-windows") ?? 4, false));
+      }
+      const text = report({ models, machine: machine(), versions: check.versions });
+      const file = args.text("report");
+      if (file === undefined) console.log(text);
+      else await Deno.writeTextFile(file, text);
+      return models.every(({ cases }) => cases.every(passed)) ? 0 : 1;
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+};
+
+if (import.meta.main) {
+  const args = parseArguments(COMMAND, Deno.args);
+  if (args.flag("help")) console.log(commandHelp(COMMAND));
+  else Deno.exit(await COMMAND.run(args) ?? 0);
+}
