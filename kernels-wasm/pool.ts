@@ -250,7 +250,10 @@ function maySleep(words: Int32Array<ArrayBufferLike>): boolean {
 
 /** The part of `node:worker_threads` that is used; Deno has it too. */
 interface NodeWorkers {
-  Worker: new (source: string, options: { eval: true; workerData: unknown }) => {
+  Worker: new (
+    source: string,
+    options: { eval: true; workerData: unknown; env: Record<string, string> },
+  ) => {
     once(event: "message" | "error", listener: (value: unknown) => void): void;
     unref(): void;
     terminate(): void;
@@ -272,6 +275,8 @@ function startWorker(settings: Record<string, unknown>): Promise<WorkerHandle> {
       const worker = new node.Worker(WORKER_SOURCE, {
         eval: true,
         workerData: { lowbit: settings },
+        // Without an environment of its own a worker copies ours, which asks for a permission.
+        env: {},
       });
       worker.once("error", reject);
       worker.once("message", () => {

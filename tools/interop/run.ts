@@ -6,7 +6,8 @@
  * ```sh
  * python3 -m venv .venv && .venv/bin/pip install -r tools/interop/requirements.txt
  * python3 tools/smollm2/fetch.py
- * deno task interop --python .venv/bin/python --model .cache/smollm2.gguf
+ * deno task interop --python .venv/bin/python --model .cache/smollm2.gguf \
+ *   --report docs/generated/interop.md
  * ```
  *
  * Always checks the embedded model; `--model FILE` adds another one. `--windows` and
