@@ -77,7 +77,11 @@ export const quantizeCommand: Command = {
         : undefined;
       const maxMemory = args.number("max-memory");
       const common = { model, recipe, to, calibration, maxMemory };
-      if (args.flag("dry-run")) return printPlan(args, lowbit.plan(common));
+      if (args.flag("dry-run")) {
+        const plan = lowbit.plan(common);
+        // Without calibration only because of other conflicts: that is none of its own.
+        return printPlan(args, refused ? { ...plan, conflicts: beforeCalibration(plan) } : plan);
+      }
       if (calibration && !args.text("calibration") && modelName !== "embedded") {
         const message = "calibrating on the shipped text; give your own with --calibration";
         onEvent({ event: "warning", message });
@@ -159,8 +163,10 @@ function printPlan(args: Arguments, plan: Plan): number {
     `${plan.recipe} to ${plan.target}: ${plan.bits_per_weight.toFixed(3)} bits a weight, ` +
       `${formatBytes(plan.bytes)}, about ${formatBytes(plan.memory_bytes)} of memory`,
   );
-  for (const { code, where, problem, advice } of plan.conflicts) {
-    writeError(`conflict[${code}] ${where}: ${problem}; ${advice}`);
+  const groups = Map.groupBy(plan.conflicts, ({ code, problem }) => `${code} ${problem}`);
+  for (const [{ code, where, problem, advice }, ...more] of groups.values()) {
+    const places = more.length > 0 ? ` (and ${more.length} more like it)` : "";
+    writeError(`conflict[${code}] ${where}: ${problem}${places}; ${advice}`);
   }
   return exit;
 }

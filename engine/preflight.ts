@@ -78,7 +78,7 @@ export function preflight(args: {
       advice: "give a text or token ids with --calibration",
     });
   }
-  const memory = estimateMemory(model, pipeline, calibrationTokens);
+  const memory = estimateMemory(model, pipeline, parameters, calibrationTokens);
   if (maxMemory !== undefined && memory > maxMemory) {
     conflicts.push({
       code: "MEMORY",
@@ -172,19 +172,27 @@ function* tiedConflicts(model: ModelGraph, pipeline: Pipeline): Generator<Confli
   }
 }
 
-/** Bytes of the program itself, its code and its heap, before any tensor. */
-const BASE_MEMORY = 160 * 2 ** 20;
+/** Bytes of the program itself, its code, heap and threads, before any tensor. */
+const BASE_MEMORY = 200 * 2 ** 20;
+
+/** Bytes an element that a tensor outside the blocks needs on its way from codes, or from plain. */
+const FROM_CODES = { coded: 8, plain: 14 };
 
 /**
- * The memory that a run needs, from shapes alone: three copies of the largest block (as read, as
- * multiplied by, at work), its statistics twice, two sets of calibration activations, one window
- * inside a block, and twice the largest tensor outside the blocks in the form it is copied in.
+ * The memory that a run needs, from shapes alone and on the safe side, since memory that was used
+ * once is not always given back: three copies of the largest block (as read, as multiplied by, at
+ * work), its statistics four times, two sets of calibration activations, one window inside a block,
+ * and the largest tensor outside the blocks with all the forms that it takes.
  */
-function estimateMemory(model: ModelGraph, pipeline: Pipeline, tokens: number): number {
+function estimateMemory(
+  model: ModelGraph,
+  pipeline: Pipeline,
+  planned: readonly PlannedParameter[],
+  tokens: number,
+): number {
   const { hidden, intermediate, blocks } = model.hyperparameters;
   const elements = (parameter: ParameterInfo) => parameter.shape.reduce((a, b) => a * b, 1);
   const inside = model.parameters.filter((parameter) => parameter.block === 0);
-  const outside = model.parameters.filter((parameter) => parameter.block === undefined);
   const block = 4 * inside.reduce((sum, parameter) => sum + elements(parameter), 0);
   const inputs = new Map(
     model.linears.filter((linear) => linear.block === 0).map((l) => [l.input, l] as const),
@@ -193,18 +201,20 @@ function estimateMemory(model: ModelGraph, pipeline: Pipeline, tokens: number): 
   for (const linear of inputs.values()) {
     if (pipeline.statistics(linear).has("gram")) statistics += 8 * linear.columns ** 2;
   }
+  const outside = planned.filter(({ parameter }) => parameter.block === undefined);
   const largest = Math.max(
     0,
-    ...outside.map((parameter) => {
+    ...outside.map(({ parameter, tensor }) => {
       const { storage, bytes } = parameterTensor(model, parameter.id);
-      return storage.kind !== "coded" ? bytes : elements(parameter) * 1.25;
+      if (storage.kind === "coded") return elements(parameter) * FROM_CODES[tensor.storage.kind];
+      return tensor.storage.kind === "plain" ? 2 * bytes : 12 * elements(parameter);
     }),
   );
   const length = Math.min(tokens, pipeline.recipe.calibration.length);
   const window = 4 * length * (6 * hidden + 3 * (intermediate ?? 4 * hidden));
   const activations = pipeline.needsCalibration && blocks > 0 ? 2 * 4 * tokens * hidden : 0;
   return Math.round(
-    BASE_MEMORY + Math.max(3 * block + 4 * statistics + window, 2 * largest) + activations,
+    BASE_MEMORY + 3 * block + 4 * statistics + window + largest + activations,
   );
 }
 
