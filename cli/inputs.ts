@@ -47,8 +47,20 @@ function isPlugin(value: unknown): value is Plugin {
 
 /** The recipe with a name, or of a YAML or JSON file. */
 export async function readRecipe(name: string): Promise<Recipe> {
-  const isPath = /[/\\]|\.(ya?ml|json)$/.test(name);
-  return isPath ? parseRecipe(await readText(name), name) : presetRecipe(name);
+  return isPath(name) ? parseRecipe(await readText(name), name) : presetRecipe(name);
+}
+
+function isPath(recipe: string): boolean {
+  return /[/\\]|\.(ya?ml|json)$/.test(recipe);
+}
+
+/** An error that names a recipe, with the file that the recipe came from in its place. */
+export function nameRecipeFile(error: unknown, recipe: Recipe, source: string): unknown {
+  if (!(error instanceof LowbitError) || !isPath(source)) return error;
+  const { code, problem, field, advice, cause, file = "" } = error;
+  if (file !== recipe.name && !file.startsWith(`${recipe.name}: `)) return error;
+  const named = source + file.slice(recipe.name.length);
+  return new LowbitError(code, problem, { file: named, field, advice, cause });
 }
 
 /** The formats of `--format` files. */

@@ -5,12 +5,19 @@
  */
 
 import process from "node:process";
+import type { UserFormats } from "../formats/lookup.ts";
 import { withUnnamedFormats } from "../formats/user_formats.ts";
-import { LowbitError, type Plan } from "../spec/mod.ts";
+import { LowbitError, type Plan, type Recipe } from "../spec/mod.ts";
 import { beforeCalibration, createWorkbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
-import { importPlugins, readCalibration, readFormats, readRecipe } from "./inputs.ts";
+import {
+  importPlugins,
+  nameRecipeFile,
+  readCalibration,
+  readFormats,
+  readRecipe,
+} from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
 
@@ -52,70 +59,84 @@ export const quantizeCommand: Command = {
   ],
   async run(args) {
     const started = performance.now();
-    const [modelName, out] = args.positional;
     const name = args.text("recipe");
     if (name === undefined) {
       throw new LowbitError("USAGE", "--recipe is missing", { advice: "see `lowbit recipes`" });
     }
     const formats = await readFormats(args);
     const recipe = withUnnamedFormats(await readRecipe(name), formats);
-    const plugins = await importPlugins(args);
-    const view = progressView(args);
-    const { onEvent } = view;
-    using lowbit = await createWorkbench({
-      threads: args.number("threads") ?? 0,
-      plugins,
-      formats,
-      onEvent,
-    });
-    const model = await lowbit.open(modelName);
     try {
-      const to = args.text("to");
-      const refused = beforeCalibration(lowbit.plan({ model, recipe, to })).length > 0;
-      const calibration = !refused && lowbit.needsCalibration(model, recipe)
-        ? await readCalibration(args, lowbit, model, recipe)
-        : undefined;
-      const maxMemory = args.number("max-memory");
-      const common = { model, recipe, to, calibration, maxMemory };
-      if (args.flag("dry-run")) {
-        const plan = lowbit.plan(common);
-        // Without calibration only because of other conflicts: that is none of its own.
-        return printPlan(args, refused ? { ...plan, conflicts: beforeCalibration(plan) } : plan);
-      }
-      if (calibration && !args.text("calibration") && modelName !== "embedded") {
-        const message = "calibrating on the shipped text; give your own with --calibration";
-        onEvent({ event: "warning", message });
-      }
-      onEvent({ event: "start", command: "quantize", model: modelName, recipe: recipe.name });
-      const { signal, release } = abortOnSignals();
-      const overwrite = args.flag("overwrite");
-      const { plan, receipt } = await lowbit.quantize({ ...common, out, overwrite, signal })
-        .finally(release);
-      const seconds = (performance.now() - started) / 1000;
-      const text = args.text("eval");
-      const evaluation = text === undefined
-        ? undefined
-        : await evaluatePaths(lowbit, args, { model: out, reference: modelName, text });
-      onEvent({ event: "end", seconds });
-      view.close();
-      printResult(args, {
-        recipe: recipe.name,
-        target: receipt.target,
-        output: out,
-        bits_per_weight: plan.bits_per_weight,
-        bytes: receipt.output.reduce((sum, file) => sum + file.bytes, 0),
-        peak_rss_bytes: peakMemory(),
-        seconds,
-        warnings: receipt.warnings,
-        ...(evaluation && { evaluation }),
-        tensors: receipt.tensors,
-      });
-    } finally {
-      view.close();
-      model.close();
+      return await quantize(args, recipe, formats, started);
+    } catch (error) {
+      throw nameRecipeFile(error, recipe, name);
     }
   },
 };
+
+/** Plans, calibrates, quantises, evaluates and prints, as the arguments say. */
+async function quantize(
+  args: Arguments,
+  recipe: Recipe,
+  formats: UserFormats,
+  started: number,
+): Promise<number | void> {
+  const [modelName, out] = args.positional;
+  const plugins = await importPlugins(args);
+  const view = progressView(args);
+  const { onEvent } = view;
+  using lowbit = await createWorkbench({
+    threads: args.number("threads") ?? 0,
+    plugins,
+    formats,
+    onEvent,
+  });
+  const model = await lowbit.open(modelName);
+  try {
+    const to = args.text("to");
+    const refused = beforeCalibration(lowbit.plan({ model, recipe, to })).length > 0;
+    const calibration = !refused && lowbit.needsCalibration(model, recipe)
+      ? await readCalibration(args, lowbit, model, recipe)
+      : undefined;
+    const maxMemory = args.number("max-memory");
+    const common = { model, recipe, to, calibration, maxMemory };
+    if (args.flag("dry-run")) {
+      const plan = lowbit.plan(common);
+      // Without calibration only because of other conflicts: that is none of its own.
+      return printPlan(args, refused ? { ...plan, conflicts: beforeCalibration(plan) } : plan);
+    }
+    if (calibration && !args.text("calibration") && modelName !== "embedded") {
+      const message = "calibrating on the shipped text; give your own with --calibration";
+      onEvent({ event: "warning", message });
+    }
+    onEvent({ event: "start", command: "quantize", model: modelName, recipe: recipe.name });
+    const { signal, release } = abortOnSignals();
+    const overwrite = args.flag("overwrite");
+    const { plan, receipt } = await lowbit.quantize({ ...common, out, overwrite, signal })
+      .finally(release);
+    const seconds = (performance.now() - started) / 1000;
+    const text = args.text("eval");
+    const evaluation = text === undefined
+      ? undefined
+      : await evaluatePaths(lowbit, args, { model: out, reference: modelName, text });
+    onEvent({ event: "end", seconds });
+    view.close();
+    printResult(args, {
+      recipe: recipe.name,
+      target: receipt.target,
+      output: out,
+      bits_per_weight: plan.bits_per_weight,
+      bytes: receipt.output.reduce((sum, file) => sum + file.bytes, 0),
+      peak_rss_bytes: peakMemory(),
+      seconds,
+      warnings: receipt.warnings,
+      ...(evaluation && { evaluation }),
+      tensors: receipt.tensors,
+    });
+  } finally {
+    view.close();
+    model.close();
+  }
+}
 
 interface Result extends Record<string, unknown> {
   recipe: string;

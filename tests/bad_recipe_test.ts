@@ -68,47 +68,47 @@ testRefusals([
   ["a preset of 9 bits", /^FORMAT\] rtn-w9: integers have 2 to 8 bits$/, preset("rtn-w9")],
   [
     "an option that the plugin has not",
-    /^SCHEMA\] mine: pipeline.0.options: rnage: unknown field; did you mean "range"\?$/,
+    /^SCHEMA\] DIR\/r.yaml: pipeline.0.options: rnage: unknown field; did you mean "range"\?$/,
     recipe("use: rtn", "use: rtn, options: { rnage: error }"),
   ],
   [
     "an option of a wrong type",
-    /^SCHEMA\] mine: pipeline.0.options: norm: expected number, received string; /,
+    /^SCHEMA\] DIR\/r.yaml: pipeline.0.options: norm: expected number, received string; /,
     recipe("use: rtn", "use: rtn, options: { norm: big }"),
   ],
   [
     "an unknown plugin",
-    /^UNKNOWN_NAME\] mine: pipeline.0.use: unknown plugin "rnt"; did you mean "rtn"\?$/,
+    /^UNKNOWN_NAME\] DIR\/r.yaml: pipeline.0.use: unknown plugin "rnt"; did you mean "rtn"\?$/,
     recipe("use: rtn", "use: rnt"),
   ],
   [
     "an unknown scheme",
-    /^UNKNOWN_NAME\] mine: assign.0.weight: unknown scheme "int4_g33_asym"; did you mean "int4_g32_asym"\?$/,
+    /^UNKNOWN_NAME\] DIR\/r.yaml: assign.0.weight: unknown scheme "int4_g33_asym"; did you mean "int4_g32_asym"\?$/,
     recipe(WEIGHT, "int4_g33_asym"),
   ],
   [
     "an unknown number format",
-    /^UNKNOWN_NAME\] mine: assign.0.weight: unknown number format "uint44"; did you mean "uint4"\?$/,
+    /^UNKNOWN_NAME\] DIR\/r.yaml: assign.0.weight: unknown number format "uint44"; did you mean "uint4"\?$/,
     recipe(WEIGHT, `{ base: ${WEIGHT}, element: uint44 }`),
   ],
   [
     "a signed element with a zero point",
-    /^FORMAT\] mine: assign.0.weight: .* zero point needs an unsigned integer element; use uint2 to uint8$/,
+    /^FORMAT\] DIR\/r.yaml: assign.0.weight: .* zero point needs an unsigned integer element; use uint2 to uint8$/,
     recipe(WEIGHT, `{ base: ${WEIGHT}, element: int4 }`),
   ],
   [
     "a pattern that matches nothing",
-    /^CONFLICT\] mine: assign.0.select: "block.\*" matches no linear of this model; its roles are /,
+    /^CONFLICT\] DIR\/r.yaml: assign.0.select: "block.\*" matches no linear of this model; its roles are /,
     recipe("blocks.*", "block.*"),
   ],
   [
     "a weight that no plugin quantises",
-    /^CONFLICT\] mine: blocks.0.attention.query: has a weight scheme, but no plugin quantises it /,
+    /^CONFLICT\] DIR\/r.yaml: blocks.0.attention.query: has a weight scheme, but no plugin quantises it /,
     recipe("use: rtn", "use: smoothquant"),
   ],
   [
     "a scheme that the plugin has not",
-    /^CONFLICT\] mine: blocks.0.attention.query: gptq does not support zero points of the kind minimum /,
+    /^CONFLICT\] DIR\/r.yaml: blocks.0.attention.query: gptq does not support zero points of the kind minimum /,
     recipe(`${WEIGHT} }]\npipeline: [{ use: rtn }]`, "q4_1 }]\npipeline: [{ use: gptq }]"),
   ],
   [
