@@ -182,7 +182,7 @@ export class Workbench implements Disposable {
     let { calibration } = options;
     if (!calibration) {
       const { plan, pipeline } = planRun(run);
-      refuseConflicts({ ...plan, conflicts: beforeCalibration(plan) });
+      refuseConflicts({ ...plan, conflicts: beforeCalibration(plan.conflicts) });
       if (pipeline.needsCalibration) {
         calibration = await this.calibration(options.model, run.recipe);
       }
@@ -337,9 +337,9 @@ export function modelPath<T>(source: T): T | string {
   return source === "embedded" ? embeddedPath("model") : source;
 }
 
-/** The conflicts of a plan that calibration data would not solve. */
-export function beforeCalibration(plan: Plan): Plan["conflicts"] {
-  return plan.conflicts.filter(({ code }) => code !== "CALIBRATION");
+/** The conflicts that calibration data would not solve. */
+export function beforeCalibration(conflicts: Plan["conflicts"]): Plan["conflicts"] {
+  return conflicts.filter(({ code }) => code !== "CALIBRATION");
 }
 
 function joinPlugins(more: readonly Plugin[]): Plugin[] {

@@ -93,8 +93,10 @@ async function quantize(
   const model = await lowbit.open(modelName);
   try {
     const to = args.text("to");
-    const refused = beforeCalibration(lowbit.plan({ model, recipe, to })).length > 0;
-    const calibration = !refused && lowbit.needsCalibration(model, recipe)
+    const { conflicts } = lowbit.plan({ model, recipe, to });
+    const refused = beforeCalibration(conflicts).length > 0;
+    // Planned without calibration, a recipe that needs it has just this conflict.
+    const calibration = !refused && conflicts.length > 0
       ? await readCalibration(args, lowbit, model, recipe)
       : undefined;
     const maxMemory = args.number("max-memory");
@@ -102,7 +104,10 @@ async function quantize(
     if (args.flag("dry-run")) {
       const plan = lowbit.plan(common);
       // Without calibration only because of other conflicts: that is none of its own.
-      return printPlan(args, refused ? { ...plan, conflicts: beforeCalibration(plan) } : plan);
+      return printPlan(
+        args,
+        refused ? { ...plan, conflicts: beforeCalibration(plan.conflicts) } : plan,
+      );
     }
     if (calibration && !args.text("calibration") && modelName !== "embedded") {
       const message = "calibrating on the shipped text; give your own with --calibration";

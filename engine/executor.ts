@@ -13,6 +13,7 @@ import {
   type Kernels,
   type LinearWeight,
   type QuantizedTensor,
+  type ResolvedScheme,
   type SideTensor,
   streamBytes,
 } from "../spec/mod.ts";
@@ -34,8 +35,7 @@ export function checkpointLinears(
     const executor = tensor.storage.kind === "coded"
       ? quantizedExecutor(kernels, codecs, await tensor.quantized())
       : await dense(linear, tensor);
-    const activation = checkpoint.activations?.get(tensor.name);
-    return activation ? withActivation(kernels, codecs.get(activation), executor) : executor;
+    return withActivation(kernels, codecs, executor, checkpoint.activations?.get(tensor.name));
   };
 }
 
@@ -82,12 +82,15 @@ function prepareWeight(kernels: Kernels, codec: Codec, tensor: QuantizedTensor):
   return kernels.packedWeight({ tiling, bits, bytes: bytes.array.slice(), table, scales, zeros });
 }
 
-/** An executor whose inputs are quantised first. */
+/** An executor whose inputs are quantised first, if there is a scheme for them. */
 export function withActivation(
   kernels: Kernels,
-  codec: Codec,
+  codecs: Codecs,
   inner: LinearExecutor,
+  activation?: ResolvedScheme,
 ): LinearExecutor {
+  if (!activation) return inner;
+  const codec = codecs.get(activation);
   const free = () => inner.free();
   return {
     bytes: inner.bytes,

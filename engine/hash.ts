@@ -15,7 +15,7 @@ export function hashBytes(bytes: Uint8Array): string {
 }
 
 /** The SHA-256 of a text in UTF-8, hexadecimal. */
-export function hashText(text: string): string {
+function hashText(text: string): string {
   return hashBytes(new TextEncoder().encode(text));
 }
 
@@ -36,15 +36,10 @@ export function canonicalJson(value: unknown): string {
 }
 
 /** Name (without folders), size and hash of a source, read in pieces of 4 MiB. */
-export async function hashSource(
-  source: ByteSource,
-  onBytes?: (bytes: number) => void,
-): Promise<FileHash> {
+async function hashSource(source: ByteSource): Promise<FileHash> {
   const hash = sha256.create();
   for (let at = 0; at < source.size; at += CHUNK) {
-    const bytes = await source.read(at, Math.min(CHUNK, source.size - at));
-    hash.update(bytes);
-    onBytes?.(bytes.length);
+    hash.update(await source.read(at, Math.min(CHUNK, source.size - at)));
   }
   const name = source.name.split(/[\\/]/).at(-1)!;
   return { name, bytes: source.size, sha256: hex(hash.digest()) };

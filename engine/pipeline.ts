@@ -15,6 +15,7 @@ import {
   PLUGIN_API_VERSION,
   type PluginContext,
   type Recipe,
+  refusesTail,
   type ResolvedScheme,
   selects,
   type StatisticName,
@@ -255,8 +256,9 @@ function* schemeConflicts(
   part: "weight" | "activation",
 ): Generator<Conflict> {
   const rows = part === "weight" ? linear.rows : 1;
-  const { tileColumns } = tiling(scheme.granularity, rows, linear.columns);
-  if (scheme.tail === "refuse" && linear.columns % Math.min(tileColumns, linear.columns) !== 0) {
+  const tiles = tiling(scheme.granularity, rows, linear.columns);
+  const { tileColumns } = tiles;
+  if (refusesTail(scheme, tiles)) {
     yield {
       code: "TAIL",
       where: `${linear.id} (${part})`,

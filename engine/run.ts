@@ -246,10 +246,7 @@ export class Run {
       for (const [role, tensor] of quantized) {
         const executor = quantizedExecutor(kernels, codecs, tensor);
         const { activation } = block.schemes(role);
-        executors.set(
-          role,
-          activation ? withActivation(kernels, codecs.get(activation), executor) : executor,
-        );
+        executors.set(role, withActivation(kernels, codecs, executor, activation));
       }
       for (const [i, state] of states.entries()) {
         this.#advance(states, i, block.run(state, calibration[i].length, { executors }));

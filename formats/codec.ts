@@ -14,6 +14,7 @@ import {
   LowbitError,
   type QuantizedTensor,
   type Ranges,
+  refusesTail,
   type ResolvedScheme,
   type SideTensor,
   type Tiling,
@@ -72,9 +73,7 @@ class KernelCodec implements Codec {
 
   tiling(rows: number, columns: number): Tiling {
     const result = tiling(this.scheme.granularity, rows, columns);
-    if (
-      this.scheme.tail === "refuse" && columns % Math.min(result.tileColumns, columns || 1) !== 0
-    ) {
+    if (refusesTail(this.scheme, result)) {
       throw new LowbitError(
         "CONFLICT",
         `${columns} columns are not a multiple of ${result.tileColumns}`,

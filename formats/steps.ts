@@ -6,7 +6,14 @@
  */
 
 import { type ElementEncoder, LowbitError, type NumberFormat } from "../spec/mod.ts";
-import { bitsToFloat, decodeElement, encodeElement, encodeNan, floatBits } from "./reference.ts";
+import {
+  bitsToFloat,
+  decodeElement,
+  encodeElement,
+  encodeNan,
+  floatBits,
+  roundHalfEven,
+} from "./reference.ts";
 
 /**
  * The order-preserving key of an f32's bits: NaNs lie beyond the infinities, -0 before +0.
@@ -142,10 +149,7 @@ export function stepTable(format: NumberFormat): ElementEncoder & { kind: "steps
  */
 export function applyEncoder(encoder: ElementEncoder, v: number, zero = 0): number {
   if (encoder.kind === "int") {
-    const lower = Math.floor(v);
-    const rest = v - lower;
-    const rounded = rest < 0.5 || (rest === 0.5 && lower % 2 === 0) ? lower : lower + 1;
-    return Math.min(encoder.max, Math.max(encoder.min, rounded + zero)) & encoder.mask;
+    return Math.min(encoder.max, Math.max(encoder.min, roundHalfEven(v) + zero)) & encoder.mask;
   }
   const key = orderKey(floatBits(v));
   let [lo, hi] = [0, encoder.thresholds.length];

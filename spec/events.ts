@@ -13,7 +13,7 @@ export type RunEvent =
   | { event: "end"; seconds: number };
 
 /** The stages of a run. */
-export type Stage = "load" | "calibrate" | "quantize" | "export" | "hash" | "evaluate";
+export type Stage = "load" | "calibrate" | "quantize" | "evaluate";
 
 /** Takes the events of a run. */
 export type EventSink = (event: RunEvent) => void;

@@ -33,6 +33,7 @@ export * from "./plugin.ts";
 export * from "./recipe.ts";
 export * from "./schema.ts";
 export {
+  refusesTail,
   type ScaleRule,
   type ScaleSpec,
   type Scheme,

@@ -5,7 +5,7 @@
  */
 
 import { z } from "zod";
-import { type Granularity, granularityZod } from "./granularity.ts";
+import { type Granularity, granularityZod, type Tiling } from "./granularity.ts";
 import {
   type Cast,
   ID_PATTERN,
@@ -180,3 +180,21 @@ export const schemeReferenceZod: z.ZodType<SchemeReference> = z.union([
     tail: z.enum(["short", "refuse"]).optional(),
   }),
 ]);
+
+/**
+ * Whether a scheme refuses a matrix because its last group would be shorter than the others.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { tiling } from "./granularity.ts";
+ * import { refusesTail } from "./scheme.ts";
+ * const groups = tiling({ kind: "group", size: 32 }, 2, 48);
+ * assertEquals(refusesTail({ tail: "refuse" }, groups), true);
+ * assertEquals(refusesTail({ tail: "short" }, groups), false);
+ * ```
+ */
+export function refusesTail(scheme: Pick<Scheme, "tail">, tiles: Tiling): boolean {
+  const { columns, tileColumns } = tiles;
+  return scheme.tail === "refuse" && columns % Math.min(tileColumns, columns || 1) !== 0;
+}

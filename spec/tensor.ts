@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { Tiling } from "./granularity.ts";
 import type { NumberFormat } from "./number_format.ts";
 import type { Scheme } from "./scheme.ts";
 
@@ -65,14 +64,4 @@ export interface QuantizedTensor {
   parameters: GridParameters;
   /** What is added to the decoded codes. */
   side?: SideTensor[];
-}
-
-/** A part of a tensor as codes and parameters; what codecs work on. */
-export interface CodedMatrix {
-  /** Which elements share parameters. */
-  tiling: Tiling;
-  /** One code an element, row-major. */
-  codes: Uint8Array;
-  /** Scales and zero points. */
-  parameters: GridParameters;
 }

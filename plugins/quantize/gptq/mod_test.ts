@@ -1,4 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertLessOrEqual } from "@std/assert";
+import { roundHalfEven } from "../../../formats/float_bits.ts";
 import { openBench } from "../../../tests/bench.ts";
 import {
   plainStatistics,
@@ -180,10 +181,4 @@ function udu(h: Float64Array, n: number): { u: Float64Array; d: Float64Array } {
     }
   }
   return { u, d };
-}
-
-function roundHalfEven(x: number): number {
-  const lower = Math.floor(x);
-  const rest = x - lower;
-  return rest < 0.5 || (rest === 0.5 && lower % 2 === 0) ? lower : lower + 1;
 }
