@@ -1013,69 +1013,91 @@ export const LAYOUTS: readonly unknown[] = [{
   id: "compressed_tensors_int4",
   summary: "signed 4-bit rows of compressed-tensors pack-quantized, as int32 words, code + 8",
   bits: [4],
-  order: "neighbours",
   offset: 8,
-  row_align: 4,
+  unit: {
+    kind: "row",
+    align: 4,
+  },
   source: "compressed-tensors 0.20, compressors/pack_quantized/helpers.py, pack_to_int32",
 }, {
   id: "compressed_tensors_int8",
   summary: "signed 8-bit rows of compressed-tensors pack-quantized, as int32 words, code + 128",
   bits: [8],
-  order: "neighbours",
   offset: 128,
-  row_align: 4,
+  unit: {
+    kind: "row",
+    align: 4,
+  },
   source: "compressed-tensors 0.20, compressors/pack_quantized/helpers.py, pack_to_int32",
 }, {
   id: "compressed_tensors_uint",
   summary: "unsigned rows (with zero points) of compressed-tensors pack-quantized, as int32 words",
   bits: [4, 8],
-  order: "neighbours",
-  offset: 0,
-  row_align: 4,
+  unit: {
+    kind: "row",
+    align: 4,
+  },
   source: "compressed-tensors 0.20, compressors/pack_quantized/helpers.py, pack_to_int32",
 }, {
   id: "ggml_q4_0",
   summary: "ggml block_q4_0, an f16 scale and 32 codes of 4 bits (code + 8) in split halves",
   bits: [4],
-  order: "halves",
   offset: 8,
-  block: 32,
-  fields: [{
-    field: "scale",
+  unit: {
+    kind: "block",
+    codes: 32,
+    bytes: 18,
+  },
+  parts: [{
+    part: "scale",
     format: "float16",
-  }, {
-    field: "codes",
+    at: 0,
+  }],
+  planes: [{
+    at: 2,
+    digits: [[2, 4], [16, 8]],
   }],
   source: "ggml, ggml-common.h, block_q4_0",
 }, {
   id: "ggml_q4_1",
   summary: "ggml block_q4_1, an f16 scale, an f16 minimum and 32 codes of 4 bits in split halves",
   bits: [4],
-  order: "halves",
-  offset: 0,
-  block: 32,
-  fields: [{
-    field: "scale",
+  unit: {
+    kind: "block",
+    codes: 32,
+    bytes: 20,
+  },
+  parts: [{
+    part: "scale",
     format: "float16",
+    at: 0,
   }, {
-    field: "minimum",
+    part: "minimum",
     format: "float16",
-  }, {
-    field: "codes",
+    at: 2,
+  }],
+  planes: [{
+    at: 4,
+    digits: [[2, 4], [16, 8]],
   }],
   source: "ggml, ggml-common.h, block_q4_1",
 }, {
   id: "ggml_q8_0",
   summary: "ggml block_q8_0, an f16 scale and 32 signed bytes",
   bits: [8],
-  order: "neighbours",
-  offset: 0,
-  block: 32,
-  fields: [{
-    field: "scale",
+  unit: {
+    kind: "block",
+    codes: 32,
+    bytes: 34,
+  },
+  parts: [{
+    part: "scale",
     format: "float16",
-  }, {
-    field: "codes",
+    at: 0,
+  }],
+  planes: [{
+    at: 2,
+    digits: [[32, 8]],
   }],
   source: "ggml, ggml-common.h, block_q8_0",
 }, {
@@ -1083,8 +1105,9 @@ export const LAYOUTS: readonly unknown[] = [{
   summary:
     "rows as dense bit streams, first code in the lowest bits, each row padded to whole bytes",
   bits: [1, 2, 3, 4, 5, 6, 7, 8],
-  order: "neighbours",
-  offset: 0,
-  row_align: 1,
+  unit: {
+    kind: "row",
+    align: 1,
+  },
   source: "lowbit's own dialect, docs/architecture.md",
 }];

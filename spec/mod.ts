@@ -12,7 +12,17 @@ export * from "./graph.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
 export * from "./kernel_ops.ts";
 export * from "./kernels.ts";
-export { type BlockField, type Layout, layoutSchema, streamBytes } from "./layout.ts";
+export {
+  type Digit,
+  type Layout,
+  type LayoutPart,
+  layoutSchema,
+  type LayoutUnit,
+  type PartName,
+  type Plane,
+  streamBytes,
+  type Stride,
+} from "./layout.ts";
 export {
   type Cast,
   type CodebookFormat,

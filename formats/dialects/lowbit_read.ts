@@ -37,7 +37,7 @@ export function lowbitTensor(
   const { bits } = scheme.element;
   const layout = layoutOf(entry.layout);
   const { gridRows, gridColumns, tileRows } = tiling(scheme.granularity, rows, columns);
-  const stride = streamBytes(columns, bits, layout.row_align);
+  const stride = streamBytes(columns, bits);
   const codes = directory.part(`${name}.codes`, ["uint8"], [rows, stride]);
   const gridType = scaleType(scheme.scale.format, name);
   const scales = scheme.scale.rule === "none"
