@@ -58,6 +58,7 @@ export const rtn: Plugin<RtnOptions> = definePlugin({
       smallest: z.number().min(0.05).max(1).default(0.6).describe("smallest share of the range"),
     }),
   ),
+  quantizeVector: ({ linear, weight, codec }) => codec.encode(weight, linear.rows, linear.columns),
   quantize({ context, linear, weight, codec }) {
     const { rows, columns } = linear;
     if (context.options.range === "min_max") return codec.quantize(weight, rows, columns);
