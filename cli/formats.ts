@@ -13,7 +13,15 @@ import { readUserFormats } from "../formats/user_formats.ts";
 import { readText } from "./inputs.ts";
 import { seededRng } from "../engine/rng.ts";
 import { encodeFile } from "../formats/encode_file.ts";
-import { layouts, numberFormats, resolveScheme, schemes } from "../formats/lookup.ts";
+import {
+  layouts,
+  numberFormats,
+  resolveScheme,
+  resolveVectorFormat,
+  schemes,
+  vectorFormat,
+  vectorFormats,
+} from "../formats/lookup.ts";
 import { decodeTable, largestFinite } from "../formats/reference.ts";
 import {
   type Cast,
@@ -28,6 +36,7 @@ import type { Arguments, Command } from "./arguments.ts";
 import { plain, print } from "./lists.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
+import { describeVector, showVectorFormat, testVectorFormat } from "./vector_formats.ts";
 
 /** The command. */
 export const formatsCommand: Command = {
@@ -74,6 +83,7 @@ function list(args: Arguments): void {
   const documents = {
     formats: formats.map(({ id, family, bits, summary }) => ({ id, family, bits, summary })),
     schemes: schemes.ids().map((id) => describeScheme(id)),
+    vectors: vectorFormats.ids().map((id) => describeVector(vectorFormat(id))),
     layouts: layouts.ids().map((id) => ({ id, summary: layouts.get(id).summary })),
   };
   print(args, documents, () =>
@@ -85,6 +95,10 @@ function list(args: Arguments): void {
       table(
         ["scheme", "element", "granularity", "scale", "what it is"],
         documents.schemes.map((s) => [s.id, s.element, s.granularity, s.scale, s.summary]),
+      ),
+      table(
+        ["vector format", "family", "bits a weight", "what it is"],
+        documents.vectors.map((v) => [v.id, v.family, v.bits_per_weight, v.summary]),
       ),
       table(["layout", "what it is"], documents.layouts.map((l) => [l.id, l.summary])),
     ].join("\n"));
@@ -111,9 +125,9 @@ function show(args: Arguments, id: string): void {
     const layout = layouts.get(id);
     return print(args, { kind: "layout", ...layout }, () => stringify(plain(layout)).trimEnd());
   }
-  throw unknownName("format", id, [...numberFormats.ids(), ...schemes.ids(), ...layouts.ids()], {
-    advice: "`lowbit formats list` shows them all",
-  });
+  if (vectorFormats.has(id)) return showVectorFormat(args, vectorFormat(id));
+  const ids = [numberFormats, schemes, vectorFormats, layouts].flatMap((catalog) => catalog.ids());
+  throw unknownName("format", id, ids, { advice: "`lowbit formats list` shows them all" });
 }
 
 function showNumberFormat(args: Arguments, format: NumberFormat): void {
@@ -146,6 +160,8 @@ function showNumberFormat(args: Arguments, format: NumberFormat): void {
 /** Checks a number format or a scheme in a file; the exit code says whether everything holds. */
 async function test(args: Arguments, file: string): Promise<number> {
   const user = readUserFormats([{ file, text: await readText(file) }]);
+  const [vector] = user.vectors.values();
+  if (vector) return testVectorFormat(args, file, resolveVectorFormat(vector, user));
   const [scheme] = user.schemes.values();
   const format = scheme ? resolveScheme(scheme, user).element : [...user.numbers.values()][0];
   using lowbit = await createWorkbench();
@@ -188,7 +204,8 @@ async function compare(args: Arguments): Promise<void> {
   if (on === undefined) throw new LowbitError("USAGE", "--on is missing; name a model");
   const ids = args.positional.slice(1);
   const group = { kind: "group", size: 64 } as const;
-  const chosen = ids.map((id) =>
+  const vectors = ids.filter((id) => vectorFormats.has(id)).map(vectorFormat);
+  const chosen = ids.filter((id) => !vectorFormats.has(id)).map((id) =>
     numberFormats.has(id) && !schemes.has(id)
       ? resolveScheme({ base: "int8_channel_sym", element: id, granularity: group })
       : resolveScheme(id)
@@ -200,6 +217,7 @@ async function compare(args: Arguments): Promise<void> {
     const scores = await compareFormats({
       model: openModel(model),
       schemes: chosen,
+      vectors,
       codecs: lowbit.codecs,
       progress: (done, total) =>
         view.onEvent({ event: "progress", stage: "evaluate", done, total, detail: "weights" }),

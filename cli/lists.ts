@@ -17,6 +17,7 @@ import {
   type Schema,
   schemeSchema,
   unknownName,
+  vectorFormatSchema,
 } from "../spec/mod.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { writeLine } from "./progress.ts";
@@ -97,6 +98,7 @@ export const recipesCommand: Command = {
 const SCHEMAS: Record<string, Schema<unknown>> = {
   recipe: recipeSchema,
   format: numberFormatSchema,
+  "vector-format": vectorFormatSchema,
   scheme: schemeSchema,
   layout: layoutSchema,
   architecture: architectureSchema,

@@ -35,13 +35,22 @@ export interface VectorShape {
   scales?: Tiling;
 }
 
-/** What a unit of a family is. */
-function unitOf(format: VectorFormat): {
-  unitRows: number;
-  unitColumns: number;
-  unitCodes: number;
-  codeBits: number;
-} {
+/** The region of a matrix that a group of codes means. */
+export type VectorUnit = Pick<VectorShape, "unitRows" | "unitColumns" | "unitCodes" | "codeBits">;
+
+/**
+ * What a unit of a vector format is.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { vectorFormat } from "../formats/lookup.ts";
+ * import { vectorUnit } from "./vector_shape.ts";
+ * const { unitRows, unitColumns, unitCodes, codeBits } = vectorUnit(vectorFormat("qtip_1mad_k2"));
+ * assertEquals([unitRows, unitColumns, unitCodes, codeBits], [16, 16, 256, 2]);
+ * ```
+ */
+export function vectorUnit(format: VectorFormat): VectorUnit {
   const unit = (unitColumns: number, codeBits: number, unitCodes = 1, unitRows = 1) => ({
     unitRows,
     unitColumns,
@@ -94,7 +103,7 @@ function tableSizeOf(format: VectorFormat): number {
  * ```
  */
 export function vectorShape(format: VectorFormat, rows: number, columns: number): VectorShape {
-  const unit = unitOf(format);
+  const unit = vectorUnit(format);
   const problem = (what: string, advice: string) =>
     new LowbitError("SHAPE", what, { field: format.id, advice });
   for (

@@ -5,6 +5,7 @@
  */
 
 import { nearestEntries, squaredDistance, type Vectors } from "./nearest.ts";
+import { fixedRandom } from "./random.ts";
 
 /** What k-means works on. */
 export interface KMeansArguments {
@@ -115,15 +116,4 @@ function someOf(count: number, some: number, random: () => number): number[] {
   const chosen = new Set<number>();
   while (chosen.size < some) chosen.add(Math.floor(random() * count));
   return [...chosen];
-}
-
-/** The same numbers each time: a Weyl sequence through the finaliser of MurmurHash3. */
-function fixedRandom(): () => number {
-  let state = 0;
-  return () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let hash = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
-    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-    return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32;
-  };
 }
