@@ -255,7 +255,16 @@ export function resolveScheme(
   user: UserFormats = NO_USER_FORMATS,
 ): ResolvedScheme {
   const find = (id: string) => user.schemes.get(id) ?? scheme(id);
-  if (typeof reference === "string") return resolve(find(reference), user);
+  if (typeof reference === "string") {
+    if (user.schemes.has(reference) || schemes.has(reference)) {
+      return resolve(find(reference), user);
+    }
+    // Weights of recipes name schemes and vector formats alike.
+    const known = [user.schemes, user.vectors].flatMap((ids) => [...ids.keys()]);
+    throw unknownName("scheme", reference, [...schemes.ids(), ...vectorFormats.ids(), ...known], {
+      advice: "`lowbit formats list` shows them all",
+    });
+  }
   if (!("base" in reference)) return resolve(reference, user);
   const base = find(reference.base);
   const varied: Scheme = {

@@ -126,6 +126,7 @@ function conflicts(tensors: readonly PlannedTensor[]): { problem: string; advice
   const seen = new Set<string>();
   const found: { problem: string; advice: string }[] = [];
   for (const tensor of tensors) {
+    if (!fit(tensor).ok) continue;
     for (const { name } of entriesOf(tensor)) {
       if (seen.has(name)) {
         found.push({
