@@ -23,6 +23,8 @@ export interface KMeansArguments {
   initial?: Vectors;
   /** The most rounds; it ends before when no point moves. */
   iterations?: number;
+  /** It also ends when a round lowers the error by less than this share of it. */
+  tolerance?: number;
 }
 
 /** Operations that choosing the first entries by k-means++ may take. */
@@ -44,7 +46,7 @@ const MOST_SEEDING = 4e9;
  * ```
  */
 export function kMeans(args: KMeansArguments): { table: Float64Array; errors: number[] } {
-  const { points, dimension, entries, weights, iterations = 25 } = args;
+  const { points, dimension, entries, weights, iterations = 25, tolerance = 0 } = args;
   const table = args.initial ? Float64Array.from(args.initial) : firstEntries(args);
   const errors: number[] = [];
   let before: Uint32Array | undefined;
@@ -52,6 +54,7 @@ export function kMeans(args: KMeansArguments): { table: Float64Array; errors: nu
     const { indices, distances } = nearestEntries(points, table, dimension, weights, before);
     errors.push(distances.reduce((sum, distance) => sum + distance, 0));
     if (before?.every((index, i) => index === indices[i])) break;
+    if (round > 0 && errors[round - 1] - errors[round] < tolerance * errors[round]) break;
     before = indices;
     const sums = new Float64Array(entries * dimension);
     const totals = new Float64Array(entries * dimension);

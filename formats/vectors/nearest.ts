@@ -4,6 +4,11 @@
  * @module
  */
 
+import { EntryTree } from "./entry_tree.ts";
+
+/** Entries from which on a tree is quicker than trying all. */
+const TREE = 128;
+
 /** Vectors one after the other, each of `dimension` numbers. */
 export type Vectors = Float32Array | Float64Array;
 
@@ -62,6 +67,7 @@ export function nearestEntries(
   const entries = Float64Array.from(table);
   const point = new Float64Array(dimension);
   const weight = new Float64Array(dimension).fill(1);
+  const tree = entries.length / dimension >= TREE ? new EntryTree(entries, dimension) : undefined;
   for (let i = 0; i < count; i++) {
     const at = i * dimension;
     for (let j = 0; j < dimension; j++) {
@@ -70,7 +76,11 @@ export function nearestEntries(
     }
     let best = guess ? guess[i] : 0;
     let least = squaredDistance(point, 0, entries, best * dimension, dimension, weights && weight);
-    for (let t = 0, entry = 0; t < entries.length; entry++) {
+    if (tree) {
+      tree.query(point, weight, best, least);
+      [best, least] = [tree.index, tree.distance];
+    }
+    for (let t = tree ? entries.length : 0, entry = 0; t < entries.length; entry++) {
       const end = t + dimension;
       let sum = 0;
       for (let j = 0; t < end && sum <= least; t++, j++) {

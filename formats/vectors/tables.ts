@@ -10,6 +10,10 @@ import { roundEntries } from "./entries.ts";
 import { kMeans } from "./kmeans.ts";
 import { nearestEntries, squaredDistance } from "./nearest.ts";
 
+/** Points an entry that tables are learned from; more change little (as in FAISS). */
+const TRAINING = 256;
+/** Learning ends when a round lowers the error by less than this share of it. */
+const TOLERANCE = 5e-4;
 /** Partial sums that are kept for each vector while additive codes are chosen. */
 const BEAM = 8;
 
@@ -64,8 +68,10 @@ export class TableCoder implements VectorCoder {
   }
 
   /** The tables of one tile, `[codebook, entry, element]`, rounded as they are stored. */
-  #learn(points: Float32Array, weights: Float32Array | undefined, options: VectorEncodeOptions) {
+  #learn(all: Float32Array, allWeights: Float32Array | undefined, options: VectorEncodeOptions) {
     const { dimension, bits, codebooks, entries } = this.#format;
+    const points = evenly(all, dimension, TRAINING * 2 ** bits);
+    const weights = allWeights && evenly(allWeights, dimension, TRAINING * 2 ** bits);
     const { random, iterations } = options;
     const size = 2 ** bits * dimension;
     const tables = new Float32Array(codebooks * size);
@@ -78,6 +84,7 @@ export class TableCoder implements VectorCoder {
         weights,
         random,
         iterations,
+        tolerance: TOLERANCE,
       });
       const table = roundEntries(entries, learned.table);
       tables.set(table, m * size);
@@ -162,6 +169,18 @@ function extend(
     codes: [...from.codes, entry],
     error,
   }));
+}
+
+/** At most `most` of some vectors, at even distances. */
+function evenly(points: Float32Array, dimension: number, most: number): Float32Array {
+  const count = points.length / dimension;
+  if (count <= most) return points;
+  const some = new Float32Array(most * dimension);
+  for (let i = 0; i < most; i++) {
+    const from = Math.floor(i * count / most) * dimension;
+    some.set(points.subarray(from, from + dimension), i * dimension);
+  }
+  return some;
 }
 
 /** The vectors of each tile, by their numbers in the matrix. */

@@ -158,6 +158,29 @@ Deno.test("nearest entries: a guess changes nothing, the first of equal entries 
   assert(plain.indices.every((index) => index === 0 || index === 2));
 });
 
+Deno.test("nearest entries: the tree of large tables finds what trying all finds", () => {
+  for (const [dimension, entries] of [[1, 300], [3, 1000], [8, 2048]]) {
+    const table = normal(`table ${dimension}`, entries * dimension);
+    // Equal entries, so that the first must win.
+    table.copyWithin(50 * dimension, 0, 20 * dimension);
+    const points = normal(`points ${dimension}`, 60 * dimension);
+    points.set(table.subarray(0, 10 * dimension));
+    const weights = normal(`weights ${dimension}`, points.length).map((w) => w * w);
+    for (const weight of [undefined, weights]) {
+      const { indices, distances } = nearestEntries(points, table, dimension, weight);
+      indices.forEach((index, i) => {
+        const all = Array.from(
+          { length: entries },
+          (_, entry) =>
+            squaredDistance(points, i * dimension, table, entry * dimension, dimension, weight),
+        );
+        const least = Math.min(...all);
+        assertEquals([index, distances[i]], [all.indexOf(least), least]);
+      });
+    }
+  }
+});
+
 Deno.test("k-means: errors never rise, weights matter, few points are held exactly", () => {
   const points = normal("kmeans", 600);
   const weights = normal("weights", 600).map((w) => w * w);
