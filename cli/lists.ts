@@ -29,6 +29,7 @@ const HOOKS = [
   "collect",
   "transform",
   "quantize",
+  "quantizeVector",
   "compensate",
   "learn",
   "cache",

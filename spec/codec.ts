@@ -64,6 +64,10 @@ export interface VectorEncodeOptions {
   random?: () => number;
   /** The most rounds of k-means. */
   iterations?: number;
+  /** Tables to use, in the shape of the format, instead of learning them. */
+  tables?: Float32Array;
+  /** Scales to use, instead of taking them from the values. */
+  scales?: Float32Array;
 }
 
 /** A vector format at work on matrices. */
@@ -72,7 +76,10 @@ export interface VectorCodec {
   readonly format: VectorFormat;
   /** The shapes of codes, tables and scales. */
   shape(rows: number, columns: number): VectorShape;
-  /** The format's own encoder: learns tables where it has any, then takes the nearest vectors. */
+  /**
+   * The format's own encoder: learns tables where it has any, then takes the nearest vectors. With
+   * `tables` and `scales` given, it is the search inside methods that compensate column by column.
+   */
   encode(
     x: Readonly<Float32Array>,
     rows: number,

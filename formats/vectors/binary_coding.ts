@@ -23,18 +23,19 @@ export class BinaryCoder implements VectorCoder {
    * Greedy (Guo et al. 2017, arXiv 1706.04400, eq. 4; Xu et al. 2018, arXiv 1802.00150, eq. 3): each
    * plane is the signs of what is left, its alpha the mean magnitude, rounded as it is stored. Then,
    * `alternations` times, alphas by least squares `(B^T B)^-1 B^T w` (eq. 5) and the nearest sums
-   * (eq. 6) in turn; the best of them is kept.
+   * (eq. 6) in turn; the best of them is kept. Alphas that are given are only looked up.
    */
-  encode(x: Float32Array, shape: VectorShape, _options: VectorEncodeOptions): Encoded {
+  encode(x: Float32Array, shape: VectorShape, options: VectorEncodeOptions): Encoded {
     const { planes } = this.#format;
     const tiles = members(shape);
     const codes = new Uint32Array(x.length);
     const tables = new Float32Array(tiles.length * planes);
     tiles.forEach((indices, tile) => {
       const values = Float64Array.from(indices, (i) => x[i]);
-      let best = this.#greedy(values);
+      const given = options.tables?.slice(tile * planes, (tile + 1) * planes);
+      let best = given ? nearestPlanes(values, given) : this.#greedy(values);
       let current = best;
-      for (let round = 0; round < this.#format.alternations; round++) {
+      for (let round = 0; !given && round < this.#format.alternations; round++) {
         current = this.#refit(values, current);
         if (current.error < best.error) best = current;
       }
@@ -83,11 +84,18 @@ export class BinaryCoder implements VectorCoder {
       }
     });
     const solved = solveSymmetric(gram, right);
-    const alphas = solved ? roundEntries(entries, solved) : before;
-    const sums = Float64Array.from({ length: 2 ** planes }, (_, code) => signedSum(alphas, code));
-    const nearest = Uint32Array.from(values, (value) => nearestSum(sums, value));
-    return { alphas, codes: nearest, error: errorOf(values, alphas, nearest) };
+    return nearestPlanes(values, solved ? roundEntries(entries, solved) : before);
   }
+}
+
+/** The nearest sums of alphas. */
+function nearestPlanes(values: Float64Array, alphas: Float32Array): Planes {
+  const sums = Float64Array.from(
+    { length: 2 ** alphas.length },
+    (_, code) => signedSum(alphas, code),
+  );
+  const codes = Uint32Array.from(values, (value) => nearestSum(sums, value));
+  return { alphas, codes, error: errorOf(values, alphas, codes) };
 }
 
 interface Planes {

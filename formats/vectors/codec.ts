@@ -6,6 +6,7 @@
 
 import {
   checkVector,
+  LowbitError,
   type Tiling,
   type VectorCodec,
   type VectorEncodeOptions,
@@ -48,10 +49,16 @@ export function vectorCodec(format: VectorFormat): VectorCodec {
     shape: (rows, columns) => vectorShape(format, rows, columns),
     encode(x, rows, columns, options = {}) {
       const shape = vectorShape(format, rows, columns);
-      const tensor = scale
+      if (x.length !== rows * columns) {
+        const problem = `has ${x.length} elements, but ${rows} x ${columns} are expected`;
+        throw new LowbitError("SHAPE", problem, { field: format.id });
+      }
+      const parts = scale
         ? encodeScaled(coder, scale, x, shape, options)
         : coder.encode(x.slice(), shape, options);
-      return { kind: "vector", shape: [rows, columns], format, ...tensor };
+      const tensor: VectorTensor = { kind: "vector", shape: [rows, columns], format, ...parts };
+      checkVector(tensor);
+      return tensor;
     },
     decode(tensor) {
       const shape = checkVector(tensor);
@@ -87,11 +94,17 @@ function encodeScaled(
   shape: VectorShape,
   options: VectorEncodeOptions,
 ): Encoded & Pick<VectorTensor, "scales"> {
-  const tiles = shape.scales!;
-  const statistics = tileStatistics(x, tiles, scale.statistic);
+  if (options.scales) {
+    const { scales, encoded } = withScales(coder, options.scales, x, shape, options);
+    return { ...encoded, scales };
+  }
+  const statistics = tileStatistics(x, shape.scales!, scale.statistic);
   let best: Attempt | undefined;
   for (const factor of scale.factors) {
-    const attempt = tryScales(coder, scale.format, statistics, factor, x, shape, options);
+    // Values that are all zero get the scale 1.
+    const scales = roundEntries(scale.format, statistics.map((value) => value * factor))
+      .map((value) => value > 0 && Number.isFinite(value) ? value : 1);
+    const attempt = withScales(coder, scales, x, shape, options);
     if (best) takeBetter(best, attempt, shape);
     else best = attempt;
   }
@@ -105,19 +118,14 @@ interface Attempt {
   errors: Float64Array;
 }
 
-function tryScales(
+function withScales(
   coder: VectorCoder,
-  format: string,
-  statistics: Float64Array,
-  factor: number,
+  scales: Float32Array,
   x: Readonly<Float32Array>,
   shape: VectorShape,
   options: VectorEncodeOptions,
 ): Attempt {
   const tiles = shape.scales!;
-  // Values that are all zero get the scale 1.
-  const scales = roundEntries(format, statistics.map((value) => value * factor))
-    .map((value) => value > 0 && Number.isFinite(value) ? value : 1);
   const scaled = new Float32Array(x.length);
   forEachElement(tiles, (i, tile) => scaled[i] = x[i] / scales[tile]);
   const encoded = coder.encode(scaled, shape, options);

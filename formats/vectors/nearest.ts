@@ -6,8 +6,8 @@
 
 import { EntryTree } from "./entry_tree.ts";
 
-/** Entries from which on a tree is quicker than trying all. */
-const TREE = 128;
+/** Entries and points from which on a tree is quicker than trying all. */
+const TREE = { entries: 128, points: 64 };
 
 /** Vectors one after the other, each of `dimension` numbers. */
 export type Vectors = Float32Array | Float64Array;
@@ -67,7 +67,8 @@ export function nearestEntries(
   const entries = Float64Array.from(table);
   const point = new Float64Array(dimension);
   const weight = new Float64Array(dimension).fill(1);
-  const tree = entries.length / dimension >= TREE ? new EntryTree(entries, dimension) : undefined;
+  const large = entries.length / dimension >= TREE.entries && count >= TREE.points;
+  const tree = large ? new EntryTree(entries, dimension) : undefined;
   for (let i = 0; i < count; i++) {
     const at = i * dimension;
     for (let j = 0; j < dimension; j++) {

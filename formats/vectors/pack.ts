@@ -43,7 +43,16 @@ export function packCodes(
   return bytes;
 }
 
-/** Unpacks what {@linkcode packCodes} packed. */
+/**
+ * Unpacks what {@linkcode packCodes} packed.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { unpackCodes } from "./pack.ts";
+ * assertEquals([...unpackCodes(Uint8Array.of(0xbc, 0x3a, 0x12), 1, 2, 12)], [0xabc, 0x123]);
+ * ```
+ */
 export function unpackCodes(
   bytes: Uint8Array,
   rows: number,

@@ -10,12 +10,12 @@ import { roundEntries } from "./entries.ts";
 import { kMeans } from "./kmeans.ts";
 import { nearestEntries, squaredDistance } from "./nearest.ts";
 
-/** Points an entry that tables are learned from; more change little (as in FAISS). */
-const TRAINING = 256;
+/** Points an entry that tables are learned from; more change little. */
+const TRAINING = 128;
 /** Learning ends when a round lowers the error by less than this share of it. */
 const TOLERANCE = 5e-4;
 /** Partial sums that are kept for each vector while additive codes are chosen. */
-const BEAM = 8;
+const BEAM = 4;
 
 /** The coder of learned tables. */
 export class TableCoder implements VectorCoder {
@@ -27,8 +27,8 @@ export class TableCoder implements VectorCoder {
   }
 
   /**
-   * Learns the tables of each tile, one after the other on what the earlier ones leave, and then
-   * chooses the codes by {@linkcode additiveCodes}.
+   * Learns the tables of each tile, one after the other on what the earlier ones leave, unless they
+   * are given, and then chooses the codes by {@linkcode additiveCodes}.
    */
   encode(x: Float32Array, shape: VectorShape, options: VectorEncodeOptions): Encoded {
     const { dimension, codebooks } = this.#format;
@@ -39,8 +39,10 @@ export class TableCoder implements VectorCoder {
     tiles.forEach((vectors, tile) => {
       const points = gather(x, vectors, dimension);
       const weight = weights && gather(weights, vectors, dimension);
-      const own = this.#learn(points, weight, options);
-      tables.set(own, tile * shape.tableSize);
+      const from = tile * shape.tableSize;
+      const own = options.tables?.slice(from, from + shape.tableSize) ??
+        this.#learn(points, weight, options);
+      tables.set(own, from);
       const chosen = additiveCodes({ points, tables: own, dimension, codebooks, weights: weight });
       vectors.forEach((vector, i) => {
         const from = i * codebooks;

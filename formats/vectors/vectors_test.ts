@@ -163,7 +163,7 @@ Deno.test("nearest entries: the tree of large tables finds what trying all finds
     const table = normal(`table ${dimension}`, entries * dimension);
     // Equal entries, so that the first must win.
     table.copyWithin(50 * dimension, 0, 20 * dimension);
-    const points = normal(`points ${dimension}`, 60 * dimension);
+    const points = normal(`points ${dimension}`, 70 * dimension);
     points.set(table.subarray(0, 10 * dimension));
     const weights = normal(`weights ${dimension}`, points.length).map((w) => w * w);
     for (const weight of [undefined, weights]) {
@@ -335,6 +335,34 @@ Deno.test("scales: more factors are never worse, tile by tile", () => {
     const own = error(cut(x), cut(both));
     assertEquals(own, Math.min(error(cut(x), cut(one)), error(cut(x), cut(two))));
   }
+});
+
+Deno.test("given tables and scales are used: slices of a matrix get the codes of the whole", () => {
+  const x = normal("given", 16 * 64);
+  const cut = (from: number, columns: number) =>
+    Float32Array.from(
+      { length: 16 * columns },
+      (_, i) => x[Math.floor(i / columns) * 64 + from + i % columns],
+    );
+  for (const id of ["aqlm_2x8", "lut3_channel", "bcq3_g128", "e8p", "ovp4"]) {
+    const codec = vectorCodec(vectorFormat(id));
+    const { codes, tables, scales } = codec.encode(x, 16, 64);
+    const slice = codec.encode(cut(16, 8), 16, 8, { tables, scales });
+    const across = codes.length / 16, own = slice.codes.length / 16;
+    for (let row = 0; row < 16; row++) {
+      const from = row * across + across / 4;
+      const expected = codes.slice(from, from + own);
+      assertEquals(slice.codes.slice(row * own, (row + 1) * own), expected, id);
+    }
+    assertEquals([slice.tables, slice.scales], [tables, scales]);
+  }
+  const codec = vectorCodec(vectorFormat("e8p"));
+  assertThrows(
+    () => codec.encode(cut(0, 8), 16, 8, { scales: Float32Array.of(1) }),
+    LowbitError,
+    "has 1 scales, expected 16",
+  );
+  assertThrows(() => codec.encode(x, 16, 8), LowbitError, "has 1024 elements, but 16 x 8");
 });
 
 Deno.test("bits count codes, tables and scales", () => {
