@@ -4,29 +4,31 @@
  * @module
  */
 
-import type {
-  Buffer,
-  Checkpoint,
-  Codecs,
-  EventSink,
-  Kernels,
-  LinearInfo,
-  Output,
-  Plugin,
-  QuantizedTensor,
-  Recipe,
-  Statistic,
-  StoredTensor,
-  Target,
-  TargetWriter,
-  TensorReport,
+import {
+  type Buffer,
+  type Checkpoint,
+  type Codecs,
+  type CodedTensor,
+  type EventSink,
+  isVector,
+  type Kernels,
+  type LinearInfo,
+  type Output,
+  type Plugin,
+  type Recipe,
+  type Statistic,
+  storageLabel,
+  type StoredTensor,
+  type Target,
+  type TargetWriter,
+  type TensorReport,
 } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { embedWindows } from "../models/evaluate.ts";
 import type { LinearExecutor } from "../models/linear.ts";
 import { fileOrder, parameterTensor, permuteQuantized, permuteRows } from "../models/weights.ts";
 import { LoadedBlock } from "./block.ts";
-import { checkTensor, proveEqual, weightError } from "./checks.ts";
+import { checkTensor, checkVectorTensor, proveEqual, weightError } from "./checks.ts";
 import { quantizedExecutor, withActivation } from "./executor.ts";
 import { learnBlock } from "./learn.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -122,7 +124,7 @@ export class Run {
       const original = this.#pipeline.recipe.propagate === "original";
       await this.#collect(block, states, original ? outputs : undefined);
       this.#transform(block, states);
-      const quantized = new Map<string, QuantizedTensor>();
+      const quantized = new Map<string, CodedTensor>();
       for (const linear of block.linears) {
         const tensor = this.#quantize(linear, block.weight(linear.role), block);
         if (tensor) quantized.set(linear.role, tensor);
@@ -211,20 +213,22 @@ export class Run {
     linear: LinearInfo,
     weight: Float32Array,
     block?: LoadedBlock,
-  ): QuantizedTensor | undefined {
+  ): CodedTensor | undefined {
     const step = this.#pipeline.quantizers.get(linear.id);
     if (!step) return undefined;
     const { codecs } = this.#args;
-    const codec = codecs.get(this.#pipeline.schemes.get(linear.id)!.weight!);
+    const schemes = this.#pipeline.schemes.get(linear.id)!;
     const statistics = block?.statistics(linear.role) ??
       { columns: linear.columns, tokens: 0, custom: new Map() };
-    let tensor = step.plugin.quantize!({
-      context: step.context,
-      linear,
-      weight,
-      codec,
-      statistics,
-    });
+    const given = { context: step.context, linear, weight, statistics };
+    if (schemes.vector) {
+      const codec = codecs.vector(schemes.vector);
+      const tensor = step.plugin.quantizeVector!({ ...given, codec });
+      checkVectorTensor(tensor, linear, step.plugin);
+      return tensor;
+    }
+    const codec = codecs.get(schemes.weight!);
+    let tensor = step.plugin.quantize!({ ...given, codec });
     checkTensor(tensor, linear, step.plugin);
     for (const { plugin, context, selects } of this.#pipeline.steps) {
       if (!plugin.compensate || !selects(linear)) continue;
@@ -237,7 +241,7 @@ export class Run {
   /** The next block sees what the quantised block makes of its inputs. */
   #propagateQuantized(
     block: LoadedBlock,
-    quantized: ReadonlyMap<string, QuantizedTensor>,
+    quantized: ReadonlyMap<string, CodedTensor>,
     states: Buffer<"f32">[],
   ): void {
     const { kernels, codecs, calibration = [] } = this.#args;
@@ -275,8 +279,9 @@ export class Run {
         return;
       }
     }
-    if (!quantizes && stored.storage.kind === "coded" && tensor.storage.kind === "coded") {
-      return await this.#write(planned, undefined, await stored.quantized());
+    // Codes that stay codes are copied without their values.
+    if (!quantizes && tensor.storage.kind !== "plain" && stored.storage.kind !== "plain") {
+      return await this.#write(planned);
     }
     const weight = await stored.read();
     const linear = this.#model.linears.find(({ id }) => id === parameter.id);
@@ -286,16 +291,19 @@ export class Run {
   async #write(
     planned: PlannedParameter,
     weight?: Float32Array,
-    quantized?: QuantizedTensor,
+    quantized?: CodedTensor,
   ): Promise<void> {
     const { parameter, tensor } = planned;
     const order = this.#args.target.naming === "gguf" ? fileOrder(parameter) : undefined;
     const { storage } = tensor;
-    if (storage.kind === "coded") {
-      const coded = quantized ?? await parameterTensor(this.#model, parameter.id).quantized();
-      await this.#writer.coded(tensor.name, order ? permuteQuantized(coded, order) : coded);
+    if (storage.kind !== "plain") {
+      const stored = parameterTensor(this.#model, parameter.id);
+      const coded = quantized ??
+        (storage.kind === "vector" ? await stored.vector!() : await stored.quantized());
+      if (isVector(coded)) await this.#writer.vector!(tensor.name, coded);
+      else await this.#writer.coded(tensor.name, order ? permuteQuantized(coded, order) : coded);
       const error = this.#pipeline.quantizers.has(parameter.id) && weight
-        ? weightError(weight, this.#args.codecs.get(coded.scheme).dequantize(coded))
+        ? weightError(weight, this.#args.codecs.decode(coded))
         : undefined;
       return this.#report(planned, undefined, error);
     }
@@ -310,12 +318,11 @@ export class Run {
     const fit = this.#args.target.fit(tensor);
     const elements = parameter.shape.reduce((a, b) => a * b, 1);
     const size = bytes ?? (fit.ok ? fit.bytes : 0);
-    const { storage } = tensor;
     const plugin = this.#pipeline.quantizers.get(parameter.id)?.plugin.meta.name;
     const report: TensorReport = {
       name: tensor.name,
       shape: parameter.shape,
-      scheme: storage.kind === "plain" ? storage.type : storage.scheme.id,
+      scheme: storageLabel(tensor.storage),
       ...(fit.ok && fit.layout && { layout: fit.layout }),
       ...(plugin && { plugin }),
       bytes: size,

@@ -1869,6 +1869,427 @@ export const SCHEMES: readonly unknown[] = [{
   source: "Ma et al. 2024, arXiv 2402.17764, equations 1 to 3",
 }];
 
+/** Vector formats; `vectorFormatSchema` reads them. */
+export const VECTOR_FORMATS: readonly unknown[] = [{
+  id: "aqlm_1x16",
+  summary: "vectors of 8, one codebook of 65536 float16 entries, a scale for each output channel",
+  family: "lookup",
+  dimension: 8,
+  bits: 16,
+  share: {
+    kind: "tensor",
+  },
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    format: "float16",
+  },
+  source: "Egiazarian et al. 2024, AQLM, arXiv 2401.06118",
+}, {
+  id: "aqlm_2x8",
+  summary:
+    "vectors of 8 as sums of entries of two codebooks of 256, a scale for each output channel",
+  family: "lookup",
+  dimension: 8,
+  bits: 8,
+  codebooks: 2,
+  share: {
+    kind: "tensor",
+  },
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    format: "float16",
+  },
+  source: "Egiazarian et al. 2024, AQLM, arXiv 2401.06118",
+}, {
+  id: "bcq2_g128",
+  summary: "binary coding in 2 planes with float16 alphas in groups of 128",
+  family: "binary_coding",
+  planes: 2,
+  share: {
+    kind: "group",
+    size: 128,
+  },
+  alternations: 8,
+  source: "Xu et al. 2018, arXiv 1802.00150; Park et al. 2022, LUT-GEMM, arXiv 2206.09557",
+}, {
+  id: "bcq3_g128",
+  summary: "binary coding in 3 planes with float16 alphas in groups of 128",
+  family: "binary_coding",
+  planes: 3,
+  share: {
+    kind: "group",
+    size: 128,
+  },
+  alternations: 8,
+  source: "Xu et al. 2018, arXiv 1802.00150; Park et al. 2022, LUT-GEMM, arXiv 2206.09557",
+}, {
+  id: "bcq4_g128",
+  summary: "binary coding in 4 planes with float16 alphas in groups of 128",
+  family: "binary_coding",
+  planes: 4,
+  share: {
+    kind: "group",
+    size: 128,
+  },
+  alternations: 8,
+  source: "Xu et al. 2018, arXiv 1802.00150; Park et al. 2022, LUT-GEMM, arXiv 2206.09557",
+}, {
+  id: "d4_k256",
+  summary: "the 256 shortest vectors of the lattice D4, 2 bits a weight",
+  family: "grid",
+  dimension: 4,
+  bits: 8,
+  points: {
+    kind: "d4",
+  },
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    statistic: "rms",
+    factors: [0.8],
+  },
+  source: "Conway and Sloane, Sphere Packings, Lattices and Groups, chapter 4",
+  expect: {
+    points: 256,
+    decode: [[0, [0, 0, 0, 0]]],
+  },
+}, {
+  id: "e8p",
+  summary: "E8P12, 65536 points of the lattice E8 + 1/4, 2 bits a weight",
+  family: "grid",
+  dimension: 8,
+  bits: 16,
+  points: {
+    kind: "e8p",
+  },
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    statistic: "rms",
+    factors: [0.97],
+  },
+  source:
+    "Tseng et al. 2024, QuIP#, arXiv 2402.04396, section 4.2; the order of the patterns is ours",
+  expect: {
+    points: 65536,
+    decode: [[0, [0.75, 0.75, 0.75, 0.75, 0.75, 0.75, 0.75, 0.75]], [1, [
+      0.25,
+      0.25,
+      0.25,
+      0.25,
+      0.25,
+      0.25,
+      0.25,
+      0.25,
+    ]]],
+  },
+}, {
+  id: "lut3_channel",
+  summary: "a look-up table of 8 float16 values for each output channel",
+  family: "lookup",
+  dimension: 1,
+  bits: 3,
+  share: {
+    kind: "channel",
+  },
+  source: "Kim et al. 2023, SqueezeLLM, arXiv 2306.07629",
+}, {
+  id: "lut4_channel",
+  summary: "a look-up table of 16 float16 values for each output channel",
+  family: "lookup",
+  dimension: 1,
+  bits: 4,
+  share: {
+    kind: "channel",
+  },
+  source: "Kim et al. 2023, SqueezeLLM, arXiv 2306.07629",
+}, {
+  id: "ovp4",
+  summary:
+    "outlier-victim pairs of int4 and 4-bit abfloat with bias 2, the left of two outliers kept",
+  family: "pair",
+  bits: 4,
+  normal: {
+    id: "int4_symmetric",
+    summary: "4-bit integer from -7 to 7",
+    family: "int",
+    bits: 4,
+    signed: true,
+    range: "symmetric",
+  },
+  outlier: "abfloat4",
+  identifier: 8,
+  threshold: 7,
+  survivor: "left",
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    statistic: "rms",
+    factors: [0.4286, 0.3214, 0.3643, 0.4714, 0.5143, 0.5571, 0.6429, 0.7286, 0.8571, 1.0714],
+  },
+  source: "Guo et al. 2023, OliVe, arXiv 2304.07493; who survives as in the released code",
+  expect: {
+    decode: [[33, [1, 2]], [129, [12, 0]], [248, [0, -96]], [121, [-7, 7]]],
+  },
+}, {
+  id: "ovp4_flint",
+  summary: "outlier-victim pairs of flint4 and 4-bit abfloat with bias 3",
+  family: "pair",
+  bits: 4,
+  normal: "flint4",
+  outlier: {
+    id: "abfloat4_b3",
+    summary: "4-bit adaptive biased float E2M1 with bias 3",
+    family: "generated",
+    bits: 4,
+    generator: {
+      kind: "abfloat",
+      exponent: 2,
+      mantissa: 1,
+      bias: 3,
+    },
+    cast: {
+      negative_zero: "positive",
+    },
+  },
+  identifier: 8,
+  threshold: 16,
+  survivor: "left",
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    statistic: "rms",
+    factors: [0.1875, 0.1406, 0.1594, 0.2063, 0.225, 0.2438, 0.2813, 0.3188, 0.375, 0.4688],
+  },
+  source: "Guo et al. 2023, OliVe, arXiv 2304.07493",
+  expect: {
+    decode: [[129, [24, 0]], [135, [192, 0]], [68, [16, 16]]],
+  },
+}, {
+  id: "ovp4_larger",
+  summary:
+    "outlier-victim pairs of int4 and 4-bit abfloat with bias 2, the larger of two outliers kept",
+  family: "pair",
+  bits: 4,
+  normal: {
+    id: "int4_symmetric",
+    summary: "4-bit integer from -7 to 7",
+    family: "int",
+    bits: 4,
+    signed: true,
+    range: "symmetric",
+  },
+  outlier: "abfloat4",
+  identifier: 8,
+  threshold: 7,
+  survivor: "larger",
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    statistic: "rms",
+    factors: [0.4286, 0.3214, 0.3643, 0.4714, 0.5143, 0.5571, 0.6429, 0.7286, 0.8571, 1.0714],
+  },
+  source: "Guo et al. 2023, OliVe, arXiv 2304.07493; who survives as in the text, section 3",
+}, {
+  id: "ovp8",
+  summary: "outlier-victim pairs of int8 and 8-bit abfloat E4M3 with bias 4",
+  family: "pair",
+  bits: 8,
+  normal: {
+    id: "int8_symmetric",
+    summary: "8-bit integer from -127 to 127",
+    family: "int",
+    bits: 8,
+    signed: true,
+    range: "symmetric",
+  },
+  outlier: {
+    id: "abfloat8",
+    summary: "8-bit adaptive biased float E4M3 with bias 4",
+    family: "generated",
+    bits: 8,
+    generator: {
+      kind: "abfloat",
+      exponent: 4,
+      mantissa: 3,
+      bias: 4,
+    },
+    cast: {
+      negative_zero: "positive",
+    },
+  },
+  identifier: 128,
+  threshold: 127,
+  survivor: "left",
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    statistic: "rms",
+    factors: [0.02362, 0.02756, 0.0315, 0.03543, 0.03937, 0.04724],
+  },
+  source: "Guo et al. 2023, OliVe, arXiv 2304.07493",
+  expect: {
+    decode: [[32769, [144, 0]], [32640, [0, 7864320]], [33279, [-1, -127]]],
+  },
+}, {
+  id: "qtip_1mad_k2",
+  summary: "bit-shift trellis of 65536 states with the code 1mad, tail-biting, 2 bits a weight",
+  family: "trellis",
+  state: 16,
+  bits: 2,
+  tile: {
+    rows: 16,
+    columns: 16,
+  },
+  start: "tail_biting",
+  code: {
+    kind: "1mad",
+  },
+  scale: {
+    granularity: {
+      kind: "tensor",
+    },
+    statistic: "rms",
+  },
+  source: "Tseng et al. 2024, QTIP, arXiv 2406.11235",
+}, {
+  id: "qtip_1mad_k3",
+  summary: "bit-shift trellis of 65536 states with the code 1mad, tail-biting, 3 bits a weight",
+  family: "trellis",
+  state: 16,
+  bits: 3,
+  tile: {
+    rows: 16,
+    columns: 16,
+  },
+  start: "tail_biting",
+  code: {
+    kind: "1mad",
+  },
+  scale: {
+    granularity: {
+      kind: "tensor",
+    },
+    statistic: "rms",
+  },
+  source: "Tseng et al. 2024, QTIP, arXiv 2406.11235",
+}, {
+  id: "qtip_1mad_k4",
+  summary: "bit-shift trellis of 65536 states with the code 1mad, tail-biting, 4 bits a weight",
+  family: "trellis",
+  state: 16,
+  bits: 4,
+  tile: {
+    rows: 16,
+    columns: 16,
+  },
+  start: "tail_biting",
+  code: {
+    kind: "1mad",
+  },
+  scale: {
+    granularity: {
+      kind: "tensor",
+    },
+    statistic: "rms",
+  },
+  source: "Tseng et al. 2024, QTIP, arXiv 2406.11235",
+}, {
+  id: "qtip_3inst_k2",
+  summary: "bit-shift trellis of 65536 states with the code 3inst, tail-biting, 2 bits a weight",
+  family: "trellis",
+  state: 16,
+  bits: 2,
+  tile: {
+    rows: 16,
+    columns: 16,
+  },
+  start: "tail_biting",
+  code: {
+    kind: "3inst",
+  },
+  scale: {
+    granularity: {
+      kind: "tensor",
+    },
+    statistic: "rms",
+  },
+  source: "Tseng et al. 2024, QTIP, arXiv 2406.11235",
+}, {
+  id: "trellis_1mad_l10_k2",
+  summary:
+    "bit-shift trellis of 1024 states with the code 1mad, tail-biting, 2 bits a weight; quick to encode",
+  family: "trellis",
+  state: 10,
+  bits: 2,
+  tile: {
+    rows: 16,
+    columns: 16,
+  },
+  start: "tail_biting",
+  code: {
+    kind: "1mad",
+  },
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    statistic: "rms",
+  },
+  source: "Tseng et al. 2024, QTIP, arXiv 2406.11235",
+}, {
+  id: "vq_d2_k16",
+  summary: "vectors of 2, 16 entries of int8 for each 16 x 256 weights, 2.25 bits a weight",
+  family: "lookup",
+  dimension: 2,
+  bits: 4,
+  share: {
+    kind: "block",
+    rows: 16,
+    columns: 256,
+  },
+  entries: "int8",
+  scale: {
+    granularity: {
+      kind: "channel",
+    },
+    format: "float16",
+    statistic: "absmax",
+    factors: [0.007874016],
+  },
+  source: "van Baalen et al. 2024, GPTVQ, arXiv 2402.15319",
+}, {
+  id: "vq_d4_k256",
+  summary: "vectors of 4, 256 entries of float16 for the tensor, 2 bits a weight and the table",
+  family: "lookup",
+  dimension: 4,
+  bits: 8,
+  share: {
+    kind: "tensor",
+  },
+  source: "van Baalen et al. 2024, GPTVQ, arXiv 2402.15319",
+}, {
+  id: "vq_d8_k65536",
+  summary: "vectors of 8, 65536 entries of float16 for the tensor, 2 bits a weight and the table",
+  family: "lookup",
+  dimension: 8,
+  bits: 16,
+  share: {
+    kind: "tensor",
+  },
+  source: "Liu et al. 2024, VPTQ, arXiv 2409.17066",
+}];
+
 /** Layouts; `layoutSchema` reads them. */
 export const LAYOUTS: readonly unknown[] = [{
   id: "compressed_tensors_int4",

@@ -16,10 +16,11 @@ import {
   type ScaleRule,
   schemeSchema,
   unknownName,
+  type VectorFormat,
 } from "../spec/mod.ts";
 import { fileOutput } from "./containers/output.ts";
 import { writeSafetensors } from "./containers/safetensors.ts";
-import { numberFormats, resolveScheme, schemes } from "./lookup.ts";
+import { numberFormats, resolveScheme, schemes, vectorFormat, vectorFormats } from "./lookup.ts";
 import { openCheckpoint } from "./open.ts";
 import { parameterParts, partValues } from "./parameter_parts.ts";
 import { decodeElement, decodeTable, encodeElement, encodeNan } from "./reference.ts";
@@ -37,10 +38,12 @@ interface Part {
 }
 
 /**
- * Turns every F32, F16 or BF16 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one code an
- * element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile; where scales have a
- * second level, `NAME.second.PART` too, as they are stored), and `NAME.values`
- * (F32, decoded). A scheme sees the last dimension as columns and all others as rows.
+ * Turns every F32, F16 or BF16 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one
+ * code an element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile; where scales
+ * have a second level, `NAME.second.PART` too, as they are stored), and `NAME.values` (F32, decoded).
+ * Vector formats have codes of U8, U16 or U32 in the shape of the format, and `NAME.tables` and
+ * `NAME.scales` where they have any. Schemes and vector formats see the last dimension as columns and
+ * all others as rows.
  *
  * Errors: `UNKNOWN_NAME`, `NON_FINITE` for a NaN that the cast refuses (named with its tensor).
  *
@@ -82,13 +85,8 @@ export async function encodeFile(args: {
   /** Random numbers in `[0, 1)` for stochastic rounding. */
   random?: () => number;
 }): Promise<{ name: string; shape: number[] }[]> {
-  const { id, input, output } = args;
-  if (!numberFormats.has(id) && !schemes.has(id)) {
-    throw unknownName("format", id, [...numberFormats.ids(), ...schemes.ids()]);
-  }
-  const isNumber = numberFormats.has(id);
-  const format = isNumber ? varyFormat(id, args.cast) : undefined!;
-  const scheme = isNumber ? undefined! : varyScheme(id, args.cast, args.rule);
+  const { input, output } = args;
+  const encode = encoderOf(args);
   const checkpoint = await openCheckpoint(input);
   const parts: Part[] = [];
   try {
@@ -97,11 +95,7 @@ export async function encodeFile(args: {
       const values = await tensor.read();
       const shape = [...tensor.shape];
       try {
-        parts.push(
-          ...isNumber
-            ? encodeTensor(args.kernels, format, tensor.name, values, shape, args.random)
-            : encodeScheme(args.codecs, scheme, tensor.name, values, shape),
-        );
+        parts.push(...encode(tensor.name, values, shape));
       } catch (error) {
         if (!(error instanceof LowbitError)) throw error;
         const { code, problem, advice, cause } = error;
@@ -116,6 +110,33 @@ export async function encodeFile(args: {
   }
   await write(output, parts, args.overwrite);
   return parts.map(({ name, shape }) => ({ name, shape }));
+}
+
+/** How the tensors of a file are turned into parts. */
+type TensorEncoder = (name: string, values: Float32Array, shape: number[]) => Part[];
+
+function encoderOf(args: Parameters<typeof encodeFile>[0]): TensorEncoder {
+  const { id, kernels, codecs, cast, rule, random } = args;
+  if (numberFormats.has(id)) {
+    const format = varyFormat(id, cast);
+    return (name, values, shape) => encodeTensor(kernels, format, name, values, shape, random);
+  }
+  if (schemes.has(id)) {
+    const scheme = varyScheme(id, cast, rule);
+    return (name, values, shape) => encodeScheme(codecs, scheme, name, values, shape);
+  }
+  if (vectorFormats.has(id)) {
+    if (rule !== undefined || Object.keys(cast ?? {}).length > 0) {
+      throw new LowbitError("USAGE", `${id} is a vector format, which has no cast to change`);
+    }
+    const format = vectorFormat(id);
+    return (name, values, shape) => encodeVector(codecs, format, name, values, shape);
+  }
+  throw unknownName("format", id, [
+    ...numberFormats.ids(),
+    ...schemes.ids(),
+    ...vectorFormats.ids(),
+  ]);
 }
 
 /** A number format with another cast, checked like one from a file. */
@@ -208,10 +229,7 @@ function encodeScheme(
   values: Float32Array,
   shape: number[],
 ): Part[] {
-  const at = values.findIndex((value) => !Number.isFinite(value));
-  if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is ${values[at]}`);
-  const columns = shape.at(-1) ?? 1;
-  const rows = columns === 0 ? 0 : values.length / columns;
+  const { rows, columns } = finiteMatrix(values, shape);
   const codec = codecs.get(scheme);
   const tiles = codec.tiling(rows, columns);
   const tensor = codec.quantize(values, rows, columns);
@@ -234,7 +252,47 @@ function encodeScheme(
   ];
 }
 
-function bytesOf(values: Float32Array | Uint16Array | Uint8Array): Uint8Array {
+/** The last dimension as columns, all others as rows; every value must be finite. */
+function finiteMatrix(values: Float32Array, shape: number[]): { rows: number; columns: number } {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is ${values[at]}`);
+  const columns = shape.at(-1) ?? 1;
+  return { rows: columns === 0 ? 0 : values.length / columns, columns };
+}
+
+function encodeVector(
+  codecs: Codecs,
+  format: VectorFormat,
+  name: string,
+  values: Float32Array,
+  shape: number[],
+): Part[] {
+  const { rows, columns } = finiteMatrix(values, shape);
+  const codec = codecs.vector(format);
+  const tensor = codec.encode(values, rows, columns);
+  const { codeRows, codeColumns, codeBits, tables, tableSize, scales } = codec.shape(rows, columns);
+  const [type, codes]: [PlainType, Uint8Array | Uint16Array | Uint32Array] = codeBits <= 8
+    ? ["uint8", Uint8Array.from(tensor.codes)]
+    : codeBits <= 16
+    ? ["uint16", Uint16Array.from(tensor.codes)]
+    : ["uint32", tensor.codes];
+  const floats = (part: string, shape: number[], values: Float32Array): Part => ({
+    name: `${name}.${part}`,
+    type: "float32",
+    shape,
+    bytes: bytesOf(values),
+  });
+  return [
+    { name: `${name}.codes`, type, shape: [codeRows, codeColumns], bytes: bytesOf(codes) },
+    ...(tables
+      ? [floats("tables", [tables.gridRows * tables.gridColumns, tableSize], tensor.tables!)]
+      : []),
+    ...(scales ? [floats("scales", [scales.gridRows, scales.gridColumns], tensor.scales!)] : []),
+    floats("values", shape, codec.decode(tensor)),
+  ];
+}
+
+function bytesOf(values: Float32Array | Uint32Array | Uint16Array | Uint8Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 

@@ -29,6 +29,7 @@ import {
 import { openGguf } from "./dialects/gguf_read.ts";
 import { parseLowbitMetadata, SIDE_FILE } from "./dialects/lowbit_metadata.ts";
 import { lowbitTensor } from "./dialects/lowbit_read.ts";
+import { lowbitVector } from "./dialects/lowbit_vector.ts";
 
 /**
  * Opens a checkpoint: a Hugging Face folder (plain, sharded, of the dialects lowbit and
@@ -272,6 +273,9 @@ async function assemble(
     }
     for (const [tensor, entry] of metadata.tensors) {
       coded.set(tensor, lowbitTensor(directory, tensor, entry, tools));
+    }
+    for (const [tensor, entry] of metadata.vectors) {
+      coded.set(tensor, lowbitVector(directory, tensor, entry, tools));
     }
     for (const [tensor, scheme] of metadata.activations) activations.set(tensor, scheme);
   }

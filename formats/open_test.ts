@@ -267,13 +267,13 @@ const REFUSED: [what: string, files: () => Promise<Files>, code: ErrorCode, name
     "model.safetensors",
   ],
   [
-    "lowbit metadata: version 2",
+    "lowbit metadata: version 3",
     async () => ({
       ...CONFIG,
-      "model.safetensors": await weights(["a"], { lowbit: '{"version":2}' }),
+      "model.safetensors": await weights(["a"], { lowbit: '{"version":3}' }),
     }),
     "UNSUPPORTED",
-    "version 2",
+    "version 3",
   ],
   [
     "lowbit metadata: no schemes",

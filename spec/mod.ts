@@ -56,3 +56,19 @@ export {
 } from "./scheme.ts";
 export * from "./target.ts";
 export * from "./tensor.ts";
+export {
+  type BinaryCodingFormat,
+  type GridFormat,
+  type GridPoints,
+  type LookupFormat,
+  type PairFormat,
+  type TrellisCode,
+  type TrellisFormat,
+  VECTOR_FAMILIES,
+  type VectorExpectation,
+  type VectorFormat,
+  type VectorFormatBase,
+  vectorFormatSchema,
+  type VectorScale,
+} from "./vector_format.ts";
+export * from "./vector_shape.ts";

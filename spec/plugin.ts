@@ -7,14 +7,15 @@
  * @module
  */
 
-import type { Codec, Codecs } from "./codec.ts";
+import type { Codec, Codecs, VectorCodec } from "./codec.ts";
 import type { Edge, Hyperparameters, LinearInfo } from "./graph.ts";
 import type { Granularity } from "./granularity.ts";
 import type { Buffer, Kernels } from "./kernels.ts";
 import type { NumberFormat } from "./number_format.ts";
 import type { SchemeReference, ZeroPointSpec } from "./scheme.ts";
 import type { Schema } from "./schema.ts";
-import type { QuantizedTensor, ResolvedScheme, SideTensor } from "./tensor.ts";
+import type { QuantizedTensor, ResolvedScheme, SideTensor, VectorTensor } from "./tensor.ts";
+import type { VectorFormat } from "./vector_format.ts";
 
 /**
  * The version of this contract. Inside a version only optional things are added.
@@ -58,6 +59,8 @@ export interface PluginMeta {
   supports: {
     /** Families of element formats. */
     families?: NumberFormat["family"][];
+    /** Families of vector formats, for plugins that quantise to them. */
+    vectors?: VectorFormat["family"][];
     /** Granularities. */
     granularities?: Granularity["kind"][];
     /** Kinds of zero points; an empty list means symmetric schemes only. */
@@ -141,8 +144,10 @@ export interface BlockView {
 
 /** The schemes of a linear. */
 export interface LinearSchemes {
-  /** Of its weight; absent for full precision. */
+  /** Of its weight; absent for full precision and for a vector format. */
   weight?: ResolvedScheme;
+  /** The vector format of its weight, if it has one instead of a scheme. */
+  vector?: VectorFormat;
   /** Of its inputs; absent for full precision. */
   activation?: ResolvedScheme;
 }
@@ -227,6 +232,15 @@ export interface Plugin<O = unknown> {
     codec: Codec;
     statistics: InputStatistics;
   }): QuantizedTensor;
+
+  /** Unit: weight in a vector format. Exactly one plugin of the pipeline claims each weight. */
+  quantizeVector?(args: {
+    context: PluginContext<O>;
+    linear: LinearInfo;
+    weight: Readonly<Float32Array>;
+    codec: VectorCodec;
+    statistics: InputStatistics;
+  }): VectorTensor;
 
   /** Unit: weight. In order: what is added to the quantised weight. */
   compensate?(args: {

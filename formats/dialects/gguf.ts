@@ -20,7 +20,7 @@ import { ggufBytes, type GgufEntry, writeGguf } from "../containers/gguf_writer.
 import { elementCount } from "../containers/stored.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
-import { checkPlan, checkQuantized, Plan, refuseSide } from "./check.ts";
+import { checkPlan, checkQuantized, noVectors, plainType, Plan, refuseSide } from "./check.ts";
 import { GGML_CODED } from "./gguf_read.ts";
 import type { TargetTools } from "./lowbit.ts";
 
@@ -86,6 +86,7 @@ function fit(tensor: PlannedTensor): Fit {
     }
     return { ok: true, bytes: ggufBytes({ name, shape, type }) };
   }
+  if (storage.kind === "vector") return noVectors("GGUF");
   const type = blockType(storage.scheme);
   if (!type) {
     return no(
@@ -115,8 +116,11 @@ function blockType(scheme: ResolvedScheme): string | undefined {
     : undefined;
 }
 
-function typeOf({ storage }: PlannedTensor): string {
-  return storage.kind === "plain" ? PLAIN_TYPES.get(storage.type)! : blockType(storage.scheme)!;
+function typeOf(tensor: PlannedTensor): string {
+  const { storage } = tensor;
+  return storage.kind === "coded"
+    ? blockType(storage.scheme)!
+    : PLAIN_TYPES.get(plainType(tensor))!;
 }
 
 async function create(args: TargetArguments, tools: TargetTools): Promise<TargetWriter> {

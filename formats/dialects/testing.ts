@@ -6,6 +6,8 @@
 
 import {
   type Checkpoint,
+  type CodedTensor,
+  isVector,
   type PlannedTensor,
   type QuantizedTensor,
   type ResolvedScheme,
@@ -53,7 +55,7 @@ export function noise(count: number, seed = 1): Float32Array {
 }
 
 /** What is written for a planned tensor. */
-export type Content = Uint8Array | QuantizedTensor;
+export type Content = Uint8Array | CodedTensor;
 
 /** An empty checkpoint, as the source of a conversion. */
 export const NO_SOURCE: Checkpoint = {
@@ -85,6 +87,7 @@ export async function writeTarget(
   });
   for (const [{ name }, content] of tensors) {
     if (content instanceof Uint8Array) await writer.plain(name, content);
+    else if (isVector(content)) await writer.vector!(name, content);
     else await writer.coded(name, content);
   }
   await writer.finish();

@@ -21,6 +21,7 @@ pub mod decode;
 pub mod divergence;
 pub mod encode;
 pub mod encode_feedback;
+mod encoder;
 pub mod exp;
 pub mod gram;
 #[cfg(target_arch = "wasm32")]
