@@ -1,0 +1,205 @@
+//! `y = x W^T` with vector codebooks: a code of 8 to 16 bits names a vector of `dim` neighbouring
+//! columns in a table; the entries of several tables are added, ascending, and multiplied by the
+//! scale of the row and group, each step in f32. Then the order of `linear_dense`. Parallel over
+//! panels of 16 output channels.
+//!
+//! Codes are `[book][rows][columns / dim]`, of one byte (`wide` 0) or two; tables
+//! `[book][entries][dim]`; scales `[rows][groups]`.
+
+use crate::linear_dense::sum;
+use crate::panels::PANEL;
+
+/// The codes and tables of a weight.
+#[derive(Clone, Copy)]
+struct Books {
+    codes: *const u8,
+    wide: u32,
+    books: usize,
+    tables: *const f32,
+    entries: usize,
+    dim: usize,
+    scales: *const f32,
+    groups: usize,
+    group: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl Books {
+    /// The vector of a book for a row, and the `vector`-th of its columns.
+    #[inline(always)]
+    unsafe fn vector(&self, book: usize, row: usize, vector: usize) -> *const f32 {
+        let at = (book * self.rows + row) * (self.columns / self.dim) + vector;
+        let code = if self.wide == 0 {
+            *self.codes.add(at) as usize
+        } else {
+            (self.codes as *const u16).add(at).read_unaligned() as usize
+        };
+        self.tables.add((book * self.entries + code) * self.dim)
+    }
+
+    #[inline(always)]
+    unsafe fn scale(&self, row: usize, column: usize) -> f32 {
+        *self.scales.add(row * self.groups + column / self.group)
+    }
+
+    unsafe fn value(&self, row: usize, column: usize) -> f32 {
+        let (vector, part) = (column / self.dim, column % self.dim);
+        let mut value = *self.vector(0, row, vector).add(part);
+        for book in 1..self.books {
+            value += *self.vector(book, row, vector).add(part);
+        }
+        value * self.scale(row, column)
+    }
+}
+
+/// The definition.
+pub unsafe fn scalar(
+    x: *const f32,
+    y: *mut f32,
+    tokens: usize,
+    rows: usize,
+    columns: usize,
+    codes: *const u8,
+    wide: u32,
+    books: usize,
+    tables: *const f32,
+    entries: usize,
+    dim: usize,
+    scales: *const f32,
+    groups: usize,
+    group: usize,
+    _scratch: *mut u8,
+    begin: usize,
+    end: usize,
+) {
+    let w = Books {
+        codes,
+        wide,
+        books,
+        tables,
+        entries,
+        dim,
+        scales,
+        groups,
+        group,
+        rows,
+        columns,
+    };
+    for r in begin * PANEL..(end * PANEL).min(rows) {
+        for t in 0..tokens {
+            *y.add(t * rows + r) = sum(x.add(t * columns), columns, |c| w.value(r, c));
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub use simd128::simd;
+
+#[cfg(target_arch = "wasm32")]
+mod simd128 {
+    use super::*;
+    use crate::lanes::{load, store};
+    use crate::linear_dense::{tile, CHUNK};
+    use core::arch::wasm32::*;
+
+    /// Two, or four, columns of a row.
+    #[inline(always)]
+    unsafe fn columns_of<const WIDTH: usize>(w: &Books, row: usize, column: usize) -> v128 {
+        let get = |p: *const f32| match WIDTH {
+            2 => v128_load64_zero(p as *const u64),
+            _ => load(p),
+        };
+        let (vector, part) = (column / w.dim, column % w.dim);
+        let mut value = get(w.vector(0, row, vector).add(part));
+        for book in 1..w.books {
+            value = f32x4_add(value, get(w.vector(book, row, vector).add(part)));
+        }
+        f32x4_mul(value, f32x4_splat(w.scale(row, column)))
+    }
+
+    /// Decodes `WIDTH` columns of the rows of a panel, from `column` on, into `out` `[WIDTH][16]`.
+    #[inline(always)]
+    unsafe fn decode<const WIDTH: usize>(w: &Books, panel: usize, column: usize, out: *mut f32) {
+        for first in (0..PANEL).step_by(4) {
+            let row = |i: usize| (panel * PANEL + first + i).min(w.rows - 1);
+            let v: [v128; 4] = core::array::from_fn(|i| columns_of::<WIDTH>(w, row(i), column));
+            let low = [
+                i32x4_shuffle::<0, 4, 1, 5>(v[0], v[1]),
+                i32x4_shuffle::<0, 4, 1, 5>(v[2], v[3]),
+            ];
+            store(out.add(first), i64x2_shuffle::<0, 2>(low[0], low[1]));
+            store(
+                out.add(PANEL + first),
+                i64x2_shuffle::<1, 3>(low[0], low[1]),
+            );
+            if WIDTH == 4 {
+                let high = [
+                    i32x4_shuffle::<2, 6, 3, 7>(v[0], v[1]),
+                    i32x4_shuffle::<2, 6, 3, 7>(v[2], v[3]),
+                ];
+                store(
+                    out.add(2 * PANEL + first),
+                    i64x2_shuffle::<0, 2>(high[0], high[1]),
+                );
+                store(
+                    out.add(3 * PANEL + first),
+                    i64x2_shuffle::<1, 3>(high[0], high[1]),
+                );
+            }
+        }
+    }
+
+    /// Chunks of a panel are decoded to scratch, `[256][16]` f32, and multiplied there.
+    pub unsafe fn simd(
+        x: *const f32,
+        y: *mut f32,
+        tokens: usize,
+        rows: usize,
+        columns: usize,
+        codes: *const u8,
+        wide: u32,
+        books: usize,
+        tables: *const f32,
+        entries: usize,
+        dim: usize,
+        scales: *const f32,
+        groups: usize,
+        group: usize,
+        scratch: *mut u8,
+        begin: usize,
+        end: usize,
+    ) {
+        let w = Books {
+            codes,
+            wide,
+            books,
+            tables,
+            entries,
+            dim,
+            scales,
+            groups,
+            group,
+            rows,
+            columns,
+        };
+        let values = scratch as *mut f32;
+        for panel in begin..end {
+            let out = tile::Output::new(y, rows, panel);
+            out.clear(tokens);
+            for first in (0..columns).step_by(CHUNK) {
+                let depth = CHUNK.min(columns - first);
+                if dim == 2 {
+                    for c in (0..depth).step_by(2) {
+                        decode::<2>(&w, panel, first + c, values.add(c * PANEL));
+                    }
+                } else {
+                    for c in (0..depth).step_by(4) {
+                        decode::<4>(&w, panel, first + c, values.add(c * PANEL));
+                    }
+                }
+                tile::multiply_chunk(x.add(first), columns, values, depth, tokens, &out);
+            }
+        }
+    }
+}
