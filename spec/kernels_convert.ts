@@ -68,7 +68,8 @@ export const CONVERSIONS: readonly Conversion[] = [
   },
   {
     name: "sint4_to_s8_times16",
-    summary: "32 codes in 16 bytes, the first 16 in the high nibbles: a mask gives 16 times the code",
+    summary:
+      "32 codes in 16 bytes, the first 16 in the high nibbles: a mask gives 16 times the code",
     ...{ from: "u8", to: "u8", take: 16, give: 32, factor: false },
   },
 ];

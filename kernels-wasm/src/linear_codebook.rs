@@ -119,7 +119,7 @@ mod simd128 {
     }
 
     /// Decodes `WIDTH` columns of the rows of a panel, from `column` on, into `out` `[WIDTH][16]`.
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn decode<const WIDTH: usize>(w: &Books, panel: usize, column: usize, out: *mut f32) {
         for first in (0..PANEL).step_by(4) {
             let row = |i: usize| (panel * PANEL + first + i).min(w.rows - 1);
