@@ -53,8 +53,8 @@ class PlainCache implements QuantizedCache {
 }
 
 function own(cache: QuantizedCache): PlainCache {
-  if (!(cache instanceof PlainCache)) refuse("cache", "was not made by these kernels");
-  return cache;
+  if (cache instanceof PlainCache && cache.rows) return cache;
+  refuse("cache", "was not made by these kernels");
 }
 
 /** See {@linkcode CacheKernels.quantizedCache}. */
