@@ -222,14 +222,16 @@ function gramOf(c: Context, b: number, gram: number, n: number, width: number): 
 /** Rotates pairs of rows until all are orthogonal. */
 function orthogonalize(c: Context, rows: number, z: number, n: number, width: number): void {
   const players = Math.ceil(n / 2) * 2;
-  c.heap.with(players / 2, (moved) => {
+  c.heap.with(8 * n + players / 2, (squares) => {
+    const moved = squares + 8 * n;
+    c.heap.view("f64", squares, n).fill(-1);
     for (let sweep = 0; n > 1; sweep++) {
       if (sweep === MAX_SWEEPS) check.diverged("the singular value iteration");
       c.heap.view("u8", moved, players / 2).fill(0);
       for (let round = 0; round < players - 1; round++) {
-        c.pool.run("jacobi", [rows, z, n, width, round, moved], {
+        c.pool.run("jacobi", [rows, z, n, width, round, squares, moved], {
           units: players / 2,
-          work: 3 * n * width,
+          work: n * width,
         });
       }
       if (!c.heap.view("u8", moved, players / 2).includes(1)) return;

@@ -19,17 +19,14 @@ const MAXIMUM_BYTES = 65535 * 65536;
 interface Flavour {
   name: "simd128" | "threads";
   features: string;
-  /** Whether the scalar definitions are exported too, for the tests. */
-  twins: boolean;
   link: string[];
 }
 
 const FLAVOURS: Flavour[] = [
-  { name: "simd128", features: "+simd128", twins: true, link: [] },
+  { name: "simd128", features: "+simd128", link: [] },
   {
     name: "threads",
     features: "+simd128,+atomics,+bulk-memory,+mutable-globals",
-    twins: false,
     link: [
       "--shared-memory",
       "--import-memory",
@@ -139,7 +136,6 @@ async function compile(flavour: Flavour, tools: Tools) {
     "--release",
     "--locked",
     "--lib",
-    ...flavour.twins ? [] : ["--no-default-features"],
     "--target",
     "wasm32-unknown-unknown",
     "-Zbuild-std=std,panic_abort",
@@ -201,7 +197,7 @@ async function main() {
     modules[name] = { bytes: wasm.length, sha256: await sha256(wasm) };
     const text = `/** The module, in base64. */\nexport default "${wasm.toBase64()}";\n`;
     await write(`${name}_wasm.js`, `// @ts-self-types="./wasm.d.ts"\n${text}`);
-    // all modules export these, but for the scalar definitions
+    // both modules export the same functions
     if (name === "simd128") await write("exports.d.ts", types);
     console.error(`${name}: ${wasm.length} bytes`);
   }

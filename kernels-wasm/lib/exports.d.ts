@@ -49,8 +49,8 @@ export const inverse_panel: (a: number, b: number, c: number, d: number, e: numb
 export const inverse_panel_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const inverse_update: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const inverse_update_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
-export const jacobi: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
-export const jacobi_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
+export const jacobi: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number) => void;
+export const jacobi_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number) => void;
 export const layer_norm: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
 export const layer_norm_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
 export const linear_binary: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number) => void;

@@ -73,7 +73,6 @@ macro_rules! piece {
         pub fn $name(h: *mut f64, n: usize, first: usize, size: usize, $($arg: $type,)* scratch: *mut u8, begin: usize, end: usize) {
             unsafe { wide::$name(h, n, first, size, $($arg,)* scratch, begin, end) }
         }
-        #[cfg(feature = "twins")]
         #[wasm_bindgen]
         pub fn $scalar(h: *mut f64, n: usize, first: usize, size: usize, $($arg: $type,)* scratch: *mut u8, begin: usize, end: usize) {
             unsafe { plain::$name(h, n, first, size, $($arg,)* scratch, begin, end) }

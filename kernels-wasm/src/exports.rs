@@ -18,7 +18,8 @@ op!(product64, product64_scalar, (
     a: *const f64, b: *const f64, y: *mut f64, inner: usize, columns: usize, transposed: u32,
 ));
 op!(jacobi, jacobi_scalar, (
-    c: *mut f64, z: *mut f64, rows: usize, width: usize, round: usize, moved: *mut u8,
+    c: *mut f64, z: *mut f64, rows: usize, width: usize, round: usize,
+    squares: *mut f64, moved: *mut u8,
 ));
 op!(triangular_solve, triangular_solve_scalar, (
     l: *const f64, n: usize, b: *mut f64, columns: usize, transposed: u32,

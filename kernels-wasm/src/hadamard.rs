@@ -114,17 +114,23 @@ mod wide {
         }
     }
 
+    /// Four rows of M at a time, so that four sums run side by side; m is a multiple of 4.
     unsafe fn mix4(x: *const f32, out: *mut f32, masks: *const u32, m: usize, block: usize) {
         let whole = block / 4 * 4;
         for j in (0..whole).step_by(4) {
-            for i in 0..m {
-                let row = masks.add(i * m);
-                let mut sum = v128_xor(load(x.add(j)), v128_load32_splat(row));
+            for i in (0..m).step_by(4) {
+                let rows: [*const u32; 4] = core::array::from_fn(|r| masks.add((i + r) * m));
+                let first = load(x.add(j));
+                let mut sums = rows.map(|row| v128_xor(first, v128_load32_splat(row)));
                 for p in 1..m {
-                    let v = v128_xor(load(x.add(p * block + j)), v128_load32_splat(row.add(p)));
-                    sum = f32x4_add(sum, v);
+                    let v = load(x.add(p * block + j));
+                    for (sum, row) in sums.iter_mut().zip(rows) {
+                        *sum = f32x4_add(*sum, v128_xor(v, v128_load32_splat(row.add(p))));
+                    }
                 }
-                store(out.add(i * block + j), sum);
+                for (r, sum) in sums.into_iter().enumerate() {
+                    store(out.add((i + r) * block + j), sum);
+                }
             }
         }
         mix(x, out, masks, m, block, whole);

@@ -2,11 +2,11 @@
 //! they are orthogonal, and the rows of `z` `[rows, rows]` with them. The pairs of round t are those
 //! of a round-robin tournament, so that `rows - 1` rounds (rows even) meet every pair once. Parallel
 //! over pairs.
+//!
+//! `squares` holds the squared lengths of the rows, which change with them; a negative one is not
+//! known. Rows count as orthogonal if the cosine of their angle is below `epsilon sqrt(width)`.
 
 use crate::vector64::{Plain, Vector};
-
-/// Cosines of an angle below this count as orthogonal.
-const ORTHOGONAL: f64 = 4.0 * f64::EPSILON;
 
 /// The rows of a pair; the last player sits still.
 fn pair(players: usize, round: usize, unit: usize) -> (usize, usize) {
@@ -26,6 +26,7 @@ unsafe fn pairs<V: Vector>(
     rows: usize,
     width: usize,
     round: usize,
+    squares: *mut f64,
     moved: *mut u8,
     begin: usize,
     end: usize,
@@ -37,13 +38,15 @@ unsafe fn pairs<V: Vector>(
             continue;
         }
         let (x, y) = (c.add(p * width), c.add(q * width));
-        let (xx, yy, xy) = (
-            V::dot(x, x, width),
-            V::dot(y, y, width),
-            V::dot(x, y, width),
-        );
-        let limit = ORTHOGONAL * libm::sqrt(xx) * libm::sqrt(yy);
-        if xy == 0.0 || xy.abs() <= limit {
+        let length = |r: usize, row: *const f64| {
+            if *squares.add(r) < 0.0 {
+                *squares.add(r) = V::dot(row, row, width);
+            }
+            *squares.add(r)
+        };
+        let (xx, yy, xy) = (length(p, x), length(q, y), V::dot(x, y, width));
+        let limit = f64::EPSILON * libm::sqrt(width as f64) * libm::sqrt(xx) * libm::sqrt(yy);
+        if xy.abs() <= limit {
             continue;
         }
         let half = (yy - xx) / (2.0 * xy);
@@ -53,6 +56,7 @@ unsafe fn pairs<V: Vector>(
         let sin = -cos * tangent;
         V::rotate(cos, sin, x, y, width);
         V::rotate(cos, sin, z.add(p * rows), z.add(q * rows), rows);
+        (*squares.add(p), *squares.add(q)) = (-1.0, -1.0);
         *moved.add(unit) = 1;
     }
 }
@@ -64,12 +68,13 @@ pub unsafe fn scalar(
     rows: usize,
     width: usize,
     round: usize,
+    squares: *mut f64,
     moved: *mut u8,
     _scratch: *mut u8,
     begin: usize,
     end: usize,
 ) {
-    pairs::<Plain>(c, z, rows, width, round, moved, begin, end);
+    pairs::<Plain>(c, z, rows, width, round, squares, moved, begin, end);
 }
 
 /// By SIMD128.
@@ -80,12 +85,13 @@ pub unsafe fn simd(
     rows: usize,
     width: usize,
     round: usize,
+    squares: *mut f64,
     moved: *mut u8,
     _scratch: *mut u8,
     begin: usize,
     end: usize,
 ) {
-    pairs::<crate::vector64::Wide>(c, z, rows, width, round, moved, begin, end);
+    pairs::<crate::vector64::Wide>(c, z, rows, width, round, squares, moved, begin, end);
 }
 
 #[cfg(test)]

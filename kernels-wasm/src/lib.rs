@@ -13,7 +13,7 @@
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Exports an operation as `name` (SIMD) and, for the tests, `name_scalar`, with the same arguments.
+/// Exports an operation as `name` (SIMD) and `name_scalar`, with the same arguments.
 macro_rules! op {
     ($name:ident, $scalar:ident, ($($arg:ident: $type:ty),* $(,)?)) => {
         #[cfg(target_arch = "wasm32")]
@@ -21,7 +21,6 @@ macro_rules! op {
         pub fn $name($($arg: $type,)* scratch: *mut u8, begin: usize, end: usize) {
             unsafe { crate::$name::simd($($arg,)* scratch, begin, end) }
         }
-        #[cfg(feature = "twins")]
         #[wasm_bindgen]
         pub fn $scalar($($arg: $type,)* scratch: *mut u8, begin: usize, end: usize) {
             unsafe { crate::$name::scalar($($arg,)* scratch, begin, end) }

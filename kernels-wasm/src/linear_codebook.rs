@@ -22,14 +22,15 @@ struct Books {
     groups: usize,
     group: usize,
     rows: usize,
-    columns: usize,
+    /// Vectors of a row.
+    vectors: usize,
 }
 
 impl Books {
     /// The vector of a book for a row, and the `vector`-th of its columns.
     #[inline(always)]
     unsafe fn vector(&self, book: usize, row: usize, vector: usize) -> *const f32 {
-        let at = (book * self.rows + row) * (self.columns / self.dim) + vector;
+        let at = (book * self.rows + row) * self.vectors + vector;
         let code = if self.wide == 0 {
             *self.codes.add(at) as usize
         } else {
@@ -84,7 +85,7 @@ pub unsafe fn scalar(
         groups,
         group,
         rows,
-        columns,
+        vectors: columns / dim,
     };
     for r in begin * PANEL..(end * PANEL).min(rows) {
         for t in 0..tokens {
@@ -99,31 +100,38 @@ pub use simd128::simd;
 #[cfg(target_arch = "wasm32")]
 mod simd128 {
     use super::*;
-    use crate::lanes::{load, store};
+    use crate::lanes::{load, splat, store};
     use crate::linear_dense::{tile, CHUNK};
     use core::arch::wasm32::*;
 
+    /// Where columns lie: the vector that holds them, their place in it, and their group.
+    #[derive(Clone, Copy)]
+    struct Place {
+        vector: usize,
+        part: usize,
+        group: usize,
+    }
+
     /// Two, or four, columns of a row.
     #[inline(always)]
-    unsafe fn columns_of<const WIDTH: usize>(w: &Books, row: usize, column: usize) -> v128 {
+    unsafe fn columns_of<const WIDTH: usize>(w: &Books, row: usize, at: Place) -> v128 {
         let get = |p: *const f32| match WIDTH {
             2 => v128_load64_zero(p as *const u64),
             _ => load(p),
         };
-        let (vector, part) = (column / w.dim, column % w.dim);
-        let mut value = get(w.vector(0, row, vector).add(part));
+        let mut value = get(w.vector(0, row, at.vector).add(at.part));
         for book in 1..w.books {
-            value = f32x4_add(value, get(w.vector(book, row, vector).add(part)));
+            value = f32x4_add(value, get(w.vector(book, row, at.vector).add(at.part)));
         }
-        f32x4_mul(value, f32x4_splat(w.scale(row, column)))
+        f32x4_mul(value, splat(w.scales.add(row * w.groups + at.group)))
     }
 
-    /// Decodes `WIDTH` columns of the rows of a panel, from `column` on, into `out` `[WIDTH][16]`.
-    #[inline(never)]
-    unsafe fn decode<const WIDTH: usize>(w: &Books, panel: usize, column: usize, out: *mut f32) {
+    /// Decodes `WIDTH` columns of the rows of a panel into `out` `[WIDTH][16]`.
+    #[inline(always)]
+    unsafe fn decode<const WIDTH: usize>(w: &Books, panel: usize, at: Place, out: *mut f32) {
         for first in (0..PANEL).step_by(4) {
             let row = |i: usize| (panel * PANEL + first + i).min(w.rows - 1);
-            let v: [v128; 4] = core::array::from_fn(|i| columns_of::<WIDTH>(w, row(i), column));
+            let v: [v128; 4] = core::array::from_fn(|i| columns_of::<WIDTH>(w, row(i), at));
             let low = [
                 i32x4_shuffle::<0, 4, 1, 5>(v[0], v[1]),
                 i32x4_shuffle::<0, 4, 1, 5>(v[2], v[3]),
@@ -147,6 +155,32 @@ mod simd128 {
                     i64x2_shuffle::<1, 3>(high[0], high[1]),
                 );
             }
+        }
+    }
+
+    /// Decodes `depth` columns from `first` on into `out` `[depth][16]`.
+    #[inline(never)]
+    unsafe fn decode_chunk<const WIDTH: usize>(
+        w: &Books,
+        panel: usize,
+        first: usize,
+        depth: usize,
+        out: *mut f32,
+    ) {
+        let shift = w.dim.trailing_zeros();
+        let mut group = first / w.group;
+        let mut next = (group + 1) * w.group;
+        for c in (first..first + depth).step_by(WIDTH) {
+            if c == next {
+                group += 1;
+                next += w.group;
+            }
+            let at = Place {
+                vector: c >> shift,
+                part: c & (w.dim - 1),
+                group,
+            };
+            decode::<WIDTH>(w, panel, at, out.add((c - first) * PANEL));
         }
     }
 
@@ -181,7 +215,7 @@ mod simd128 {
             groups,
             group,
             rows,
-            columns,
+            vectors: columns / dim,
         };
         let values = scratch as *mut f32;
         for panel in begin..end {
@@ -190,13 +224,9 @@ mod simd128 {
             for first in (0..columns).step_by(CHUNK) {
                 let depth = CHUNK.min(columns - first);
                 if dim == 2 {
-                    for c in (0..depth).step_by(2) {
-                        decode::<2>(&w, panel, first + c, values.add(c * PANEL));
-                    }
+                    decode_chunk::<2>(&w, panel, first, depth, values);
                 } else {
-                    for c in (0..depth).step_by(4) {
-                        decode::<4>(&w, panel, first + c, values.add(c * PANEL));
-                    }
+                    decode_chunk::<4>(&w, panel, first, depth, values);
                 }
                 tile::multiply_chunk(x.add(first), columns, values, depth, tokens, &out);
             }
