@@ -8,6 +8,8 @@
  * @module
  */
 
+import { refuse } from "./checks.ts";
+
 /** Primes q whose matrix of order q + 1 is the smallest for its odd part. */
 const PALEY1: readonly number[] = [11, 19, 43, 59, 67, 83, 107, 131, 139, 163, 179];
 /** As `[p, exponent]`: q is a prime or the square of one. */
@@ -35,10 +37,7 @@ const WILLIAMSON: Readonly<Record<number, readonly (readonly number[])[]>> = {
   ],
 };
 
-/** The matrix of an order, rows of 1 and -1. */
-type Matrix = Int8Array;
-
-const MAKERS: ReadonlyMap<number, () => Matrix> = new Map([
+const MAKERS: ReadonlyMap<number, () => Int8Array> = new Map([
   ...PALEY1.map((q) => [q + 1, () => paley1(q)] as const),
   ...PALEY2.map(([p, e]) => [2 * (p ** e + 1), () => paley2(p, e)] as const),
   ...Object.entries(WILLIAMSON).map(([n, rows]) =>
@@ -46,7 +45,7 @@ const MAKERS: ReadonlyMap<number, () => Matrix> = new Map([
   ),
 ]);
 
-const made = new Map<number, Matrix>();
+const made = new Map<number, Int8Array>();
 
 /**
  * The orders m, besides 1, whose matrix can be made: a transform has the size `m * 2^k`.
@@ -72,11 +71,22 @@ export function hadamardSplit(size: number): { m: number; block: number } | unde
   return block >= 4 && MAKERS.has(m) ? { m, block: block / 4 } : undefined;
 }
 
-/** The Hadamard matrix of order m, `[m, m]`. */
-export function hadamardMatrix(m: number): Matrix {
+/**
+ * The Hadamard matrix of order m, `[m, m]`: m is 1, or one of `hadamardOrders()`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { hadamardMatrix } from "./hadamard.ts";
+ * const h = hadamardMatrix(12);
+ * assertEquals(h.subarray(0, 12).reduce((dot, v, i) => dot + v * h[12 + i], 0), 0);
+ * ```
+ */
+export function hadamardMatrix(m: number): Int8Array {
   if (m === 1) return Int8Array.of(1);
-  let matrix = made.get(m);
-  if (!matrix) made.set(m, matrix = MAKERS.get(m)!());
+  const matrix = made.get(m) ?? MAKERS.get(m)?.();
+  if (!matrix) refuse("m", `no Hadamard matrix of order ${m} is known here`);
+  made.set(m, matrix);
   return matrix;
 }
 
@@ -116,7 +126,7 @@ function jacobsthal(p: number, exponent: 1 | 2): Int8Array {
 }
 
 /** `I + S`, S skew: a row of ones above, minus ones to the left, and the characters. */
-function paley1(q: number): Matrix {
+function paley1(q: number): Int8Array {
   const [n, characters] = [q + 1, jacobsthal(q, 1)];
   return Int8Array.from({ length: n * n }, (_, at) => {
     const [i, j] = [Math.floor(at / n), at % n];
@@ -126,7 +136,7 @@ function paley1(q: number): Matrix {
 }
 
 /** The symmetric conference matrix C of order q + 1 as `C (x) [1 1; 1 -1] + I (x) [1 -1; -1 -1]`. */
-function paley2(p: number, exponent: 1 | 2): Matrix {
+function paley2(p: number, exponent: 1 | 2): Int8Array {
   const [q, characters] = [p ** exponent, jacobsthal(p, exponent)];
   const n = 2 * (q + 1);
   return Int8Array.from({ length: n * n }, (_, at) => {
@@ -140,7 +150,7 @@ function paley2(p: number, exponent: 1 | 2): Matrix {
 }
 
 /** Williamson's array of four symmetric circulant matrices. */
-function williamson(n: number, negative: readonly (readonly number[])[]): Matrix {
+function williamson(n: number, negative: readonly (readonly number[])[]): Int8Array {
   const first = negative.map((positions) =>
     Int8Array.from({ length: n }, (_, i) => positions.includes(Math.min(i, n - i)) ? -1 : 1)
   );

@@ -62,21 +62,21 @@ for (const k of all) {
   for (const [rows, columns, rank] of [[14, 20, 14], [20, 14, 14], [16, 16, 5]]) {
     test(`svd_${rows}_${columns}_${rank}`, (c) => {
       using a = k.upload(f64(c.a));
-      for (const  of of[Math.min(rows, columns), 4]) {
-        using s = k.alloc("f64", of);
-        using u = k.alloc("f64", rows * of);
-        using v = k.alloc("f64", of * columns);
+      for (const kept of [Math.min(rows, columns), 4]) {
+        using s = k.alloc("f64", kept);
+        using u = k.alloc("f64", rows * kept);
+        using v = k.alloc("f64", kept * columns);
         k.svd({ a, rows, columns, s, u, v });
-        near([...s.array, 0], [...c.s.slice(0, of), 0], 2e-14, "values");
+        near([...s.array, 0], [...c.s.slice(0, kept), 0], 2e-14, "values");
         const product = c.a.map((_, at) => {
           const [r, col] = [Math.floor(at / columns), at % columns];
           let sum = 0;
-          for (let p = 0; p < of; p++) {
-            sum += u.array[r * of + p] * s.array[p] * v.array[p * columns + col];
+          for (let p = 0; p < kept; p++) {
+            sum += u.array[r * kept + p] * s.array[p] * v.array[p * columns + col];
           }
           return sum;
         });
-        near(product, of === 4 ? c.truncated : c.a, 1e-13, `rank ${of}`);
+        near(product, kept === 4 ? c.truncated : c.a, 1e-13, `rank ${kept}`);
       }
     });
   }

@@ -95,6 +95,7 @@ function compare(a: Output[], b: Output[], tolerance: number, message: string): 
   a.forEach((output, o) => {
     const other = b[o];
     let largest = 0;
+    const slack = tolerance && output instanceof Float32Array ? SMALLEST : 0;
     if (tolerance) { for (const v of other) largest = Math.max(largest, Math.abs(v)); }
     for (let i = 0; i < Math.max(output.length, other.length); i++) {
       if (Object.is(output[i], other[i])) continue;

@@ -13,7 +13,7 @@ const ERFC: [f32; 8] = [
     -0.407_486_44,
     0.707_351_9,
     -0.395_176_9,
-    0.419_420_99,
+    0.419_421,
     0.137_001_3,
     0.236_653_64,
     0.224_964_7,
@@ -21,7 +21,7 @@ const ERFC: [f32; 8] = [
 const STEP: f32 = 0.4;
 const HALF_ROOT: f32 = core::f32::consts::FRAC_1_SQRT_2;
 /// `-2 sqrt(2 / pi)`.
-const TANH: f32 = -1.595_769_1;
+const TANH: f32 = -1.595_769;
 const CUBE: f32 = 0.044_715;
 
 fn logistic(x: f32, exponent: f32) -> f32 {

@@ -44,13 +44,7 @@ unsafe fn decode(
     for c in from..to {
         let upper = *high.add(c / 2) >> (4 * (c % 2)) & 15;
         let lower = *low.add(c / 4) >> (2 * (c % 4)) & 3;
-        // a zero keeps its sign
-        let value = multiple(upper << 2 | lower, mantissa) as f32;
-        *w.add(c) = if upper & 8 != 0 && value == 0.0 {
-            -0.0
-        } else {
-            value
-        };
+        *w.add(c) = multiple(upper << 2 | lower, mantissa) as f32;
     }
 }
 
@@ -153,18 +147,30 @@ mod wide {
         v128_or(u8x16_shl(upper, 2), lower)
     }
 
-    unsafe fn decode16(m: &Magnitudes, codes: v128, w: *mut f32) {
+    /// Sixteen whole multiples.
+    #[inline(always)]
+    fn decode16(m: &Magnitudes, codes: v128) -> [v128; 4] {
         let magnitudes = m.lookup(v128_and(codes, u8x16_splat(31)));
-        let sign = v128_and(u8x16_shl(codes, 2), u8x16_splat(128));
-        let zero = u8x16_splat(0);
-        let signs = [interleave_low(zero, sign), interleave_high(zero, sign)];
-        for h in 0..2 {
-            let low = f32x4_convert_i32x4(i32x4_extend_low_i16x8(magnitudes[h]));
-            let high = f32x4_convert_i32x4(i32x4_extend_high_i16x8(magnitudes[h]));
-            let low_sign = u32x4_shl(u32x4_extend_low_u16x8(signs[h]), 16);
-            let high_sign = u32x4_shl(u32x4_extend_high_u16x8(signs[h]), 16);
-            store(w.add(8 * h), v128_or(low, low_sign));
-            store(w.add(8 * h + 4), v128_or(high, high_sign));
+        let (zero, top) = (u8x16_splat(0), u8x16_shl(codes, 2));
+        let signs = [interleave_low(zero, top), interleave_high(zero, top)];
+        let signed = |h: usize| {
+            let sign = i16x8_shr(signs[h], 15);
+            i16x8_sub(v128_xor(magnitudes[h], sign), sign)
+        };
+        let (low, high) = (signed(0), signed(1));
+        [
+            f32x4_convert_i32x4(i32x4_extend_low_i16x8(low)),
+            f32x4_convert_i32x4(i32x4_extend_high_i16x8(low)),
+            f32x4_convert_i32x4(i32x4_extend_low_i16x8(high)),
+            f32x4_convert_i32x4(i32x4_extend_high_i16x8(high)),
+        ]
+    }
+
+    /// Adds sixteen products to their sums.
+    #[inline(always)]
+    unsafe fn multiply(sums: &mut [v128; 4], x: *const f32, w: [v128; 4]) {
+        for (v, w) in w.into_iter().enumerate() {
+            sums[v] = f32x4_add(sums[v], f32x4_mul(load(x.add(4 * v)), w));
         }
     }
 
@@ -191,18 +197,23 @@ mod wide {
                 high.add(r * columns.div_ceil(2)),
                 low.add(r * columns.div_ceil(4)),
             );
-            for c in (0..whole).step_by(16) {
-                decode16(&m, codes16(high.add(c / 2), low.add(c / 4)), w.add(c));
-            }
             decode(high, low, whole, columns, mantissa, w);
             for t in 0..tokens {
                 let x = x.add(t * columns);
                 let mut sums = [f32x4_splat(0.0); 4];
                 for c in (0..whole).step_by(16) {
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        let product = f32x4_mul(load(x.add(c + 4 * v)), load(w.add(c + 4 * v)));
-                        *sum = f32x4_add(*sum, product);
+                    // decoded for the first token, and kept if there are more
+                    let values: [v128; 4] = if t == 0 {
+                        decode16(&m, codes16(high.add(c / 2), low.add(c / 4)))
+                    } else {
+                        core::array::from_fn(|v| load(w.add(c + 4 * v)))
+                    };
+                    if t == 0 && tokens > 1 {
+                        for (v, value) in values.into_iter().enumerate() {
+                            store(w.add(c + 4 * v), value);
+                        }
                     }
+                    multiply(&mut sums, x.add(c), values);
                 }
                 let sums: [f32; 16] = core::mem::transmute(sums);
                 let sum = products(x, w, whole, columns, sums);
