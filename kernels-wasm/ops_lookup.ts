@@ -13,6 +13,8 @@ import { PANEL } from "./weights.ts";
 
 type ArgumentsOf<Name extends keyof LookupKernels> = Parameters<LookupKernels[Name]>[0];
 
+/** Panels of a unit of products with bit planes. */
+const PLANE_UNIT = 8;
 /** Scratch of a table of 4 activations: 16 f32, and their sum. */
 const TABLE_BYTES = 68;
 /** Scratch of a decoded chunk of a panel: 256 columns of 16 rows. */
@@ -48,7 +50,11 @@ export function linearPlanes(c: Context, a: ProductArguments): void {
     groups,
     alphas,
     hasOffsets ? offsets : 0,
-  ], { ...panels(a), scratch: 2 * Math.ceil(columns / 8) * TABLE_BYTES });
+  ], {
+    units: Math.ceil(rows / (PANEL * PLANE_UNIT)),
+    work: a.tokens * rows * columns * planes / 4,
+    scratch: 2 * Math.ceil(columns / 8) * TABLE_BYTES,
+  });
 }
 
 /** Exact sums of bit planes and int8 activations; split by panels. */
@@ -64,8 +70,8 @@ export function linearPlanesInt(c: Context, a: ArgumentsOf<"linearPlanesInt">): 
     c.heap.view("i32", factors, planes).set(a.factors);
     const args = [x, y, a.tokens, rows, columns, bits, planes, factors, a.offset];
     c.pool.run("linear_planes_int", args, {
-      units: Math.ceil(rows / PANEL),
-      work: a.tokens * rows * columns / 4,
+      units: Math.ceil(rows / (PANEL * PLANE_UNIT)),
+      work: a.tokens * rows * columns * planes / 8,
       scratch: 64 * Math.ceil(columns / 8),
     });
   });

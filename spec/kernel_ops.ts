@@ -179,7 +179,7 @@ export const KERNEL_OPS: readonly KernelOp[] = [
     name: "activate",
     summary: "ReLU, SiLU, GELU",
     exactness: "tolerance",
-    tolerance: 1e-6,
+    tolerance: 2e-5,
     decidesBytes: true,
   },
   {

@@ -1,6 +1,7 @@
 //! `y = x W^T` with bit planes: `W = sum_i alpha_i b_i + offset`, b_i in {-1, +1}, alphas and offsets
 //! of a row for each group of columns. By tables of the 16 signed sums of 4 activations,
-//! `(+-x0 +- x1) + (+-x2 +- x3)` (a set bit is +). Parallel over panels of 16 output channels.
+//! `(+-x0 +- x1) + (+-x2 +- x3)` (a set bit is +). Parallel over
+//! units of 8 panels of 16 output channels.
 //!
 //! For each group, ascending: for each plane, the table entries are added in ascending order from 0;
 //! the plane's sum times alpha is added to the group's sum (from 0, planes ascending); then the
@@ -11,7 +12,7 @@
 //! columns.
 
 use crate::panels::PANEL;
-use crate::planes::{activation, nibble, FOUR};
+use crate::planes::{activation, nibble, FOUR, UNIT};
 
 unsafe fn entry(x: *const f32, columns: usize, first: usize, index: usize) -> f32 {
     let term = |i: usize| {
@@ -51,7 +52,7 @@ pub unsafe fn scalar(
                 *tables.add(table * 16 + i) = entry(x, columns, table * FOUR, i);
             }
         }
-        for r in begin * PANEL..(end * PANEL).min(rows) {
+        for r in begin * UNIT * PANEL..(end * UNIT * PANEL).min(rows) {
             let (panel, lane) = (r / PANEL, r % PANEL);
             let mut total = 0f32;
             for g in 0..groups {
@@ -129,7 +130,7 @@ mod wide {
                 *tables.add(i) = planes;
                 *sums.add(i) = plain[15];
             }
-            for panel in begin..end {
+            for panel in begin * UNIT..(end * UNIT).min(rows.div_ceil(PANEL)) {
                 let bits = bits.add(panel * panel_bytes);
                 let mut total = [f32x4_splat(0.0); 4];
                 for g in 0..groups {

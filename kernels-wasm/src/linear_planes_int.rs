@@ -1,9 +1,10 @@
 //! Exact `y = sum_i f_i (b_i . x) + offset * sum(x)` for bit planes b_i in {0, 1}, int8 activations
 //! and whole factors, in 32-bit integers. By tables of the 16 subset sums of 4 activations, which are
-//! added in 16 bits (63 of them at most) and then in 32. Parallel over panels of 16 output channels.
+//! added in 16 bits (63 of them at most) and then in 32. Parallel over units of 8 panels of
+//! 16 output channels.
 
 use crate::panels::PANEL;
-use crate::planes::{activation, nibble, FOUR};
+use crate::planes::{activation, nibble, FOUR, UNIT};
 
 unsafe fn sum4(x: *const i8, columns: usize, first: usize, index: usize) -> i32 {
     (0..4)
@@ -35,7 +36,7 @@ pub unsafe fn scalar(
     for t in 0..tokens {
         let x = x.add(t * columns);
         let shift = offset * sum(x, columns);
-        for r in begin * PANEL..(end * PANEL).min(rows) {
+        for r in begin * UNIT * PANEL..(end * UNIT * PANEL).min(rows) {
             let panel = bits.add(r / PANEL * panel_bytes);
             *y.add(t * rows + r) = (0..planes).fold(shift, |total, plane| {
                 let part: i32 = (0..columns.div_ceil(FOUR))
@@ -80,15 +81,15 @@ mod wide {
         for t in 0..tokens {
             let x = x.add(t * columns);
             for table in 0..2 * groups {
-                for i in 0..16 {
-                    let entry = sum4(x, columns, table * FOUR, i) as i16;
-                    let [low, high] = entry.to_le_bytes();
-                    *scratch.add(table * 32 + i) = low;
-                    *scratch.add(table * 32 + 16 + i) = high;
-                }
+                write_table(
+                    x,
+                    columns,
+                    table * FOUR,
+                    scratch.add(table * 32) as *mut v128,
+                );
             }
             let shift = i32x4_splat(offset * sum(x, columns));
-            for panel in begin..end {
+            for panel in begin * UNIT..(end * UNIT).min(rows.div_ceil(PANEL)) {
                 let bits = bits.add(panel * groups * planes * PANEL);
                 let mut total = [shift; 4];
                 for plane in 0..planes {
@@ -105,6 +106,26 @@ mod wide {
                 }
             }
         }
+    }
+
+    /// The 16 subset sums of 4 activations: low bytes, then high bytes.
+    #[inline(always)]
+    unsafe fn write_table(x: *const i8, columns: usize, first: usize, out: *mut v128) {
+        let value = |i: usize| i16x8_splat(activation(x, columns, first + i) as i16);
+        let low = i16x8_add(
+            i16x8_add(
+                v128_and(value(0), i16x8(0, -1, 0, -1, 0, -1, 0, -1)),
+                v128_and(value(1), i16x8(0, 0, -1, -1, 0, 0, -1, -1)),
+            ),
+            v128_and(value(2), i16x8(0, 0, 0, 0, -1, -1, -1, -1)),
+        );
+        let high = i16x8_add(low, value(3));
+        let even =
+            i8x16_shuffle::<0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30>(low, high);
+        let odd =
+            i8x16_shuffle::<1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31>(low, high);
+        v128_store(out, even);
+        v128_store(out.add(1), odd);
     }
 
     #[inline(always)]

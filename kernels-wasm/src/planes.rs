@@ -7,6 +7,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Activations that share a table.
 pub const FOUR: usize = 4;
+/// Panels of a unit: enough of them that the tables, made anew by every call, weigh little.
+pub const UNIT: usize = 8;
 
 /// Planes `[planes][rows][ceil(columns / 8)]` into panels at `out` (zeroed).
 #[wasm_bindgen]
