@@ -104,61 +104,38 @@ mod simd128 {
     use crate::linear_dense::{tile, CHUNK};
     use core::arch::wasm32::*;
 
-    /// Where columns lie: the vector that holds them, their place in it, and their group.
-    #[derive(Clone, Copy)]
-    struct Place {
-        vector: usize,
-        part: usize,
-        group: usize,
+    /// Four rows of a weight: where their codes start, and their scales of a group.
+    struct Rows<'a> {
+        w: &'a Books,
+        codes: [*const u8; 4],
+        scales: [v128; 4],
     }
 
-    /// Two, or four, columns of a row.
-    #[inline(always)]
-    unsafe fn columns_of<const WIDTH: usize>(w: &Books, row: usize, at: Place) -> v128 {
-        let get = |p: *const f32| match WIDTH {
-            2 => v128_load64_zero(p as *const u64),
-            _ => load(p),
-        };
-        let mut value = get(w.vector(0, row, at.vector).add(at.part));
-        for book in 1..w.books {
-            value = f32x4_add(value, get(w.vector(book, row, at.vector).add(at.part)));
-        }
-        f32x4_mul(value, splat(w.scales.add(row * w.groups + at.group)))
-    }
-
-    /// Decodes `WIDTH` columns of the rows of a panel into `out` `[WIDTH][16]`.
-    #[inline(always)]
-    unsafe fn decode<const WIDTH: usize>(w: &Books, panel: usize, at: Place, out: *mut f32) {
-        for first in (0..PANEL).step_by(4) {
-            let row = |i: usize| (panel * PANEL + first + i).min(w.rows - 1);
-            let v: [v128; 4] = core::array::from_fn(|i| columns_of::<WIDTH>(w, row(i), at));
-            let low = [
-                i32x4_shuffle::<0, 4, 1, 5>(v[0], v[1]),
-                i32x4_shuffle::<0, 4, 1, 5>(v[2], v[3]),
-            ];
-            store(out.add(first), i64x2_shuffle::<0, 2>(low[0], low[1]));
-            store(
-                out.add(PANEL + first),
-                i64x2_shuffle::<1, 3>(low[0], low[1]),
-            );
-            if WIDTH == 4 {
-                let high = [
-                    i32x4_shuffle::<2, 6, 3, 7>(v[0], v[1]),
-                    i32x4_shuffle::<2, 6, 3, 7>(v[2], v[3]),
-                ];
-                store(
-                    out.add(2 * PANEL + first),
-                    i64x2_shuffle::<0, 2>(high[0], high[1]),
-                );
-                store(
-                    out.add(3 * PANEL + first),
-                    i64x2_shuffle::<1, 3>(high[0], high[1]),
-                );
-            }
+    impl Rows<'_> {
+        /// Two, or four, columns of a row: from `part` on in the vector `vector`.
+        #[inline(always)]
+        unsafe fn columns<const WIDTH: usize>(&self, i: usize, vector: usize, part: usize) -> v128 {
+            let w = self.w;
+            let find = |book: usize| {
+                let codes = self.codes[i];
+                let at = book * w.rows * w.vectors + vector;
+                let code = if w.wide == 0 {
+                    *codes.add(at) as usize
+                } else {
+                    (codes as *const u16).add(at).read_unaligned() as usize
+                };
+                let entry = w.tables.add((book * w.entries + code) * w.dim + part);
+                match WIDTH {
+                    2 => v128_load64_zero(entry as *const u64),
+                    _ => load(entry),
+                }
+            };
+            let sum = (1..w.books).fold(find(0), |sum, book| f32x4_add(sum, find(book)));
+            f32x4_mul(sum, self.scales[i])
         }
     }
 
-    /// Decodes `depth` columns from `first` on into `out` `[depth][16]`.
+    /// Decodes `depth` columns from `first` on of the rows of a panel into `out` `[depth][16]`.
     #[inline(never)]
     unsafe fn decode_chunk<const WIDTH: usize>(
         w: &Books,
@@ -167,20 +144,44 @@ mod simd128 {
         depth: usize,
         out: *mut f32,
     ) {
-        let shift = w.dim.trailing_zeros();
-        let mut group = first / w.group;
-        let mut next = (group + 1) * w.group;
-        for c in (first..first + depth).step_by(WIDTH) {
-            if c == next {
-                group += 1;
-                next += w.group;
-            }
-            let at = Place {
-                vector: c >> shift,
-                part: c & (w.dim - 1),
-                group,
+        let (shift, bytes) = (w.dim.trailing_zeros(), 1 + w.wide as usize);
+        for quarter in (0..PANEL).step_by(4) {
+            let row = |i: usize| (panel * PANEL + quarter + i).min(w.rows - 1);
+            let mut group = first / w.group;
+            let scales = |group: usize| {
+                core::array::from_fn(|i| splat(w.scales.add(row(i) * w.groups + group)))
             };
-            decode::<WIDTH>(w, panel, at, out.add((c - first) * PANEL));
+            let mut rows = Rows {
+                w,
+                codes: core::array::from_fn(|i| w.codes.add(row(i) * w.vectors * bytes)),
+                scales: scales(group),
+            };
+            let mut next = (group + 1) * w.group;
+            for c in (first..first + depth).step_by(WIDTH) {
+                if c == next {
+                    group += 1;
+                    next += w.group;
+                    rows.scales = scales(group);
+                }
+                let (vector, part) = (c >> shift, c & (w.dim - 1));
+                let v: [v128; 4] = core::array::from_fn(|i| rows.columns::<WIDTH>(i, vector, part));
+                transpose::<WIDTH>(v, out.add((c - first) * PANEL + quarter));
+            }
+        }
+    }
+
+    /// Columns of four rows become parts of rows of `out` `[WIDTH][16]`.
+    #[inline(always)]
+    unsafe fn transpose<const WIDTH: usize>(v: [v128; 4], out: *mut f32) {
+        let a = i32x4_shuffle::<0, 4, 1, 5>(v[0], v[1]);
+        let b = i32x4_shuffle::<0, 4, 1, 5>(v[2], v[3]);
+        store(out, i64x2_shuffle::<0, 2>(a, b));
+        store(out.add(PANEL), i64x2_shuffle::<1, 3>(a, b));
+        if WIDTH == 4 {
+            let a = i32x4_shuffle::<2, 6, 3, 7>(v[0], v[1]);
+            let b = i32x4_shuffle::<2, 6, 3, 7>(v[2], v[3]);
+            store(out.add(2 * PANEL), i64x2_shuffle::<0, 2>(a, b));
+            store(out.add(3 * PANEL), i64x2_shuffle::<1, 3>(a, b));
         }
     }
 
