@@ -10,8 +10,14 @@ export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./graph.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
+export * from "./kernel_buffers.ts";
 export * from "./kernel_ops.ts";
 export * from "./kernels.ts";
+export * from "./kernels_algebra.ts";
+export * from "./kernels_cache.ts";
+export * from "./kernels_convert.ts";
+export * from "./kernels_dense.ts";
+export * from "./kernels_lookup.ts";
 export {
   type Digit,
   type Layout,
