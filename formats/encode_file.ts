@@ -8,19 +8,22 @@ import {
   type Cast,
   type Codecs,
   type Kernels,
+  type Layout,
   LowbitError,
   type NumberFormat,
   numberFormatSchema,
   type PlainType,
   type ResolvedScheme,
   type ScaleRule,
+  type ScaleSpec,
   schemeSchema,
   unknownName,
 } from "../spec/mod.ts";
 import { fileOutput } from "./containers/output.ts";
 import { writeSafetensors } from "./containers/safetensors.ts";
-import { numberFormats, resolveScheme, schemes } from "./lookup.ts";
+import { layouts, numberFormats, resolveScheme, schemes } from "./lookup.ts";
 import { openCheckpoint } from "./open.ts";
+import { packMatrix } from "./pack.ts";
 import { decodeElement, decodeTable, encodeElement, encodeNan } from "./reference.ts";
 import { elementEncoder } from "./steps.ts";
 
@@ -35,7 +38,9 @@ interface Part {
 /**
  * Turns every F32 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one code an
  * element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile), and `NAME.values`
- * (F32, decoded). A scheme sees the last dimension as columns and all others as rows.
+ * (F32, decoded). A scheme sees the last dimension as columns and all others as rows. The id of a
+ * layout packs every U8 tensor `NAME.codes`, with `NAME.scales` and `NAME.zeros` where its blocks
+ * have them, into `NAME.bytes`.
  *
  * Errors: `UNKNOWN_NAME`, `NON_FINITE` for a NaN that the cast refuses (named with its tensor).
  *
@@ -74,16 +79,21 @@ export async function encodeFile(args: {
   cast?: Partial<Cast>;
   /** What replaces the scheme's scale rule. */
   rule?: ScaleRule;
+  /** Bits of a code, for layouts that hold several widths. */
+  bits?: number;
   /** Random numbers in `[0, 1)` for stochastic rounding. */
   random?: () => number;
 }): Promise<{ name: string; shape: number[] }[]> {
   const { id, input, output } = args;
+  if (layouts.has(id)) return await packFile(args, layouts.get(id));
   if (!numberFormats.has(id) && !schemes.has(id)) {
-    throw unknownName("format", id, [...numberFormats.ids(), ...schemes.ids()]);
+    throw unknownName("format", id, [...numberFormats.ids(), ...schemes.ids(), ...layouts.ids()]);
   }
   const isNumber = numberFormats.has(id);
   const format = isNumber ? varyFormat(id, args.cast) : undefined!;
-  const scheme = isNumber ? undefined! : varyScheme(id, args.cast, args.rule);
+  const scheme = isNumber
+    ? undefined!
+    : varyScheme(id, args.cast, args.rule && { rule: args.rule });
   const checkpoint = await openCheckpoint(input);
   const parts: Part[] = [];
   try {
@@ -114,18 +124,71 @@ export async function encodeFile(args: {
   return parts.map(({ name, shape }) => ({ name, shape }));
 }
 
+/** Packs the codes of a file. */
+async function packFile(
+  args: {
+    kernels: Kernels;
+    id: string;
+    input: string;
+    output: string;
+    overwrite?: boolean;
+    bits?: number;
+  },
+  layout: Layout,
+): Promise<{ name: string; shape: number[] }[]> {
+  const { kernels, input, output } = args;
+  const checkpoint = await openCheckpoint(input);
+  const parts: Part[] = [];
+  try {
+    for (const tensor of checkpoint.tensors.values()) {
+      const { name, storage, shape } = tensor;
+      if (storage.kind !== "plain" || storage.type !== "uint8" || !name.endsWith(".codes")) {
+        continue;
+      }
+      const stem = name.slice(0, -".codes".length);
+      const numbers = async (role: string) =>
+        await checkpoint.tensors.get(`${stem}.${role}`)?.read();
+      const [scale, minimum] = [await numbers("scales"), await numbers("zeros")];
+      const columns = shape.at(-1) ?? 1;
+      const rows = shape.slice(0, -1).reduce((product, n) => product * n, 1);
+      const bytes = packMatrix(
+        kernels,
+        {
+          codes: (await tensor.raw()).slice(),
+          parts: { ...(scale && { scale }), ...(minimum && { minimum }) },
+        },
+        { rows, columns, bits: args.bits ?? layout.bits[0] },
+        layout,
+      );
+      parts.push({ name: `${stem}.bytes`, type: "uint8", shape: [bytes.length], bytes });
+    }
+  } finally {
+    checkpoint.close();
+  }
+  if (parts.length === 0) {
+    throw new LowbitError("NOT_FOUND", "has no U8 tensor NAME.codes", { file: input });
+  }
+  await write(output, parts, args.overwrite);
+  return parts.map(({ name, shape }) => ({ name, shape }));
+}
+
 /** A number format with another cast, checked like one from a file. */
-function varyFormat(id: string, cast: Partial<Cast> = {}): NumberFormat {
+export function varyFormat(id: string, cast: Partial<Cast> = {}): NumberFormat {
   const format = numberFormats.get(id);
   return numberFormatSchema.parse({ ...format, cast: { ...format.cast, ...cast } }, id);
 }
 
-function varyScheme(id: string, cast: Partial<Cast> = {}, rule?: ScaleRule): ResolvedScheme {
+/** A scheme with another cast and other parts of its scale, checked like one from a file. */
+export function varyScheme(
+  id: string,
+  cast: Partial<Cast> = {},
+  scale: Partial<ScaleSpec> = {},
+): ResolvedScheme {
   const scheme = schemes.get(id);
   const varied = {
     ...scheme,
     cast: { ...scheme.cast, ...cast },
-    scale: { ...scheme.scale, ...(rule && { rule }) },
+    scale: { ...scheme.scale, ...scale },
   };
   const resolved = resolveScheme(schemeSchema.parse(varied, id));
   return { ...resolved, element: numberFormatSchema.parse(resolved.element, id) };
@@ -139,6 +202,24 @@ function encodeTensor(
   shape: number[],
   random?: () => number,
 ): Part[] {
+  const made = castTensor(kernels, format, values, random);
+  const type = format.bits <= 8 ? "uint8" : "uint16";
+  return [
+    { name: `${name}.codes`, type, shape, bytes: bytesOf(made.codes) },
+    { name: `${name}.values`, type: "float32", shape, bytes: bytesOf(made.values) },
+  ];
+}
+
+/**
+ * The codes of numbers in a number format and what they mean; by the reference where there are no
+ * kernels. Error `NON_FINITE` for a NaN that the cast refuses.
+ */
+export function castTensor(
+  kernels: Kernels | undefined,
+  format: NumberFormat,
+  values: Float32Array,
+  random?: () => number,
+): { codes: Uint8Array | Uint16Array; values: Float32Array } {
   if (format.cast.nan === "refuse") {
     const at = values.findIndex(Number.isNaN);
     if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is NaN, which has no code`);
@@ -146,27 +227,14 @@ function encodeTensor(
   const { rounding, overflow } = format.cast;
   const byKernels = format.bits <= 8 && rounding !== "stochastic" && overflow !== "wrap";
   const made = () => referenceCodes(format, values, random);
-  const codes = byKernels
+  const codes = kernels && byKernels
     ? smallCodes(kernels, format, values)
     : format.bits <= 8
     ? Uint8Array.from(made())
     : Uint16Array.from(made());
   const table = format.bits <= 8 ? decodeTable(format) : undefined;
   const decode = (code: number) => table ? table[code] : decodeElement(format, code);
-  return [
-    {
-      name: `${name}.codes`,
-      type: format.bits <= 8 ? "uint8" : "uint16",
-      shape,
-      bytes: bytesOf(codes),
-    },
-    {
-      name: `${name}.values`,
-      type: "float32",
-      shape,
-      bytes: bytesOf(Float32Array.from(codes, decode)),
-    },
-  ];
+  return { codes, values: Float32Array.from(codes, decode) };
 }
 
 function smallCodes(kernels: Kernels, format: NumberFormat, values: Float32Array): Uint8Array {
@@ -204,6 +272,34 @@ function encodeScheme(
   values: Float32Array,
   shape: number[],
 ): Part[] {
+  const made = quantizeTensor(codecs, scheme, values, shape);
+  const f32 = (role: string, array: Float32Array, of: number[]): Part => ({
+    name: `${name}.${role}`,
+    type: "float32",
+    shape: of,
+    bytes: bytesOf(array),
+  });
+  return [
+    { name: `${name}.codes`, type: "uint8", shape, bytes: made.codes },
+    f32("scales", made.scales, made.grid),
+    ...(made.zeros ? [f32("zeros", made.zeros, made.grid)] : []),
+    f32("values", made.values, shape),
+  ];
+}
+
+/** What a scheme makes of a tensor; the last dimension is its columns. Error `NON_FINITE`. */
+export function quantizeTensor(
+  codecs: Codecs,
+  scheme: ResolvedScheme,
+  values: Float32Array,
+  shape: readonly number[],
+): {
+  codes: Uint8Array;
+  scales: Float32Array;
+  zeros?: Float32Array;
+  values: Float32Array;
+  grid: number[];
+} {
   const at = values.findIndex((value) => !Number.isFinite(value));
   if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is ${values[at]}`);
   const columns = shape.at(-1) ?? 1;
@@ -213,14 +309,7 @@ function encodeScheme(
   const tensor = codec.quantize(values, rows, columns);
   const { scales, zeros } = tensor.parameters;
   const grid = [gridRows, gridColumns];
-  return [
-    { name: `${name}.codes`, type: "uint8", shape, bytes: tensor.codes },
-    { name: `${name}.scales`, type: "float32", shape: grid, bytes: bytesOf(scales) },
-    ...(zeros
-      ? [{ name: `${name}.zeros`, type: "float32" as const, shape: grid, bytes: bytesOf(zeros) }]
-      : []),
-    { name: `${name}.values`, type: "float32", shape, bytes: bytesOf(codec.dequantize(tensor)) },
-  ];
+  return { codes: tensor.codes, scales, zeros, values: codec.dequantize(tensor), grid };
 }
 
 function bytesOf(values: Float32Array | Uint16Array | Uint8Array): Uint8Array {

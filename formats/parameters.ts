@@ -63,7 +63,8 @@ export function fitParameters(
     const raw = rule === "none" ? 1 : scaleOf(min, max, fround(ranges.extreme[i] * c));
     const stored = raw === 0 ? 0 : store(raw);
     if (!Number.isFinite(stored)) throw overflow(scheme, raw);
-    scales[i] = stored === 0 ? all_zero : stored;
+    // A scale that is too small to store is a zero with its sign, where codes do not need it.
+    scales[i] = stored === 0 && (raw === 0 || !keepUnrounded) ? all_zero : stored;
     if (unrounded) unrounded[i] = raw === 0 ? 1 : raw;
     if (!zeros) continue;
     if (minimum) {
