@@ -24,6 +24,7 @@ import { writeSafetensors } from "./containers/safetensors.ts";
 import { layouts, numberFormats, resolveScheme, schemes } from "./lookup.ts";
 import { openCheckpoint } from "./open.ts";
 import { packMatrix } from "./pack.ts";
+import { parameterParts, partValues } from "./parameter_parts.ts";
 import { decodeElement, decodeTable, encodeElement, encodeNan } from "./reference.ts";
 import { elementEncoder } from "./steps.ts";
 
@@ -37,7 +38,8 @@ interface Part {
 
 /**
  * Turns every F32 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one code an
- * element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile), and `NAME.values`
+ * element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile; where scales have a
+ * second level, `NAME.second.PART` too, as they are stored), and `NAME.values`
  * (F32, decoded). A scheme sees the last dimension as columns and all others as rows. The id of a
  * layout packs every U8 tensor `NAME.codes`, with `NAME.scales` and `NAME.zeros` where its blocks
  * have them, into `NAME.bytes`.
@@ -283,6 +285,7 @@ function encodeScheme(
     { name: `${name}.codes`, type: "uint8", shape, bytes: made.codes },
     f32("scales", made.scales, made.grid),
     ...(made.zeros ? [f32("zeros", made.zeros, made.grid)] : []),
+    ...made.stored.map(({ name, values, shape }) => f32(`second.${name}`, values, shape)),
     f32("values", made.values, shape),
   ];
 }
@@ -299,17 +302,23 @@ export function quantizeTensor(
   zeros?: Float32Array;
   values: Float32Array;
   grid: number[];
+  stored: { name: string; shape: number[]; values: Float32Array }[];
 } {
   const at = values.findIndex((value) => !Number.isFinite(value));
   if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is ${values[at]}`);
   const columns = shape.at(-1) ?? 1;
   const rows = columns === 0 ? 0 : values.length / columns;
   const codec = codecs.get(scheme);
-  const { gridRows, gridColumns } = codec.tiling(rows, columns);
+  const tiles = codec.tiling(rows, columns);
   const tensor = codec.quantize(values, rows, columns);
-  const { scales, zeros } = tensor.parameters;
-  const grid = [gridRows, gridColumns];
-  return { codes: tensor.codes, scales, zeros, values: codec.dequantize(tensor), grid };
+  const { scales, zeros, second } = tensor.parameters;
+  const grid = [tiles.gridRows, tiles.gridColumns];
+  const stored = (second ? parameterParts(scheme, tiles) : []).map((part) => ({
+    name: part.name,
+    shape: part.shape,
+    values: partValues(tensor.parameters, part)!,
+  }));
+  return { codes: tensor.codes, scales, zeros, stored, grid, values: codec.dequantize(tensor) };
 }
 
 function bytesOf(values: Float32Array | Uint16Array | Uint8Array): Uint8Array {

@@ -6,7 +6,8 @@
  */
 
 import { z } from "zod";
-import { type NumberFormat, numberFormatZod } from "./number_format.ts";
+import type { NumberFormat } from "./number_format.ts";
+import { numberFormatZod } from "./number_format_schema.ts";
 import { type Schema, schema } from "./schema.ts";
 
 /**
@@ -14,9 +15,10 @@ import { type Schema, schema } from "./schema.ts";
  *
  * - `x`: inputs, F32; `codes`: one code an element
  * - `table`: the value of every code of a number format
- * - `scales`, `zeros`: one a tile; NaN where any number will do. `tensor_scale`: one a tensor
+ * - `scales`, `zeros`: one a tile; NaN where any number will do
+ * - `second.scales`, `second.over`, `second.offset`: what is stored where scales have a second level
  * - `values`: what codes and parameters decode to
- * - `bytes`: packed codes; `offset`: of nested scales
+ * - `bytes`: packed codes
  */
 export type VectorRole =
   | "x"
@@ -24,8 +26,9 @@ export type VectorRole =
   | "table"
   | "scales"
   | "zeros"
-  | "tensor_scale"
-  | "offset"
+  | "second.scales"
+  | "second.over"
+  | "second.offset"
   | "values"
   | "bytes";
 
@@ -93,8 +96,9 @@ const roles = z.enum([
   "table",
   "scales",
   "zeros",
-  "tensor_scale",
-  "offset",
+  "second.scales",
+  "second.over",
+  "second.offset",
   "values",
   "bytes",
 ]);

@@ -35,15 +35,16 @@ export {
   type IntFormat,
   type NumberFormat,
   type NumberFormatBase,
-  numberFormatSchema,
   type Overflow,
   type Rounding,
   type TableGenerator,
 } from "./number_format.ts";
+export { numberFormatSchema } from "./number_format_schema.ts";
 export * from "./plugin.ts";
 export * from "./recipe.ts";
 export * from "./schema.ts";
 export {
+  type RangeRule,
   refusesTail,
   type ScaleRule,
   type ScaleSpec,
@@ -51,6 +52,7 @@ export {
   type SchemeReference,
   schemeSchema,
   type SchemeVariant,
+  type SecondLevel,
   type ZeroPointSpec,
 } from "./scheme.ts";
 export * from "./target.ts";

@@ -31,7 +31,7 @@ async function conform(args: string[], permissions = ALL) {
 Deno.test("our own command line passes as the other program", async () => {
   const ids = [
     "float4_e2m1fn/gfloat",
-    "float8_e5m2/torch",
+    "float8_e5m2/onnxruntime",
     "mxfp4/torchao/even",
     "q8_0",
     "ggml_q4_0",

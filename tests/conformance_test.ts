@@ -106,7 +106,10 @@ Deno.test("shipped vectors stay below ten megabytes, and name who made them", ()
 });
 
 Deno.test("tables of the oracles are the tables of the catalog", async () => {
-  for (const entry of entries.filter(({ kind, hold }) => kind === "number" && hold === "exact")) {
+  const exact = entries.filter(({ kind, hold, skip }) =>
+    kind === "number" && hold === "exact" && !skip
+  );
+  for (const entry of exact) {
     const { table } = await vectors.tensors(entry);
     if (!table || !numberFormats.has(entry.id)) continue;
     const ours = decodeTable(numberFormats.get(entry.id));

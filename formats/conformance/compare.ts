@@ -53,7 +53,15 @@ function head({ name, kind, id, oracle }: VectorEntry) {
 /** Outputs that are compared for each kind of entry. */
 const COMPARED: Record<VectorEntry["kind"], VectorRole[]> = {
   number: ["codes", "table", "values"],
-  scheme: ["codes", "scales", "zeros", "tensor_scale", "values"],
+  scheme: [
+    "codes",
+    "scales",
+    "zeros",
+    "second.scales",
+    "second.over",
+    "second.offset",
+    "values",
+  ],
   layout: ["codes", "bytes", "scales", "zeros", "values"],
 };
 
@@ -122,7 +130,7 @@ function decoded({ codes, table }: VectorTensors): Float32Array | undefined {
 type Same = (actual: number, wanted: number, index: number) => boolean;
 
 function sameness(role: VectorRole, hold: "exact" | VectorBound, x?: ArrayLike<number>): Same {
-  const free = role === "scales" || role === "zeros";
+  const free = role.endsWith("scales") || role === "zeros";
   if (hold === "exact") {
     return (actual, wanted) => (free && Number.isNaN(wanted)) || Object.is(actual, wanted);
   }

@@ -99,7 +99,9 @@ function outputs(entry: VectorEntry, tensors: VectorTensors, engine: Engine): Ve
     case "scheme": {
       const scheme = varyScheme(entry.id, cast, entry.scale as Partial<ScaleSpec>);
       const { shape, values } = tensors.x!;
-      return quantizeTensor(engine.codecs, scheme, values as Float32Array, shape);
+      const made = quantizeTensor(engine.codecs, scheme, values as Float32Array, shape);
+      const second = made.stored.map((part) => [`second.${part.name}`, part.values]);
+      return { ...made, ...Object.fromEntries(second) };
     }
     case "layout":
       return packed(entry, tensors, engine);

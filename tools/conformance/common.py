@@ -118,7 +118,7 @@ def matrix(name, rows=16, columns=256, group=32, tiny=False, zeros=True, scale=0
     else:
         w[10] *= np.exp2(rng.uniform(-6, 6, columns)).astype(F32)
     for row in range(11, rows):
-        w[row] *= F32(2.0 ** (3 * (row - 13)))
+        w[row] *= F32(2.0 ** (3 * (row % 16 - 13)))
     if not zeros:
         w[w == 0] = F32(scale)
     return w
@@ -167,7 +167,8 @@ class Entries:
 
     def scheme(self, name, id, oracle, x, **parts):
         tensors = {"x": np.asarray(x, F32)}
-        for role in ("codes", "scales", "zeros", "tensor_scale", "values"):
+        parts.update({f"second.{part}": array for part, array in parts.pop("stored", {}).items()})
+        for role in ("codes", "scales", "zeros", "second.scales", "second.over", "second.offset", "values"):
             if parts.get(role) is not None:
                 array = np.asarray(parts.pop(role))
                 tensors[role] = array if role == "codes" else array.astype(F32)

@@ -95,7 +95,8 @@ def nvfp4(entries):
     codes = torch.stack([packed & 15, packed >> 4], -1).reshape(w.shape).numpy()
     entries.scheme("nvfp4_ct/compressed_tensors", "nvfp4_ct",
                    (PACKAGE, "generate_gparam, calculate_qparams, quantize, dequantize; tensor_group 16"), w,
-                   codes=codes, scales=scale.float().numpy(), tensor_scale=tensor.numpy(), values=y.numpy(),
+                   codes=codes, scales=(scale.float() / tensor).numpy(),
+                   stored={"scales": scale.float().numpy(), "over": tensor.numpy()}, values=y.numpy(),
                    cast={"rounding": "nearest_even", "overflow": "saturate"})
     entries.layout("fp4_pairs/compressed_tensors", "fp4_pairs", (PACKAGE, "pack_fp4_to_uint8(values)"), 4,
                    {"codes": codes, "bytes": packed.numpy()})

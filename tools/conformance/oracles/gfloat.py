@@ -38,7 +38,7 @@ def add(entries):
             main = rounding == "nearest_even"
             name = f"{id}/gfloat/{rounding}"
             nans = np.isnan(table).any()
-            x = probes(name, table, entries.cases if main else entries.cases // 3, nan=False)
+            x = probes(name, table, entries.cases if main else entries.cases // 4, nan=False)
             cast = {"rounding": rounding, "overflow": "saturate", "infinity": "saturate",
                     "nan": "nan" if nans else "refuse", "negative_zero": "keep"}
             call = f"encode_ndarray(info, round_ndarray(info, x, {ROUNDINGS[rounding]}, sat=True))"

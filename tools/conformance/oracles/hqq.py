@@ -31,3 +31,15 @@ def add(entries):
                        ("hqq", f"Quantizer.quantize(x, nbits={bits}, group_size=64, axis=1, optimize=False)"), w,
                        codes=q.numpy().reshape(w.shape).astype(np.uint8), scales=grid(scale), zeros=grid(zero),
                        values=values.numpy())
+    # Ours divides by the scale where HQQ multiplies by its reciprocal, and keeps zero in the range.
+    w = rng_of("hqq plain").standard_normal((entries.rows, 256)).astype(np.float32) * np.float32(0.05)
+    q, meta = Quantizer.quantize(torch.from_numpy(w), nbits=4, group_size=64, axis=1, optimize=False, bitpack=False,
+                                 device="cpu")
+    values = ((q - meta["zero"]) * meta["scale"]).reshape(w.shape)
+    grid = lambda v: v.numpy().reshape(len(w), -1)
+    close = lambda amount: {"absolute": amount, "reason": "HQQ multiplies with the reciprocal of the scale"}
+    entries.scheme("int4_g64_float_zero/hqq", "int4_g64_float_zero",
+                   ("hqq", "Quantizer.quantize(x, nbits=4, group_size=64, axis=1, optimize=False)"), w,
+                   codes=q.numpy().reshape(w.shape).astype(np.uint8), scales=grid(meta["scale"]), zeros=grid(meta["zero"]),
+                   values=values.numpy(), hold={"scales": close(1e-8), "zeros": close(1e-5),
+                                                "values": {"error": 1e-7, "reason": "ties within an ulp"}})

@@ -29,6 +29,8 @@ def add(entries):
     packed, scales, tensor = NVFP4QTensor.quantize(torch.from_numpy(w.copy()), 16)
     values = packed.dequantize(torch.float32, scale=scales, double_scale=tensor, block_sizes=[16])
     entries.scheme("nvfp4_modelopt/modelopt", "nvfp4_modelopt", ("nvidia-modelopt", "NVFP4QTensor.quantize(x, 16)"), w,
-                   codes=unpack(packed._quantized_data), scales=scales.float().numpy(),
-                   tensor_scale=tensor.reshape(1).numpy(), values=values.numpy(),
+                   codes=unpack(packed._quantized_data), scales=(scales.float() * tensor).numpy(),
+                   stored={"scales": scales.float().numpy(), "over": tensor.reshape(1).numpy()}, values=values.numpy(),
+                   hold={"codes": "exact", "scales": "exact", "second.scales": "exact", "second.over": "exact",
+                         "values": {"absolute": 0, "reason": "code 8, -0, reads as +0"}},
                    cast={"rounding": "nearest_even", "overflow": "saturate"})

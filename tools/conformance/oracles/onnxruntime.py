@@ -2,10 +2,10 @@
 import numpy as np
 import onnx
 import onnxruntime as ort
-from common import F32, matrix, probes
+from common import F32, matrix, neighbours, probes
 from onnx import TensorProto, helper
 from onnxruntime.capi._pybind_state import (
-    quantize_matmul_2bits, quantize_matmul_4bits, quantize_matmul_8bits, quantize_qdq_matmul_4bits)
+    quantize_matmul_2bits, quantize_matmul_4bits, quantize_matmul_bnb4, quantize_matmul_8bits, quantize_qdq_matmul_4bits)
 
 TYPES = {"int4": TensorProto.INT4, "uint4": TensorProto.UINT4, "int8": TensorProto.INT8, "uint8": TensorProto.UINT8,
          "int16": TensorProto.INT16}
@@ -27,6 +27,7 @@ def add(entries):
     floats(entries)
     groups(entries)
     packs(entries)
+    bnb4(entries)
 
 
 def quantise(x, scale, zero, kind, block):
@@ -86,9 +87,13 @@ def parameters(tiles, bits, symmetric):
 def groups(entries):
     kinds = [(f"int{bits}_{label}_{kind}", bits, size, kind)
              for bits in (4, 8) for label, size in (("channel", 0), ("g32", 32), ("g64", 64), ("g128", 128))
-             for kind in ("sym", "asym")] + [("int8_token", 8, 0, "sym")]
+             for kind in ("sym", "asym")]
+    kinds += [("int8_token", 8, 0, "sym"), ("int8_tensor", 8, -1, "sym"), ("int8_tensor_static", 8, -1, "sym")]
     for id, bits, size, kind in kinds:
         w = matrix("affine/ort", entries.rows, 256)
+        # One scale for all is that of a matrix in one row.
+        shape, w = w.shape, w.reshape(1, -1) if size < 0 else w
+        size = max(size, 0)
         # Blocks must divide a row: a ragged tail is quantised on its own.
         width = size or w.shape[1]
         scale, zero = parameters(w.reshape(len(w), -1, width), bits, kind == "sym")
@@ -98,9 +103,10 @@ def groups(entries):
         mark = lambda v: np.where(amax > 0, v, np.nan)
         entries.scheme(f"{id}/onnxruntime", id,
                        ("onnxruntime", f"QuantizeLinear, DequantizeLinear to {element}, block {width}; scales by numpy: "
-                        + ("absmax / M" if kind == "sym" else "minmax with zero in the range")), w,
-                       codes=(codes & (2**bits - 1)).astype(np.uint8), scales=mark(scale),
-                       zeros=mark(zero) if kind == "asym" else None, values=values, scale={"apply": "divide"})
+                        + ("absmax / M" if kind == "sym" else "minmax with zero in the range")), w.reshape(shape),
+                       codes=(codes & (2**bits - 1)).astype(np.uint8).reshape(shape), scales=mark(scale),
+                       zeros=mark(zero) if kind == "asym" else None, values=values.reshape(shape),
+                       scale={"apply": "divide"})
         if size == 64:
             ragged(entries, id, bits, size, kind, element)
 
@@ -125,7 +131,7 @@ def packs(entries):
     calls = {2: quantize_matmul_2bits, 4: quantize_matmul_4bits, 8: quantize_matmul_8bits}
     for bits, call in calls.items():
         for symmetric in (True, False):
-            size, columns, rows = 32, 48, 256
+            size, columns, rows = 32, 16, 256
             w = np.ascontiguousarray(matrix(f"ort/{bits}/{symmetric}", columns, rows).T)
             blocks, per = rows // size, 8 // bits
             packed = np.zeros((columns, blocks, size // per), np.uint8)
@@ -146,7 +152,7 @@ def packs(entries):
             if not symmetric:
                 entries.layout(f"matmul_nbits_{bits}/onnxruntime/zeros", f"matmul_nbits_{bits}", oracle, bits,
                                {"codes": points, "bytes": zeros})
-    rows, columns, size = 128, 48, 32
+    rows, columns, size = 128, 16, 32
     w = np.ascontiguousarray(matrix("ort/qdq", columns, rows).T)
     packed = np.zeros((rows * columns) // 2, np.uint8)
     scales, zeros = np.zeros((rows // size, columns), F32), np.zeros((columns * rows // size) // 2, np.uint8)
@@ -154,3 +160,30 @@ def packs(entries):
     codes = np.stack([packed & 15, packed >> 4], -1).reshape(rows, columns)
     entries.layout("qdq_int4/onnxruntime", "qdq_int4", ("onnxruntime", "quantize_qdq_matmul_4bits(w, block 32)"), 4,
                    {"codes": codes, "bytes": packed, "scales": scales}, about="codes [K, N], row-major")
+
+
+def bnb4(entries):
+    """MatMulBnb4's quantiser, with the bounds and zeros of the CUDA kernel of bitsandbytes."""
+    import bitsandbytes.functional as bnb
+    for kind, number, element in (("fp4", 0, "fp4_bnb"), ("nf4", 1, "nf4")):
+        w = matrix(f"{kind}/ort", entries.rows, 256, group=64)
+        rows, columns = w.shape
+        packed, absmax = np.zeros(w.size // 2, np.uint8), np.zeros(w.size // 64, F32)
+        quantize_matmul_bnb4(packed, w, absmax, 64, number, rows, columns)
+        codes = np.stack([packed >> 4, packed & 15], 1).reshape(w.shape)
+        table = bnb.get_4bit_type(kind, device="cpu").numpy()
+        oracle = ("onnxruntime", f"quantize_matmul_bnb4(x, block 64, {kind})")
+        entries.scheme(f"{kind}_b64/onnxruntime", f"{kind}_b64", oracle, w, codes=codes, scales=absmax.reshape(rows, -1))
+        full = probes(f"{kind}/ort", table, entries.cases, nan=False, infinite=False, limit=1.0)
+        order = np.sort(table.astype(F32))
+        if kind == "nf4":
+            full = full[~np.isin(full, neighbours(((order[1:] + order[:-1]) / 2).astype(F32)))]
+        full = np.concatenate([full, np.zeros(-len(full) % 63, F32)])
+        full = np.concatenate([np.ones((len(full) // 63, 1), F32), full.reshape(-1, 63)], 1)
+        packed, absmax = np.zeros(full.size // 2, np.uint8), np.zeros(len(full), F32)
+        quantize_matmul_bnb4(packed, full, absmax, 64, number, *full.shape)
+        codes = np.stack([packed >> 4, packed & 15], 1).reshape(-1)
+        entries.number(f"{element}/onnxruntime", element, ("onnxruntime", oracle[1] + ", absmax 1"), full.reshape(-1), codes,
+                       table if kind == "nf4" else None,
+                       excluded=["|x| > 1: it would change the scale"]
+                       + (["ties and their neighbours: its bounds are an ulp off"] if kind == "nf4" else []))

@@ -21,8 +21,11 @@ def quantile_table(bits, quantile, offset=None):
 def add(entries):
     kinds = [("nf", bits, scipy.stats.norm.ppf, "norm.ppf", None) for bits in (2, 3, 5, 6, 7, 8)]
     kinds += [("sf", bits, lambda p: scipy.stats.t.ppf(p, 5), "t.ppf(p, 5)", None) for bits in range(3, 9)]
+    # LoftQ and PEFT keep the outermost quantile of 4 bits, llm-datatypes does so for SF3.
+    kinds += [("nf", bits, scipy.stats.norm.ppf, "norm.ppf", 0.9677083) for bits in (2, 3, 5, 6, 7, 8)]
+    kinds += [("sf", 3, lambda p: scipy.stats.t.ppf(p, 5), "t.ppf(p, 5)", 0.9677083)]
     for kind, bits, quantile, call, offset in kinds:
-        id = f"{kind}{bits}"
+        id = f"{kind}{bits}" + ("_k4" if offset else "")
         table = quantile_table(bits, quantile, offset)
         codebook(entries, f"{id}/scipy", id, ("scipy", f"stats.{call} at the quantiles of QLoRA"), table, HOLD)
 

@@ -63,17 +63,18 @@ def e8m0(entries):
 
 def integers(entries):
     """Half to even and clamped, by the fake quantiser with scale 1; it converts to int64."""
-    kinds = [(f"int{b}", b, -(2 ** (b - 1)), 2 ** (b - 1) - 1) for b in (1, 2, 3, 4, 5, 6, 7, 8, 16)]
-    kinds += [(f"uint{b}", b, 0, 2**b - 1) for b in range(1, 9)] + [("ternary", 2, -1, 1)]
-    for id, bits, lo, hi in kinds:
+    kinds = [(f"int{b}", b, -(2 ** (b - 1)), 2 ** (b - 1) - 1, 0) for b in (1, 2, 3, 4, 5, 6, 7, 8, 16)]
+    kinds += [(f"uint{b}", b, 0, 2**b - 1, 0) for b in range(1, 9)]
+    kinds += [("ternary", 2, -1, 1, 0), ("int8_mx", 8, -128, 127, 6), ("uq6_10", 16, 0, 2**16 - 1, 10)]
+    for id, bits, lo, hi, fraction in kinds:
         codes = np.arange(2**bits, dtype=np.int64)
         table = codes - np.where((lo < 0) & (codes >= 2 ** (bits - 1)), 2**bits, 0)
-        table = np.where(table < lo, np.nan, table).astype(F32)
+        table = (np.where(table < lo, np.nan, table) / 2**fraction).astype(F32)
         name = f"{id}/torch"
         x = probes(name, table, entries.cases, nan=False, infinite=False, limit=2.0**40)
-        y = torch.fake_quantize_per_tensor_affine(torch.from_numpy(x), 1.0, 0, lo, hi).numpy()
+        y = torch.fake_quantize_per_tensor_affine(torch.from_numpy(x), 2.0**-fraction, 0, lo, hi).numpy() * 2**fraction
         codes = y.astype(np.int64) & (2**bits - 1)
-        entries.number(name, id, ("torch", f"fake_quantize_per_tensor_affine(x, 1.0, 0, {lo}, {hi})"),
+        entries.number(name, id, ("torch", f"fake_quantize_per_tensor_affine(x, {2.0**-fraction}, 0, {lo}, {hi})"),
                        x, codes.astype(np.uint8 if bits <= 8 else np.uint16), table,
                        {"rounding": "nearest_even", "overflow": "saturate"},
                        excluded=["|x| > 2^40, infinities and NaN: torch converts to int64"])
@@ -82,13 +83,13 @@ def integers(entries):
 def fp8(entries):
     """float8_e4m3fn with absmax / 448 in f32: x / scale, cast by torch, times scale."""
     for id, label in (("fp8_tensor", "tensor"), ("fp8_channel", "channel"), ("fp8_token", "token"),
-                      ("fp8_block", "block")):
-        rows, columns = (200, 192) if label == "block" else (entries.rows, 256)
+                      ("fp8_b128", "block"), ("fp8_g128", "group")):
+        rows, columns = (132, 140) if label == "block" else (entries.rows, 256)
         w = matrix(f"{id}/torch", rows, columns, group=128)
         if label in ("tensor", "block"):
             w[4], w[5] = w[4] * F32(2.0**-40), w[5] * F32(2.0**40)
             w = w[:, :] if label == "tensor" else np.where(np.abs(w) > 1e4, F32(0.5), w).astype(F32)
-        height, width = {"tensor": w.shape, "block": (128, 128)}.get(label, (1, columns))
+        height, width = {"tensor": w.shape, "block": (128, 128), "group": (1, 128)}.get(label, (1, columns))
         grid = (-(-rows // height), -(-columns // width))
         scales = np.zeros(grid, F32)
         codes, values = np.zeros(w.shape, np.uint8), np.zeros(w.shape, F32)

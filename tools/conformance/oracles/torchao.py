@@ -76,15 +76,15 @@ def nvfp4(entries):
     w = matrix("nvfp4", entries.rows, 128, group=16)
     w[4] *= F32(2.0**-40)
     x = torch.from_numpy(w)
-    call = "nvfp4_quantize(x, 16, amax / (448 * 6)); NVFP4Tensor.dequantize"
-    for label, tensor in (("nvfp4_torchao", per_tensor_amax_to_scale(x.abs().max())), ("nvfp4_torchao_one", None)):
+    for label, tensor in (("nvfp4_torchao", per_tensor_amax_to_scale(x.abs().max())), ("nvfp4_torchao_one_level", None)):
         scales, data = nvfp4_quantize(x, 16, tensor)
         packed = NVFP4Tensor.to_nvfp4(x, per_tensor_scale=tensor)
-        entries.scheme(f"{label}/torchao", label, ("torchao", call if tensor is not None else
-                       "nvfp4_quantize(x, 16); NVFP4Tensor.dequantize"), w,
-                       codes=unpack(data).numpy(), scales=scales.float().numpy(),
-                       tensor_scale=None if tensor is None else tensor.reshape(1).numpy(),
-                       values=packed.dequantize(torch.float32).numpy(),
+        stored = scales.float()
+        second = {} if tensor is None else {"scales": stored.numpy(), "over": tensor.reshape(1).numpy()}
+        amount = "" if tensor is None else ", per_tensor_amax_to_scale(amax)"
+        entries.scheme(f"{label}/torchao", label, ("torchao", f"nvfp4_quantize(x, 16{amount}); NVFP4Tensor.dequantize"), w,
+                       codes=unpack(data).numpy(), scales=(stored if tensor is None else stored * tensor).numpy(),
+                       stored=second, values=packed.dequantize(torch.float32).numpy(),
                        cast={"rounding": "nearest_even", "overflow": "saturate"})
 
 
