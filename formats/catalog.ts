@@ -36,6 +36,7 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   summary: "4-bit AbnormalFloat, least absolute error for normal weights in blocks of 64",
   family: "codebook",
   bits: 4,
+  order: "any",
   values: [
     1,
     0.7242486476898193,
@@ -642,6 +643,7 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
     -0.1666666716337204,
     -0.25,
   ],
+  order: "any",
   thresholds: [
     -0.8333333,
     -0.583333,

@@ -28,6 +28,9 @@ import { parameterParts, partValues } from "./parameter_parts.ts";
 import { decodeElement, decodeTable, encodeElement, encodeNan } from "./reference.ts";
 import { elementEncoder } from "./steps.ts";
 
+/** What is cast; f16 and bf16 are f32 exactly. */
+const SOURCES: ReadonlySet<PlainType> = new Set(["float32", "float16", "bfloat16"]);
+
 /** One tensor to be written. */
 interface Part {
   name: string;
@@ -37,7 +40,7 @@ interface Part {
 }
 
 /**
- * Turns every F32 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one code an
+ * Turns every F32, F16 or BF16 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one code an
  * element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile; where scales have a
  * second level, `NAME.second.PART` too, as they are stored), and `NAME.values`
  * (F32, decoded). A scheme sees the last dimension as columns and all others as rows. The id of a
@@ -100,9 +103,8 @@ export async function encodeFile(args: {
   const parts: Part[] = [];
   try {
     for (const tensor of checkpoint.tensors.values()) {
-      if (tensor.storage.kind !== "plain" || tensor.storage.type !== "float32") continue;
-      const bytes = (await tensor.raw()).slice();
-      const values = new Float32Array(bytes.buffer);
+      if (tensor.storage.kind !== "plain" || !SOURCES.has(tensor.storage.type)) continue;
+      const values = await tensor.read();
       const shape = [...tensor.shape];
       try {
         parts.push(
@@ -120,7 +122,7 @@ export async function encodeFile(args: {
     checkpoint.close();
   }
   if (parts.length === 0) {
-    throw new LowbitError("NOT_FOUND", "has no F32 tensor", { file: input });
+    throw new LowbitError("NOT_FOUND", "has no F32, F16 or BF16 tensor", { file: input });
   }
   await write(output, parts, args.overwrite);
   return parts.map(({ name, shape }) => ({ name, shape }));

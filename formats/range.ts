@@ -103,9 +103,13 @@ function entropyFactors(
   });
 }
 
+/** What an empty bin counts where what lies beyond it is moved into it. */
+const EMPTY = 1e-4;
+
 /**
  * How many bins of a histogram of magnitudes to keep, so that the kept ones, with all that lies
- * beyond in the last, and the same merged to `levels` values differ least (natural logarithms).
+ * beyond in the last, and the same merged to `levels` values differ least (natural logarithms). An
+ * empty last bin counts as 0.0001 values.
  *
  * @example
  * ```ts
@@ -141,8 +145,10 @@ export function bestThreshold(histogram: Float64Array, levels: number): number {
         divergence += p * Math.log(p / (mean / Math.max(1, inside)));
       }
     }
-    // What lies beyond falls into the last bin; an empty one cannot stand for it.
-    if (beyond > 0 && histogram[kept - 1] === 0) divergence = Infinity;
+    if (beyond > 0 && histogram[kept - 1] === 0) {
+      const p = beyond / total;
+      divergence += p * Math.log(p / (EMPTY / Math.max(1, inside)));
+    }
     if (divergence < least) [best, least] = [kept, divergence];
   }
   return best;

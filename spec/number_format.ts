@@ -145,6 +145,8 @@ export interface CodebookFormat extends NumberFormatBase {
   family: "codebook";
   /** The values in code order, rounded to f32; null for a code that means nothing. */
   values: (number | null)[];
+  /** Whether values ascend with their codes, or stand in any order. */
+  order: "ascending" | "any";
   /** Where a value goes to the upper neighbour: at f32 midpoints, or above these literal bounds. */
   thresholds: "midpoints" | number[];
 }

@@ -83,6 +83,7 @@ const codebook = z.strictObject({
   ...base,
   family: z.literal("codebook"),
   values: z.array(z.number().nullable()).min(2).max(256),
+  order: z.enum(["ascending", "any"]).default("ascending"),
   thresholds: z.union([z.literal("midpoints"), z.array(z.number())]).default("midpoints"),
 });
 
@@ -200,6 +201,10 @@ function* problems(format: NumberFormat): Generator<[field: string, message: str
       // -0 and 0 are two entries: some tables have both.
       const distinct = new Set(numbers.map((v) => Object.is(v, -0) ? "-0" : String(v)));
       if (distinct.size !== numbers.length) yield ["values", "has duplicate entries"];
+      const falls = numbers.findIndex((v, i) => i > 0 && !(v >= numbers[i - 1]));
+      if (format.order === "ascending" && falls > 0) {
+        yield ["values", `falls to ${numbers[falls]}; sort them, or say order: any`];
+      }
       if (thresholds !== "midpoints") {
         const sorted = [...numbers].sort((a, b) => a - b);
         if (thresholds.length !== numbers.length - 1) {

@@ -7,6 +7,7 @@ import { openVectors } from "../formats/conformance/vectors.ts";
 import { layouts, numberFormats, schemes } from "../formats/lookup.ts";
 import { decodeTable } from "../formats/reference.ts";
 import { loadKernels, referenceKernels } from "../kernels-wasm/mod.ts";
+import { compareRandom } from "../tools/conformance/random.ts";
 import { ROOT } from "./process.ts";
 import { NO_ORACLE } from "./no_oracle.ts";
 
@@ -117,4 +118,21 @@ Deno.test("tables of the oracles are the tables of the catalog", async () => {
       assert(Object.is(value, table.values[i]), `${entry.name}: code ${i}`)
     );
   }
+});
+
+Deno.test("random numbers: WASM equals the reference, codes and values", async () => {
+  const kernels = await loadKernels();
+  const reports = numberFormats.ids().map((id) =>
+    compareRandom(kernels, numberFormats.get(id), 1 << 16)
+  );
+  const ran = reports.filter((report) => report !== undefined);
+  assertEquals(ran.filter(({ failed }) => failed > 0), []);
+  assert(ran.length >= numberFormats.ids().length - 2 && ran.every(({ cases }) => cases > 1 << 16));
+});
+
+Deno.test("the report of the vectors names every entry", () => {
+  const text = Deno.readTextFileSync(`${ROOT}/docs/generated/conformance.md`);
+  assertEquals(entries.filter(({ name }) => !text.includes(`| ${name} |`)), []);
+  assertEquals(numberFormats.ids().filter((id) => !text.includes(`| ${id} |`)), []);
+  assert(!text.includes("FAILED"));
 });

@@ -57,8 +57,8 @@ def e8m0(entries):
                    excluded=["zero and negatives: see the entry that ends in /negative",
                              "below 2^-126: f32 subnormals"])
     other = np.concatenate([x[np.signbit(x)], F32([0.0])])
-    entries.number("float8_e8m0fnu/torch/negative", "float8_e8m0fnu", call, other, codes(other), cast=cast,
-                   skip="zero becomes 2^-127 and a negative loses its sign; here both are NaN")
+    entries.number("float8_e8m0fnu/torch/negative", "float8_e8m0fnu", call, other, codes(other),
+                   cast=cast | {"negative": "absolute", "zero": "smallest"})
 
 
 def integers(entries):
