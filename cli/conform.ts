@@ -14,7 +14,7 @@ import {
   type VectorTensors,
 } from "../formats/conformance/vectors.ts";
 import { castTensor, quantizeTensor } from "../formats/encode_file.ts";
-import { type Check } from "../formats/check_format.ts";
+import type { Check } from "../formats/check_format.ts";
 import { decodeTable } from "../formats/reference.ts";
 import { referenceKernels } from "../kernels-wasm/reference.ts";
 import {

@@ -103,6 +103,11 @@ Deno.test("shipped vectors stay below ten megabytes, and name who made them", ()
     assert(excluded.every((text) => text.length > 10 || text === "NaN"), name);
   }
   const names = entries.map(({ name }) => name);
+  const readme = Deno.readTextFileSync(`${ROOT}/conformance/README.md`);
+  const table = readme.slice(readme.indexOf("## Where"), readme.indexOf("## Make"));
+  for (const [, name] of table.matchAll(/`([a-z]\w+\/[\w/]+)`/g)) {
+    assert(names.includes(name), name);
+  }
   assertEquals(new Set(names).size, names.length);
 });
 

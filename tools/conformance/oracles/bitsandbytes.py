@@ -22,6 +22,7 @@ def add(entries):
     codebook(entries, "af4/bitsandbytes", "af4", ("bitsandbytes", 'get_4bit_type("af4")'),
              bnb.get_4bit_type("af4", device="cpu").numpy(), HOLD)
     dynamic(entries)
+    rows(entries)
 
 
 def elements(entries, kind):
@@ -89,3 +90,15 @@ def dynamic(entries):
                            full.reshape(-1), q.numpy().reshape(-1), table,
                            hold={"values": {"error": 1e-7, "reason": "an approximate look-up: half the codes "
                                  "of small values differ from the nearest"}})
+
+
+def rows(entries):
+    """LLM.int8: rows of int8, codes by multiplication with 127 / absmax; f16 inputs."""
+    w = matrix("llm_int8", entries.rows, 256)
+    w[4], w[5] = w[11], w[12]
+    half = torch.from_numpy(w).half()
+    q, absmax, _ = bnb.int8_vectorwise_quant(half)
+    values = bnb.int8_vectorwise_dequant(q, absmax)
+    entries.scheme("llm_int8/bitsandbytes", "llm_int8", ("bitsandbytes", "int8_vectorwise_quant(x.half()); int8_vectorwise_dequant"),
+                   half.float().numpy(), codes=q.numpy().view(np.uint8), scales=(absmax / 127).numpy().reshape(-1, 1),
+                   values=values.float().numpy())

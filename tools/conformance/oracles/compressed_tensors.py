@@ -9,7 +9,9 @@ from compressed_tensors.quantization import QuantizationArgs
 from compressed_tensors.quantization.lifecycle.forward import dequantize, quantize
 from compressed_tensors.quantization.quant_args import round_to_quantized_type_args
 from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
-from oracles.gfloat import FORMATS, encode
+from compressed_tensors.quantization.utils.fp4_utils import cast_to_fp4
+from compressed_tensors.quantization.utils.fp6_utils import cast_to_fp6
+from oracles.gfloat import FORMATS, encode, table_of
 
 PACKAGE = "compressed-tensors"
 
@@ -17,6 +19,7 @@ PACKAGE = "compressed-tensors"
 def add(entries):
     integers(entries)
     groups(entries)
+    floats(entries)
     mx(entries)
     nvfp4(entries)
     packing(entries)
@@ -100,6 +103,16 @@ def nvfp4(entries):
                    cast={"rounding": "nearest_even", "overflow": "saturate"})
     entries.layout("fp4_pairs/compressed_tensors", "fp4_pairs", (PACKAGE, "pack_fp4_to_uint8(values)"), 4,
                    {"codes": codes, "bytes": packed.numpy()})
+
+
+def floats(entries):
+    for id, cast in (("float4_e2m1fn", cast_to_fp4), ("float6_e2m3fn", cast_to_fp6)):
+        info = FORMATS[id]
+        x = probes(f"{id}/ct", table_of(info), entries.cases, nan=False, infinite=id[5] == "4")
+        y = cast(torch.from_numpy(x.copy())).numpy()
+        entries.number(f"{id}/compressed_tensors", id, (PACKAGE, f"{cast.__name__}(x)"), x, encode(info, y),
+                       cast={"rounding": "nearest_even", "overflow": "saturate", "infinity": "saturate",
+                             "negative_zero": "rounded" if id[5] == "4" else "keep"}, excluded=["NaN"])
 
 
 def packing(entries):

@@ -44,6 +44,14 @@ def add(entries):
             call = f"encode_ndarray(info, round_ndarray(info, x, {ROUNDINGS[rounding]}, sat=True))"
             entries.number(name, id, ("gfloat", call), x, encode(info, x, rounding),
                            table if main else None, cast, excluded=["NaN: gfloat has no payloads"])
+    info = gf.format_info_ocp_e8m0
+    table = table_of(info)
+    x = np.abs(probes("float8_e8m0fnu/gfloat", table, entries.cases, nan=False, infinite=False, least=2.0**-126,
+                      limit=2.0**127))
+    x = x[x > 0]
+    entries.number("float8_e8m0fnu/gfloat", "float8_e8m0fnu", ("gfloat", "encode_ndarray(round_ndarray(..., TiesToEven))"),
+                   x, encode(info, x), table, {"rounding": "nearest_even"},
+                   excluded=["zero, negatives, beyond 2^127, below 2^-126 and NaN: other entries have these rules"])
     for precision in (2, 3, 4, 5):
         info = gf.format_info_p3109(8, precision)
         table = table_of(info)

@@ -2,7 +2,7 @@
 import numpy as np
 from common import F32, matrix, probes, rng_of
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-from gguf.quants import dequantize, quantize
+from gguf.quants import NVFP4, dequantize, quantize
 
 ENCODES = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4")
 DECODES = ENCODES + ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "NVFP4", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS",
@@ -54,6 +54,7 @@ F4 = np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
 
 def add(entries):
     elements(entries)
+    scale_of_nvfp4(entries)
     for kind in ENCODES:
         id, type_ = NAMES.get(kind, kind.lower()), GGMLQuantizationType[kind]
         size, bytes_ = GGML_QUANT_SIZES[type_]
@@ -110,6 +111,14 @@ def add(entries):
                 tensors["zeros"] = minima.astype(F32)
         entries.layout(f"ggml_{kind.lower()}/gguf/random", f"ggml_{kind.lower()}",
                        ("gguf", f"gguf.quants.dequantize(bytes, {kind})"), None, tensors)
+
+
+def scale_of_nvfp4(entries):
+    """The scale of ggml's NVFP4: half the value of E4M3, rounded half up, all from 248 on the largest."""
+    table = NVFP4.ue4m3_to_fp32(np.arange(128, dtype=np.uint8)).astype(F32) * 2
+    x = np.abs(probes("ggml_ue4m3/gguf", table, entries.cases, nan=False, infinite=False))
+    entries.number("ggml_ue4m3/gguf", "ggml_ue4m3", ("gguf", "quants.NVFP4.fp32_to_ue4m3(x)"), x, NVFP4.fp32_to_ue4m3(x),
+                   table, excluded=["negatives, NaN and infinity: no scales"])
 
 
 def elements(entries):

@@ -1,7 +1,7 @@
 """NVIDIA modelopt: MXFP4 and NVFP4."""
 import numpy as np
 import torch
-from common import F32, matrix
+from common import F32, matrix, probes
 from modelopt.torch.quantization.qtensor.mxfp4_tensor import MXFP4QTensor
 from modelopt.torch.quantization.qtensor.nvfp4_tensor import NVFP4QTensor
 
@@ -24,6 +24,12 @@ def add(entries):
                        skip="every exact zero becomes code 8, -0" if zeros else None,
                        excluded=[] if zeros else ["zeros: see the entry that ends in /zeros",
                                                   "one ulp above 6 * 2^k: its f32 log2 makes the scale one too small"])
+    table = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+    x = probes("float4_e2m1fn/modelopt", table, entries.cases, nan=False)
+    entries.number("float4_e2m1fn/modelopt", "float4_e2m1fn", ("nvidia-modelopt", "NVFP4QTensor._cast_fp4(x)"), x,
+                   NVFP4QTensor._cast_fp4(torch.from_numpy(x.copy())).numpy(),
+                   cast={"rounding": "nearest_even", "overflow": "saturate", "infinity": "saturate",
+                         "negative_zero": "rounded"}, excluded=["NaN"])
     w = matrix("nvfp4", entries.rows, 128, group=16)
     w[4] *= F32(2.0**-40)
     packed, scales, tensor = NVFP4QTensor.quantize(torch.from_numpy(w.copy()), 16)

@@ -55,6 +55,7 @@ def add(entries):
                 excluded=["blocks below 2^-126: torchao divides by 2^-126 but stores 2^-127",
                           "one ulp above M * 2^k: its f32 log2 makes rceil one too small",
                           "NaN and infinity"])
+    corners(entries)
     for id, cast in (("float6_e2m3fn", "f32_to_f6_e2m3_unpacked"), ("float6_e3m2fn", "f32_to_f6_e3m2_unpacked"),
                      ("float4_e2m1fn", "f32_to_f4_unpacked")):
         back = {"float6_e2m3fn": "f6_e2m3_unpacked_to_f32", "float6_e3m2fn": "f6_e3m2_unpacked_to_f32",
@@ -70,6 +71,29 @@ def add(entries):
     scales = np.random.default_rng(3).integers(0, 256, (200, 12), dtype=np.uint8)
     entries.layout("scales_128x4/torchao", "scales_128x4", ("torchao", "mx_formats.utils.to_blocked(scales)"), 8,
                    {"codes": scales, "bytes": to_blocked(torch.from_numpy(scales)).numpy().reshape(-1)})
+
+
+def corners(entries):
+    """Blocks where torchao differs from the rule that it names, each kind in an entry of its own."""
+    rng = np.random.default_rng(5)
+    plain = rng.standard_normal((4, 32)).astype(F32)
+    above = np.nextafter(F32([6 * 2.0**k for k in (-9, -3, 0, 7)]), np.inf).astype(F32)
+    border = (plain / 8 * above[:, None]).astype(F32).clip(-above[:, None], above[:, None])
+    border[:, 5] = above
+    tiny = (plain * F32(2.0**-128)).astype(F32)
+    special = plain.copy()
+    special[0, 3], special[1, 4], special[2, 5], special[3, 6] = np.nan, np.inf, -np.inf, 3.4028235e38
+    cases = {
+        "rceil/border": (border, "RCEIL", "its f32 log2 rounds to the integer one ulp above 6 * 2^k; ours is exact"),
+        "floor/tiny": (tiny, "FLOOR", "divides by 2^-126 where it stores 2^-127"),
+        "floor/special": (special, "FLOOR", "NaN makes the scale NaN and infinity the largest; ours refuses both"),
+    }
+    for label, (w, mode, why) in cases.items():
+        scales, data = to_mx(torch.from_numpy(w), torch.float4_e2m1fn_x2, 32, ScaleCalculationMode[mode])
+        values = to_dtype(data, scales, torch.float4_e2m1fn_x2, 32, torch.float32)
+        entries.scheme(f"mxfp4/torchao/{label}", "mxfp4", ("torchao", f"to_mx(x, float4, 32, {mode})"), w,
+                       codes=unpack(data).numpy(), scales=scales.float().numpy().reshape(4, 1), values=values.numpy(),
+                       scale={"rule": f"mx_{mode.lower()}"}, skip=why)
 
 
 def nvfp4(entries):
