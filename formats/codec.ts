@@ -88,12 +88,13 @@ class KernelCodec implements Codec {
     const count = tiling.gridRows * tiling.gridColumns;
     using min = this.#kernels.alloc("f32", count);
     using max = this.#kernels.alloc("f32", count);
-    using extreme = this.#kernels.alloc("f32", count);
+    const signed = this.scheme.scale.rule === "signed_extreme";
+    using extreme = signed ? this.#kernels.alloc("f32", count) : undefined;
     this.#kernels.range({ x, tiling, min, max, extreme });
     return {
       min: min.array.slice(),
       max: max.array.slice(),
-      extreme: extreme.array.slice(),
+      ...(extreme && { extreme: extreme.array.slice() }),
       tiling,
       ...(this.scheme.scale.rule === "absmean" && { mean: meanMagnitudes(x.array, tiling) }),
     };

@@ -65,7 +65,8 @@ export function exponentOf(a: number): number {
   return stored === 0 ? 31 - Math.clz32(bits & 0x7fffff) - 149 : stored - 127;
 }
 
-const scratch = new DataView(new ArrayBuffer(8));
+const scratch = new Float32Array(1);
+const scratchBits = new Uint32Array(scratch.buffer);
 
 /**
  * The bits of a number rounded to f32.
@@ -78,8 +79,8 @@ const scratch = new DataView(new ArrayBuffer(8));
  * ```
  */
 export function floatBits(x: number): number {
-  scratch.setFloat32(0, x);
-  return scratch.getUint32(0);
+  scratch[0] = x;
+  return scratchBits[0];
 }
 
 /**
@@ -93,8 +94,8 @@ export function floatBits(x: number): number {
  * ```
  */
 export function bitsToFloat(bits: number): number {
-  scratch.setUint32(0, bits);
-  return scratch.getFloat32(0);
+  scratchBits[0] = bits;
+  return scratch[0];
 }
 
 /** Whether the sign bit is set, also of -0. */

@@ -8,7 +8,7 @@
 import type { GridParameters, NumberFormat, Ranges, ResolvedScheme } from "../spec/mod.ts";
 import { scaleOverflow, scaleStorage } from "./scale_storage.ts";
 import { outerScales, secondLevel } from "./second_level.ts";
-import { exponentOf, floatBits, largestFinite, roundHalfEven } from "./reference.ts";
+import { bitsToFloat, exponentOf, floatBits, largestFinite, roundHalfEven } from "./reference.ts";
 
 const fround = Math.fround;
 
@@ -39,9 +39,11 @@ export function fitParameters(
   const count = ranges.min.length;
   const raw = new Float32Array(count).fill(1);
   const scaleOf = scaleRule(scheme);
+  const { min, max } = clipped;
+  const special = rule === "signed_extreme" ? clipped.extreme : clipped.mean;
   if (rule !== "none") {
     for (let i = 0; i < count; i++) {
-      raw[i] = scaleOf(clipped.min[i], clipped.max[i], clipped.extreme[i], clipped.mean?.[i] ?? 0);
+      raw[i] = scaleOf(min[i], max[i], special ? special[i] : 0);
     }
   }
   const { zero_point } = scheme;
@@ -64,7 +66,12 @@ function clipRanges(ranges: Ranges, clip: number | Float32Array): Ranges {
   const factor = typeof clip === "number" ? () => clip : (i: number) => clip[i];
   const times = (values: Float32Array) => values.map((value, i) => value * factor(i));
   const { min, max, extreme } = ranges;
-  return { ...ranges, min: times(min), max: times(max), extreme: times(extreme) };
+  return {
+    ...ranges,
+    min: times(min),
+    max: times(max),
+    ...(extreme && { extreme: times(extreme) }),
+  };
 }
 
 /** The integer zero points of a scheme, in the range of its codes. */
@@ -80,8 +87,10 @@ function storedScales(
   minima: Float32Array | undefined,
 ): GridParameters {
   const { format, codes_from, all_zero } = scheme.scale;
-  const store = scaleStorage(format);
   const keep = codes_from === "unrounded";
+  // The powers of two of MX rules are numbers of E8M0 already.
+  const exact = scheme.scale.rule.startsWith("mx_") && format === "float8_e8m0fnu";
+  const store = exact ? (value: number) => value : scaleStorage(format);
   const scales = raw.map((value) => {
     const stored = value === 0 ? 0 : store(value);
     if (!Number.isFinite(stored)) throw scaleOverflow(scheme, value);
@@ -96,10 +105,13 @@ function storedScales(
   };
 }
 
-/** The scale of one tile before it is stored; 0 for values that are all zero. */
+/**
+ * The scale of one tile before it is stored; 0 for values that are all zero. `special` is what a rule
+ * needs beside the range: the extreme, or the mean magnitude.
+ */
 function scaleRule(
   scheme: ResolvedScheme,
-): (min: number, max: number, extreme: number, mean: number) => number {
+): (min: number, max: number, special: number) => number {
   const { rule } = scheme.scale;
   const largest = largestFinite(scheme.element);
   const divisor = scheme.scale.divisor ?? largest;
@@ -116,7 +128,7 @@ function scaleRule(
         return fround(fround(hi - lo) / levels);
       };
     case "absmean":
-      return (_min, _max, _extreme, mean) => mean;
+      return (_min, _max, mean) => mean;
     case "mx_floor":
     case "mx_even":
     case "mx_ceil":
@@ -125,12 +137,17 @@ function scaleRule(
       return (min, max) => {
         const absmax = Math.max(-min, max);
         if (absmax === 0) return 0;
-        return 2 ** Math.min(127, Math.max(-127, exponent(absmax)));
+        return powerOfTwo(Math.min(127, Math.max(-127, exponent(absmax))));
       };
     }
     case "none":
       return () => 1;
   }
+}
+
+/** 2^k, for k of -127 to 127. */
+function powerOfTwo(k: number): number {
+  return bitsToFloat(k > -127 ? (k + 127) << 23 : 1 << 22);
 }
 
 /** The exponent of an MX scale for a largest magnitude; all by bits of f32, so exactly. */

@@ -1,7 +1,9 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { LowbitError, type ScaleRule } from "../spec/mod.ts";
-import { resolveScheme, schemes } from "./lookup.ts";
+import { noise } from "./dialects/testing.ts";
+import { numberFormat, resolveScheme, schemes } from "./lookup.ts";
 import { fitParameters } from "./parameters.ts";
+import { decodeElement, decodeTable, encodeElement } from "./reference.ts";
 import { scaleStorage } from "./scale_storage.ts";
 
 const mxfp4 = schemes.get("mxfp4");
@@ -38,4 +40,32 @@ Deno.test("a scale that its format cannot hold is an error, not an infinity", ()
   const big = Float32Array.of(1e9);
   const fit = () => fitParameters(scheme, { min: big.map((v) => -v), max: big, extreme: big });
   assertEquals(assertThrows(fit, LowbitError).code, "NON_FINITE");
+});
+
+Deno.test("scales are stored as the reference stores them, by bits or not", () => {
+  const ids = [
+    "float16",
+    "bfloat16",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float6_e2m3fn",
+    "float8_e8m0fnu",
+  ];
+  for (const id of ids) {
+    const format = numberFormat(id);
+    const store = scaleStorage(id);
+    const table = decodeTable(format).filter(Number.isFinite).toSorted();
+    const probes = noise(20000, 5).map((v, i) => v * 2 ** (i % 40 - 30));
+    for (let i = 0; i + 1 < table.length; i++) {
+      const middle = (table[i] + table[i + 1]) / 2;
+      for (const x of [table[i], middle, middle * (1 + 2 ** -20), middle * (1 - 2 ** -20)]) {
+        const wanted = decodeElement(format, encodeElement(format, x));
+        assert(Object.is(store(x), wanted), `${id}: ${x} became ${store(x)}, not ${wanted}`);
+      }
+    }
+    for (const x of [...probes, 0, -0, Infinity, 1e38, -1e38, 1e-45]) {
+      const wanted = decodeElement(format, encodeElement(format, x));
+      assert(Object.is(store(x), wanted), `${id}: ${x} became ${store(x)}, not ${wanted}`);
+    }
+  }
 });

@@ -63,7 +63,7 @@ function tileValues(x: Float32Array, tiling: Tiling): Float32Array[] {
 /** Ranges that hold a share of the values: `ceil(share n)` of them, nearest rank. */
 function percentileRanges(x: Float32Array, tiling: Tiling, ranges: Ranges, share: number): Ranges {
   const [min, max] = [ranges.min.slice(), ranges.max.slice()];
-  const extreme = ranges.extreme.slice();
+  const extreme = ranges.extreme?.slice();
   tileValues(x, tiling).forEach((values, tile) => {
     if (values.length === 0) return;
     const rank = Math.max(0, Math.ceil(share * values.length) - 1);
@@ -71,7 +71,7 @@ function percentileRanges(x: Float32Array, tiling: Tiling, ranges: Ranges, share
     values.sort();
     max[tile] = Math.min(max[tile], values[rank]);
     min[tile] = Math.max(min[tile], values[values.length - 1 - rank]);
-    extreme[tile] = Math.sign(extreme[tile]) * largest;
+    if (extreme) extreme[tile] = Math.sign(extreme[tile]) * largest;
     // A symmetric scale covers magnitudes: both ends stand for the larger side.
     const magnitude = Math.max(-ranges.min[tile], ranges.max[tile]);
     if (magnitude > 0 && Math.max(-min[tile], max[tile]) > largest) {
@@ -79,7 +79,7 @@ function percentileRanges(x: Float32Array, tiling: Tiling, ranges: Ranges, share
       min[tile] = Math.max(min[tile], -largest);
     }
   });
-  return { ...ranges, min, max, extreme };
+  return { ...ranges, min, max, ...(extreme && { extreme }) };
 }
 
 /** For every tile the share of its range of least divergence. */

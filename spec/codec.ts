@@ -15,8 +15,8 @@ export interface Ranges {
   min: Float32Array;
   /** Largest values. */
   max: Float32Array;
-  /** First values of largest magnitude, with their signs. */
-  extreme: Float32Array;
+  /** First values of largest magnitude, with their signs; for the rule `signed_extreme`. */
+  extreme?: Float32Array;
   /** Mean magnitudes, where the scheme's rule is `absmean`. */
   mean?: Float32Array;
   /** The tiling; scales that depend on rows and columns need it. */

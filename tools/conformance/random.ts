@@ -15,7 +15,7 @@ import { loadKernels } from "../../kernels-wasm/mod.ts";
 import type { Kernels, NumberFormat, VectorEntry } from "../../spec/mod.ts";
 
 /** How many numbers are compared at a time. */
-const CHUNK = 1 << 18;
+const CHUNK = 1 << 14;
 
 /** What a run of random numbers found. */
 export interface RandomReport {
