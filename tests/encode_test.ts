@@ -82,7 +82,7 @@ Deno.test("formats encode: every scheme, as the oracles and the reference have i
     const expected = codecs.get(scheme).quantize(x.values as Float32Array, rows, columns);
     const parts = await encodeByCommand(id, x.shape, x.values as Float32Array);
     const values = parts.get("x.values")!.values;
-    if (oracle) assertEquals(values, oracle.values!.values, id);
+    if (oracle?.values) assertEquals(values, oracle.values.values, id);
     else assertEquals(values, codecs.get(expected.scheme).dequantize(expected), id);
     assertEquals([...parts.get("x.codes")!.values], [...expected.codes], id);
     assertEquals(parts.get("x.scales")!.values, expected.parameters.scales, id);
