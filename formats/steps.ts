@@ -48,8 +48,8 @@ export function keyToFloat(key: number): number {
 }
 
 /**
- * The encoder of a format, for kernels. Integers that round half to even get arithmetic, everything
- * else a step table. Where the cast refuses NaN, its steps are those of zero: refuse it before.
+ * The encoder of a format, for kernels. Integers that round to nearest or down get arithmetic,
+ * everything else a step table. Where the cast refuses NaN, its steps are those of zero: refuse it before.
  *
  * @example
  * ```ts
@@ -70,11 +70,19 @@ export function elementEncoder(format: NumberFormat): ElementEncoder {
       { field: format.id, advice: "schemes need a deterministic cast" },
     );
   }
-  if (format.family === "int" && format.cast.rounding === "nearest_even" && !format.fraction) {
+  if (format.family === "int" && !format.fraction && !format.cast.negative) {
     const half = 2 ** (format.bits - 1);
     const max = format.signed ? half - 1 : 2 * half - 1;
     const min = format.signed ? (format.range === "symmetric" ? -max : -half) : 0;
-    return { kind: "int", min, max, mask: 2 * half - 1 };
+    const range = { kind: "int" as const, min, max, mask: 2 * half - 1 };
+    if (rounding === "nearest_even") return range;
+    if (rounding === "half_away") return { ...range, rounding };
+    if (rounding === "biased_floor") {
+      // The floor of x + bias counts from 0, which stands for the most negative number.
+      const shift = format.signed ? half : 0;
+      const offset = { min: min + shift, max: max + shift, shift };
+      return { ...range, ...offset, rounding: "floor", bias: format.cast.bias! };
+    }
   }
   return stepTable(format);
 }
@@ -149,7 +157,8 @@ export function stepTable(format: NumberFormat): ElementEncoder & { kind: "steps
  */
 export function applyEncoder(encoder: ElementEncoder, v: number, zero = 0): number {
   if (encoder.kind === "int") {
-    return Math.min(encoder.max, Math.max(encoder.min, roundHalfEven(v) + zero)) & encoder.mask;
+    const { min, max, mask, shift = 0 } = encoder;
+    return (Math.min(max, Math.max(min, roundedBy(encoder, v) + zero)) - shift) & mask;
   }
   const key = orderKey(floatBits(v));
   let [lo, hi] = [0, encoder.thresholds.length];
@@ -159,6 +168,11 @@ export function applyEncoder(encoder: ElementEncoder, v: number, zero = 0): numb
     else hi = middle;
   }
   return encoder.codes[lo];
+}
+
+function roundedBy({ rounding, bias }: ElementEncoder & { kind: "int" }, v: number): number {
+  if (rounding === "half_away") return Math.sign(v) * Math.floor(Math.abs(v) + 0.5);
+  return rounding === "floor" ? Math.floor(Math.fround(v + bias!)) : roundHalfEven(v);
 }
 
 /**

@@ -89,7 +89,18 @@ export class Random {
     if (this.int(0, 1)) {
       const signed = this.int(0, 1);
       const min = signed ? -(1 << (bits - 1)) : 0;
-      return { kind: "int", min, max: min + (1 << bits) - 1, mask: (1 << bits) - 1 };
+      const range = { min, max: min + (1 << bits) - 1, mask: (1 << bits) - 1 };
+      return this.of<ElementEncoder>([
+        { kind: "int", ...range },
+        { kind: "int", ...range, rounding: "half_away" },
+        {
+          kind: "int",
+          ...range,
+          rounding: "floor",
+          bias: this.of([0.5, 8.5, -3]),
+          shift: 1 << bits,
+        },
+      ]);
     }
     const count = this.of([0, 1, (1 << bits) - 1, (1 << bits) + 1]);
     const near = this.floats(count);

@@ -86,6 +86,14 @@ function encoder(e: ElementEncoder, zeros: unknown): void {
     whole("encoder.min", e.min, -(1 << 23));
     whole("encoder.max", e.max, e.min, 1 << 23);
     whole("encoder.mask", e.mask, 0, 255);
+    whole("encoder.shift", e.shift ?? 0, 0, 1 << 23);
+    const roundings = ["nearest_even", "half_away", "floor"];
+    if (!roundings.includes(e.rounding ?? "nearest_even")) {
+      refuse("encoder.rounding", `is ${e.rounding}; known are ${roundings.join(", ")}`);
+    }
+    if ((e.rounding === "floor") !== Number.isFinite(e.bias)) {
+      refuse("encoder.bias", "is a number for rounding floor, and absent for others");
+    }
   } else if (e?.kind === "steps") {
     if (zeros !== undefined) refuse("zeros", "go with an int encoder only");
     const { thresholds, codes } = e;

@@ -18,12 +18,14 @@ const MAX_KEY = 0xffff_ffff;
 
 /** An encoder as the arguments of the exported functions. */
 export interface CompiledEncoder {
-  /** 1 for a step function. */
-  steps: number;
+  /** 1 for a step function; integers that round to even 0, away from zero 2, down 3. */
+  kind: number;
   /** The limits of an integer range. */
   min: number;
   max: number;
   mask: number;
+  bias: number;
+  shift: number;
   /** Addresses of thresholds and codes of a step function. */
   thresholds: number;
   codes: number;
@@ -70,12 +72,15 @@ export class Context {
   /** Puts an encoder into memory; the last step function stays there. */
   encoder(e: ElementEncoder, elements: number): CompiledEncoder {
     if (e.kind === "int") {
-      const { min, max, mask } = e;
-      return { steps: 0, min, max, mask, thresholds: 0, codes: 0, index: 0, depth: 0 };
+      const { min, max, mask, rounding = "nearest_even", bias = 0, shift = 0 } = e;
+      const kind = { nearest_even: 0, half_away: 2, floor: 3 }[rounding];
+      const none = { thresholds: 0, codes: 0, index: 0, depth: 0 };
+      return { kind, min, max, mask, bias, shift, ...none };
     }
     const stored = this.#store(e.thresholds, e.codes);
     const count = e.thresholds.length;
-    const base = { steps: 1, min: 0, max: 0, mask: 255, thresholds: stored.address };
+    const range = { min: 0, max: 0, mask: 255, bias: 0, shift: 0 };
+    const base = { kind: 1, ...range, thresholds: stored.address };
     const codes = stored.address + codesAt(count);
     if (elements < INDEX_WORTH) {
       return { ...base, codes, index: 0, depth: halvings(count) };

@@ -50,12 +50,17 @@ export function apply(x: number, scale: number, how: "divide" | "reciprocal"): n
   return how === "divide" ? fround(x / scale) : fround(x * fround(1 / scale));
 }
 
+function rounded(e: ElementEncoder & { kind: "int" }, v: number): number {
+  if (e.rounding === "half_away") return Math.sign(v) * Math.floor(Math.abs(v) + 0.5);
+  return e.rounding === "floor" ? Math.floor(fround(v + e.bias!)) : rint(v);
+}
+
 /** The code of a scaled value; a NaN gets the smallest code of an integer range. */
 export function code(e: ElementEncoder, v: number, zero: number): number {
   if (e.kind === "int") {
-    const q = fround(rint(v) + zero);
+    const q = fround(rounded(e, v) + zero);
     const clamped = !(e.min < q) ? e.min : q < e.max ? q : e.max;
-    return Math.trunc(clamped) & e.mask;
+    return (Math.trunc(clamped) - (e.shift ?? 0)) & e.mask;
   }
   const k = key(v);
   return e.codes[e.thresholds.findLastIndex((threshold) => threshold < k) + 1];

@@ -49,14 +49,23 @@ export interface Buffer<T extends BufferType = BufferType> extends Disposable {
 /**
  * How real numbers become codes, compiled from a number format:
  *
- * - `int`: `q = clamp(rint(v) + z, min, max)`, ties to even, stored as `q & mask`; a NaN gets `min`
+ * - `int`: `q = clamp(round(v) + z, min, max)`, stored as `(q - shift) & mask`; a NaN gets `min`.
+ *   Rounding is to nearest, ties to even or away from zero, or the floor of `v + bias` in f32.
  * - `steps`: a step function over the total order of f32. With `key(v)` the order-preserving
  *   unsigned key of v's bits (`bits ^ 0x80000000` for a clear sign, `~bits` for a set one), the
  *   code is `codes[i]`, i the number of `thresholds` that are `< key(v)`. `codes` has one entry
  *   more than `thresholds`, which ascend. NaNs and infinities have their own steps.
  */
 export type ElementEncoder =
-  | { kind: "int"; min: number; max: number; mask: number }
+  | {
+    kind: "int";
+    min: number;
+    max: number;
+    mask: number;
+    rounding?: "nearest_even" | "half_away" | "floor";
+    bias?: number;
+    shift?: number;
+  }
   | { kind: "steps"; thresholds: Uint32Array; codes: Uint8Array };
 
 /** What `encode` needs. Buffers of scales and zeros have one entry for each tile. */

@@ -10,9 +10,15 @@ pub struct Encoder {
     pub reciprocal: bool,
     /// A step function; otherwise an integer range.
     pub steps: bool,
+    /// How an integer range rounds.
+    pub rounding: Rounding,
     pub min: f32,
     pub max: f32,
     pub mask: u32,
+    /// Added before the floor of `Rounding::Floor`.
+    pub bias: f32,
+    /// Subtracted from an integer before the mask.
+    pub shift: u32,
     /// Ascending thresholds, followed by at least `2^depth` entries of `u32::MAX`.
     pub thresholds: *const u32,
     /// The code of each step.
@@ -21,6 +27,27 @@ pub struct Encoder {
     pub index: *const u16,
     /// Halvings that find the step among the thresholds that remain.
     pub depth: u32,
+}
+
+/// How a scaled value becomes an integer.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Rounding {
+    /// Nearest, ties to even.
+    Even,
+    /// Nearest, ties away from zero.
+    Away,
+    /// The floor of the value plus a bias.
+    Floor,
+}
+
+/// The kinds of encoders as numbers: whether it is a step function, and the rounding.
+pub fn kind(number: u32) -> (bool, Rounding) {
+    match number {
+        1 => (true, Rounding::Even),
+        2 => (false, Rounding::Away),
+        3 => (false, Rounding::Floor),
+        _ => (false, Rounding::Even),
+    }
 }
 
 /// The order-preserving unsigned key of the bits of an f32.
@@ -61,11 +88,24 @@ impl Encoder {
         if self.steps {
             self.step(key(v))
         } else {
-            let q = libm::rintf(v) + zero;
+            let q = self.rounded(v) + zero;
             // written so that a NaN becomes the minimum, as pmax and pmin do
             let q = if self.min < q { q } else { self.min };
             let q = if q < self.max { q } else { self.max };
-            (q as i32 as u32 & self.mask) as u8
+            ((q as i32 as u32).wrapping_sub(self.shift) & self.mask) as u8
+        }
+    }
+
+    #[inline(always)]
+    fn rounded(&self, v: f32) -> f32 {
+        match self.rounding {
+            Rounding::Even => libm::rintf(v),
+            Rounding::Away => {
+                let whole = libm::truncf(v);
+                let away = if (v - whole).abs() >= 0.5 { 1.0 } else { 0.0 };
+                whole + libm::copysignf(away, v)
+            }
+            Rounding::Floor => libm::floorf(v + self.bias),
         }
     }
 
@@ -171,10 +211,12 @@ pub unsafe fn scalar(
     scales: *const f32,
     zeros: *const f32,
     reciprocal: u32,
-    steps: u32,
+    kind: u32,
     min: f32,
     max: f32,
     mask: u32,
+    bias: f32,
+    shift: u32,
     thresholds: *const u32,
     step_codes: *const u8,
     index: *const u16,
@@ -183,12 +225,16 @@ pub unsafe fn scalar(
     begin: usize,
     end: usize,
 ) {
+    let (steps, rounding) = self::kind(kind);
     let e = Encoder {
         reciprocal: reciprocal != 0,
-        steps: steps != 0,
+        steps,
+        rounding,
         min,
         max,
         mask,
+        bias,
+        shift,
         thresholds,
         step_codes,
         index,
@@ -232,10 +278,26 @@ pub mod wide {
         /// Four codes of an integer range, as 32-bit integers.
         #[inline(always)]
         pub fn integers4(&self, v: v128, zero: v128) -> v128 {
-            let q = f32x4_add(f32x4_nearest(v), zero);
+            let q = f32x4_add(self.rounded4(v), zero);
             let q = f32x4_pmax(f32x4_splat(self.min), q);
             let q = f32x4_pmin(f32x4_splat(self.max), q);
-            v128_and(i32x4_trunc_sat_f32x4(q), u32x4_splat(self.mask))
+            let q = i32x4_sub(i32x4_trunc_sat_f32x4(q), u32x4_splat(self.shift));
+            v128_and(q, u32x4_splat(self.mask))
+        }
+
+        #[inline(always)]
+        fn rounded4(&self, v: v128) -> v128 {
+            match self.rounding {
+                Rounding::Even => f32x4_nearest(v),
+                Rounding::Away => {
+                    let whole = f32x4_trunc(v);
+                    let rest = f32x4_abs(f32x4_sub(v, whole));
+                    let away = v128_and(f32x4_ge(rest, f32x4_splat(0.5)), f32x4_splat(1.0));
+                    let sign = v128_and(v, u32x4_splat(0x8000_0000));
+                    f32x4_add(whole, v128_or(away, sign))
+                }
+                Rounding::Floor => f32x4_floor(f32x4_add(v, f32x4_splat(self.bias))),
+            }
         }
     }
 
@@ -332,10 +394,12 @@ pub mod wide {
         scales: *const f32,
         zeros: *const f32,
         reciprocal: u32,
-        steps: u32,
+        kind: u32,
         min: f32,
         max: f32,
         mask: u32,
+        bias: f32,
+        shift: u32,
         thresholds: *const u32,
         step_codes: *const u8,
         index: *const u16,
@@ -344,12 +408,16 @@ pub mod wide {
         begin: usize,
         end: usize,
     ) {
+        let (steps, rounding) = super::kind(kind);
         let e = Encoder {
             reciprocal: reciprocal != 0,
-            steps: steps != 0,
+            steps,
+            rounding,
             min,
             max,
             mask,
+            bias,
+            shift,
             thresholds,
             step_codes,
             index,

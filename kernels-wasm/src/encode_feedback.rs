@@ -66,12 +66,14 @@ macro_rules! entry {
         pub unsafe fn $name(
             w: *mut f32, _rows: usize, columns: usize, start: usize, count: usize, u: *const f32,
             group_of: *const u32, scales: *const f32, stored: *const f32, zeros: *const f32,
-            groups: usize, reciprocal: u32, steps: u32, min: f32, max: f32, mask: u32,
+            groups: usize, reciprocal: u32, kind: u32, min: f32, max: f32, mask: u32,
+            bias: f32, shift: u32,
             thresholds: *const u32, step_codes: *const u8, depth: u32, table: *const f32,
             table_mask: u32, codes: *mut u8, errors: *mut f32, $scratch: *mut u8, $begin: usize, $end: usize,
         ) {
+            let (steps, rounding) = crate::encode::kind(kind);
             let encoder = Encoder {
-                reciprocal: reciprocal != 0, steps: steps != 0, min, max, mask, thresholds,
+                reciprocal: reciprocal != 0, steps, rounding, min, max, mask, bias, shift, thresholds,
                 step_codes, index: core::ptr::null(), depth,
             };
             let $block = Block {

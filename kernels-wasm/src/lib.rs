@@ -61,8 +61,8 @@ macro_rules! op {
 
 op!(encode, encode_scalar, (
     x: *const f32, codes: *mut u8, columns: usize, tile_rows: usize, tile_columns: usize,
-    grid_columns: usize, scales: *const f32, zeros: *const f32, reciprocal: u32, steps: u32,
-    min: f32, max: f32, mask: u32, thresholds: *const u32, step_codes: *const u8,
+    grid_columns: usize, scales: *const f32, zeros: *const f32, reciprocal: u32, kind: u32,
+    min: f32, max: f32, mask: u32, bias: f32, shift: u32, thresholds: *const u32, step_codes: *const u8,
     index: *const u16, depth: u32,
 ));
 op!(decode, decode_scalar, (
@@ -107,7 +107,7 @@ op!(column_stats, column_stats_scalar, (
 op!(encode_feedback, encode_feedback_scalar, (
     w: *mut f32, rows: usize, columns: usize, start: usize, count: usize, u: *const f32,
     group_of: *const u32, scales: *const f32, stored: *const f32, zeros: *const f32,
-    groups: usize, reciprocal: u32, steps: u32, min: f32, max: f32, mask: u32,
+    groups: usize, reciprocal: u32, kind: u32, min: f32, max: f32, mask: u32, bias: f32, shift: u32,
     thresholds: *const u32, step_codes: *const u8, depth: u32, table: *const f32,
     table_mask: u32, codes: *mut u8, errors: *mut f32,
 ));

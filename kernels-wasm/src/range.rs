@@ -142,7 +142,7 @@ pub unsafe fn scalar(
     );
 }
 
-/// Four elements at a time: min and max do not depend on the order.
+/// Four elements at a time: extremes do not depend on the order.
 #[cfg(target_arch = "wasm32")]
 pub unsafe fn simd(
     x: *const f32,
@@ -164,23 +164,25 @@ pub unsafe fn simd(
         let v = f(v, i32x4_shuffle::<2, 3, 0, 1>(v, v));
         f32x4_extract_lane::<0>(f(v, i32x4_shuffle::<1, 0, 3, 2>(v, v)))
     };
+    // pmin and pmax are one comparison each; what they do not do is left to the definition: NaNs,
+    // which are looked for beside them, and the order of -0 and 0, which decides when both are 0.
     let row = |x: *const f32, n: usize, e: Extremes| {
         let whole = n / 4 * 4;
         let mut low = f32x4_splat(e.min);
         let mut high = f32x4_splat(e.max);
-        let mut most = f32x4_splat(e.magnitude);
+        let mut nan = f32x4_splat(0.0);
         for i in (0..whole).step_by(4) {
             let v = load(x.add(i));
-            low = f32x4_min(low, v);
-            high = f32x4_max(high, v);
-            most = f32x4_max(most, f32x4_abs(v));
+            low = f32x4_pmin(low, v);
+            high = f32x4_pmax(high, v);
+            nan = v128_or(nan, f32x4_ne(v, v));
         }
-        let e = Extremes {
-            min: reduce(low, f32x4_min),
-            max: reduce(high, f32x4_max),
-            magnitude: reduce(most, f32x4_max),
-        };
-        scalar_row(x.add(whole), n - whole, e)
+        let (min, max) = (reduce(low, f32x4_pmin), reduce(high, f32x4_pmax));
+        if v128_any_true(nan) || min == 0.0 || max == 0.0 {
+            return scalar_row(x, n, e);
+        }
+        let magnitude = -smaller(-e.magnitude, -max.max(-min));
+        scalar_row(x.add(whole), n - whole, Extremes { min, max, magnitude })
     };
     each_tile(
         row,
