@@ -36,6 +36,7 @@ import {
 } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
+import { checkVectors, conform, CONFORM_OPTIONS } from "./conform.ts";
 import { plain, print } from "./lists.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
@@ -44,7 +45,8 @@ import { describeVector, showVectorFormat, testVectorFormat } from "./vector_for
 /** The command. */
 export const formatsCommand: Command = {
   name: "formats",
-  usage: "[list | show ID | test FILE.yaml | encode ID IN OUT | compare ID... --on MODEL]",
+  usage:
+    "[list | show ID | test FILE.yaml | encode ID IN OUT | compare ID... --on MODEL | conform]",
   summary: "Number formats, schemes and layouts; check one of yours; cast tensors to any of them.",
   positional: [0, 64],
   options: [
@@ -55,6 +57,7 @@ export const formatsCommand: Command = {
       help: "compare: the model whose weights are tried",
     },
     { name: "rounding", type: "text", value: "RULE", help: "encode: another rounding of the cast" },
+    { name: "bits", type: "integer", value: "N", help: "encode: bits of a code, for layouts" },
     { name: "seed", type: "integer", value: "N", help: "encode: seeds stochastic rounding (0)" },
     { name: "overflow", type: "text", value: "RULE", help: "encode: another overflow of the cast" },
     {
@@ -63,6 +66,7 @@ export const formatsCommand: Command = {
       value: "RULE",
       help: "encode: another scale rule of a scheme",
     },
+    ...CONFORM_OPTIONS,
     { name: "overwrite", type: "flag", help: "replace OUT if it is there" },
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
@@ -71,6 +75,7 @@ export const formatsCommand: Command = {
     if (action === "list") return list(args);
     if (action === "show" && id !== undefined && input === undefined) return show(args, id);
     if (action === "test" && id !== undefined && input === undefined) return await test(args, id);
+    if (action === "conform" && id === undefined) return await conform(args);
     if (action === "compare" && id !== undefined) return await compare(args);
     if (action === "encode" && output !== undefined && args.positional.length === 4) {
       return await encode(args, id, input, output);
@@ -194,6 +199,8 @@ async function test(args: Arguments, file: string): Promise<number> {
     ...checkFormat(kernels, format),
     ...(scheme ? checkScheme(codecs, scheme) : []),
   ];
+  const vectors = args.text("vectors");
+  if (vectors !== undefined) checks.push(await checkVectors(lowbit, vectors, format, scheme));
   return report(args, file, scheme?.id ?? format.id, checks, formatFacts(format));
 }
 
@@ -289,7 +296,7 @@ async function encode(args: Arguments, id: string, input: string, output: string
     ...(overflow !== undefined && { overflow, infinity: overflow }),
   } as Partial<Cast>; // the schema of the format checks the names
   const rule = args.text("scale-rule") as ScaleRule | undefined;
-  const paths = { id, input, output, overwrite };
+  const paths = { id, input, output, overwrite, bits: args.number("bits") };
   const { uniform: random } = seededRng(`encode/${args.number("seed") ?? 0}`);
   const written = await encodeFile({ kernels, codecs, ...paths, cast, rule, random });
   print(

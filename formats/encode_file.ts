@@ -14,14 +14,22 @@ import {
   type PlainType,
   type ResolvedScheme,
   type ScaleRule,
+  type ScaleSpec,
   schemeSchema,
   unknownName,
   type VectorFormat,
 } from "../spec/mod.ts";
-import { fileOutput } from "./containers/output.ts";
-import { writeSafetensors } from "./containers/safetensors.ts";
-import { numberFormats, resolveScheme, schemes, vectorFormat, vectorFormats } from "./lookup.ts";
+import { bytesOf, type Part, writeParts } from "./containers/parts.ts";
+import {
+  layouts,
+  numberFormats,
+  resolveScheme,
+  schemes,
+  vectorFormat,
+  vectorFormats,
+} from "./lookup.ts";
 import { openCheckpoint } from "./open.ts";
+import { packFile } from "./pack_file.ts";
 import { parameterParts, partValues } from "./parameter_parts.ts";
 import { decodeElement, decodeTable, encodeElement, encodeNan } from "./reference.ts";
 import { elementEncoder } from "./steps.ts";
@@ -29,21 +37,13 @@ import { elementEncoder } from "./steps.ts";
 /** What is cast; f16 and bf16 are f32 exactly. */
 const SOURCES: ReadonlySet<PlainType> = new Set(["float32", "float16", "bfloat16"]);
 
-/** One tensor to be written. */
-interface Part {
-  name: string;
-  type: PlainType;
-  shape: number[];
-  bytes: Uint8Array;
-}
-
 /**
  * Turns every F32, F16 or BF16 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one
  * code an element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile; where scales
  * have a second level, `NAME.second.PART` too, as they are stored), and `NAME.values` (F32, decoded).
  * Vector formats have codes of U8, U16 or U32 in the shape of the format, and `NAME.tables` and
  * `NAME.scales` where they have any. Schemes and vector formats see the last dimension as columns and
- * all others as rows.
+ * all others as rows. The id of a layout packs tensors of codes; see `packFile`.
  *
  * Errors: `UNKNOWN_NAME`, `NON_FINITE` for a NaN that the cast refuses (named with its tensor).
  *
@@ -82,10 +82,13 @@ export async function encodeFile(args: {
   cast?: Partial<Cast>;
   /** What replaces the scheme's scale rule. */
   rule?: ScaleRule;
+  /** Bits of a code, for layouts that hold several widths. */
+  bits?: number;
   /** Random numbers in `[0, 1)` for stochastic rounding. */
   random?: () => number;
 }): Promise<{ name: string; shape: number[] }[]> {
   const { input, output } = args;
+  if (layouts.has(args.id)) return await packFile(args, layouts.get(args.id));
   const encode = encoderOf(args);
   const checkpoint = await openCheckpoint(input);
   const parts: Part[] = [];
@@ -108,7 +111,7 @@ export async function encodeFile(args: {
   if (parts.length === 0) {
     throw new LowbitError("NOT_FOUND", "has no F32, F16 or BF16 tensor", { file: input });
   }
-  await write(output, parts, args.overwrite);
+  await writeParts(output, parts, args.overwrite);
   return parts.map(({ name, shape }) => ({ name, shape }));
 }
 
@@ -122,7 +125,7 @@ function encoderOf(args: Parameters<typeof encodeFile>[0]): TensorEncoder {
     return (name, values, shape) => encodeTensor(kernels, format, name, values, shape, random);
   }
   if (schemes.has(id)) {
-    const scheme = varyScheme(id, cast, rule);
+    const scheme = varyScheme(id, cast, rule && { rule });
     return (name, values, shape) => encodeScheme(codecs, scheme, name, values, shape);
   }
   if (vectorFormats.has(id)) {
@@ -136,21 +139,27 @@ function encoderOf(args: Parameters<typeof encodeFile>[0]): TensorEncoder {
     ...numberFormats.ids(),
     ...schemes.ids(),
     ...vectorFormats.ids(),
+    ...layouts.ids(),
   ]);
 }
 
 /** A number format with another cast, checked like one from a file. */
-function varyFormat(id: string, cast: Partial<Cast> = {}): NumberFormat {
+export function varyFormat(id: string, cast: Partial<Cast> = {}): NumberFormat {
   const format = numberFormats.get(id);
   return numberFormatSchema.parse({ ...format, cast: { ...format.cast, ...cast } }, id);
 }
 
-function varyScheme(id: string, cast: Partial<Cast> = {}, rule?: ScaleRule): ResolvedScheme {
+/** A scheme with another cast and other parts of its scale, checked like one from a file. */
+export function varyScheme(
+  id: string,
+  cast: Partial<Cast> = {},
+  scale: Partial<ScaleSpec> = {},
+): ResolvedScheme {
   const scheme = schemes.get(id);
   const varied = {
     ...scheme,
     cast: { ...scheme.cast, ...cast },
-    scale: { ...scheme.scale, ...(rule && { rule }) },
+    scale: { ...scheme.scale, ...scale },
   };
   const resolved = resolveScheme(schemeSchema.parse(varied, id));
   return { ...resolved, element: numberFormatSchema.parse(resolved.element, id) };
@@ -164,6 +173,24 @@ function encodeTensor(
   shape: number[],
   random?: () => number,
 ): Part[] {
+  const made = castTensor(kernels, format, values, random);
+  const type = format.bits <= 8 ? "uint8" : "uint16";
+  return [
+    { name: `${name}.codes`, type, shape, bytes: bytesOf(made.codes) },
+    { name: `${name}.values`, type: "float32", shape, bytes: bytesOf(made.values) },
+  ];
+}
+
+/**
+ * The codes of numbers in a number format and what they mean; by the reference where there are no
+ * kernels. Error `NON_FINITE` for a NaN that the cast refuses.
+ */
+export function castTensor(
+  kernels: Kernels | undefined,
+  format: NumberFormat,
+  values: Float32Array,
+  random?: () => number,
+): { codes: Uint8Array | Uint16Array; values: Float32Array } {
   if (format.cast.nan === "refuse") {
     const at = values.findIndex(Number.isNaN);
     if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is NaN, which has no code`);
@@ -171,27 +198,14 @@ function encodeTensor(
   const { rounding, overflow } = format.cast;
   const byKernels = format.bits <= 8 && rounding !== "stochastic" && overflow !== "wrap";
   const made = () => referenceCodes(format, values, random);
-  const codes = byKernels
+  const codes = kernels && byKernels
     ? smallCodes(kernels, format, values)
     : format.bits <= 8
     ? Uint8Array.from(made())
     : Uint16Array.from(made());
   const table = format.bits <= 8 ? decodeTable(format) : undefined;
   const decode = (code: number) => table ? table[code] : decodeElement(format, code);
-  return [
-    {
-      name: `${name}.codes`,
-      type: format.bits <= 8 ? "uint8" : "uint16",
-      shape,
-      bytes: bytesOf(codes),
-    },
-    {
-      name: `${name}.values`,
-      type: "float32",
-      shape,
-      bytes: bytesOf(Float32Array.from(codes, decode)),
-    },
-  ];
+  return { codes, values: Float32Array.from(codes, decode) };
 }
 
 function smallCodes(kernels: Kernels, format: NumberFormat, values: Float32Array): Uint8Array {
@@ -229,31 +243,55 @@ function encodeScheme(
   values: Float32Array,
   shape: number[],
 ): Part[] {
+  const made = quantizeTensor(codecs, scheme, values, shape);
+  const f32 = (role: string, array: Float32Array, of: number[]): Part => ({
+    name: `${name}.${role}`,
+    type: "float32",
+    shape: of,
+    bytes: bytesOf(array),
+  });
+  return [
+    { name: `${name}.codes`, type: "uint8", shape, bytes: made.codes },
+    f32("scales", made.scales, made.grid),
+    ...(made.zeros ? [f32("zeros", made.zeros, made.grid)] : []),
+    ...made.stored.map(({ name, values, shape }) => f32(`second.${name}`, values, shape)),
+    f32("values", made.values, shape),
+  ];
+}
+
+/** What a scheme makes of a tensor; the last dimension is its columns. Error `NON_FINITE`. */
+export function quantizeTensor(
+  codecs: Codecs,
+  scheme: ResolvedScheme,
+  values: Float32Array,
+  shape: readonly number[],
+): {
+  codes: Uint8Array;
+  scales: Float32Array;
+  zeros?: Float32Array;
+  values: Float32Array;
+  grid: number[];
+  stored: { name: string; shape: number[]; values: Float32Array }[];
+} {
   const { rows, columns } = finiteMatrix(values, shape);
   const codec = codecs.get(scheme);
   const tiles = codec.tiling(rows, columns);
   const tensor = codec.quantize(values, rows, columns);
   const { scales, zeros, second } = tensor.parameters;
   const grid = [tiles.gridRows, tiles.gridColumns];
-  const stored = second ? parameterParts(scheme, tiles) : [];
-  return [
-    { name: `${name}.codes`, type: "uint8", shape, bytes: tensor.codes },
-    { name: `${name}.scales`, type: "float32", shape: grid, bytes: bytesOf(scales) },
-    ...(zeros
-      ? [{ name: `${name}.zeros`, type: "float32" as const, shape: grid, bytes: bytesOf(zeros) }]
-      : []),
-    ...stored.map((part) => ({
-      name: `${name}.second.${part.name}`,
-      type: "float32" as const,
-      shape: part.shape,
-      bytes: bytesOf(partValues(tensor.parameters, part)!),
-    })),
-    { name: `${name}.values`, type: "float32", shape, bytes: bytesOf(codec.dequantize(tensor)) },
-  ];
+  const stored = (second ? parameterParts(scheme, tiles) : []).map((part) => ({
+    name: part.name,
+    shape: part.shape,
+    values: partValues(tensor.parameters, part)!,
+  }));
+  return { codes: tensor.codes, scales, zeros, stored, grid, values: codec.dequantize(tensor) };
 }
 
 /** The last dimension as columns, all others as rows; every value must be finite. */
-function finiteMatrix(values: Float32Array, shape: number[]): { rows: number; columns: number } {
+function finiteMatrix(
+  values: Float32Array,
+  shape: readonly number[],
+): { rows: number; columns: number } {
   const at = values.findIndex((value) => !Number.isFinite(value));
   if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is ${values[at]}`);
   const columns = shape.at(-1) ?? 1;
@@ -290,23 +328,4 @@ function encodeVector(
     ...(scales ? [floats("scales", [scales.gridRows, scales.gridColumns], tensor.scales!)] : []),
     floats("values", shape, codec.decode(tensor)),
   ];
-}
-
-function bytesOf(values: Float32Array | Uint32Array | Uint16Array | Uint8Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-}
-
-async function write(path: string, parts: Part[], overwrite = false): Promise<void> {
-  const output = await fileOutput(path, { overwrite });
-  try {
-    const sink = await output.file(path);
-    const entries = parts.map(({ name, type, shape }) => ({ name, type, shape }));
-    const writer = await writeSafetensors(sink, entries);
-    for (const { name, bytes } of parts) await writer.write(name, bytes);
-    await writer.finish();
-    await output.commit();
-  } catch (error) {
-    await output.abort();
-    throw error;
-  }
 }

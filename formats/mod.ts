@@ -6,9 +6,12 @@
  */
 
 export * from "./codec.ts";
+export * from "./conformance/compare.ts";
+export * from "./conformance/ours.ts";
+export * from "./conformance/vectors.ts";
 export * from "./containers/output.ts";
 export * from "./containers/source.ts";
-export * from "./encode_file.ts";
+export { encodeFile } from "./encode_file.ts";
 export * from "./lookup.ts";
 export * from "./open.ts";
 export * from "./pack.ts";

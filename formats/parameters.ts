@@ -87,15 +87,16 @@ function storedScales(
   minima: Float32Array | undefined,
 ): GridParameters {
   const { format, codes_from, all_zero } = scheme.scale;
+  const keep = codes_from === "unrounded";
   // The powers of two of MX rules are numbers of E8M0 already.
   const exact = scheme.scale.rule.startsWith("mx_") && format === "float8_e8m0fnu";
   const store = exact ? (value: number) => value : scaleStorage(format);
   const scales = raw.map((value) => {
     const stored = value === 0 ? 0 : store(value);
     if (!Number.isFinite(stored)) throw scaleOverflow(scheme, value);
-    return stored === 0 ? all_zero : stored;
+    // A scale too small to store is a zero with its sign, where codes do not need it.
+    return stored === 0 && (value === 0 || !keep) ? all_zero : stored;
   });
-  const keep = codes_from === "unrounded";
   return {
     scales,
     ...(keep && { unrounded: raw.map((value) => value === 0 ? 1 : value) }),

@@ -6,6 +6,7 @@
 
 export * from "./checkpoint.ts";
 export * from "./codec.ts";
+export * from "./conformance.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./graph.ts";

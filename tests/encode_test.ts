@@ -3,11 +3,11 @@
 import { assertEquals } from "@std/assert";
 import { createCodecs } from "../formats/codec.ts";
 import { numberFormats, resolveScheme, schemes } from "../formats/lookup.ts";
+import { openVectors } from "../formats/conformance/vectors.ts";
 import { openCheckpoint } from "../formats/open.ts";
 import { decodeElement, encodeElement } from "../formats/reference.ts";
 import { referenceKernels } from "../kernels-wasm/reference.ts";
-import { openGolden } from "./golden.ts";
-import { runCli } from "./process.ts";
+import { ROOT, runCli } from "./process.ts";
 import { temporary, writeTensors } from "./temporary.ts";
 
 /** Encodes one tensor through the command, and reads what it wrote. */
@@ -29,7 +29,18 @@ async function encodeByCommand(id: string, shape: readonly number[], values: Flo
   return parts;
 }
 
-const golden = await openGolden("formats/formats.safetensors");
+const vectors = await openVectors(`${ROOT}/conformance`);
+
+/** The tensors of the first entry that a format has with its own cast, or a scheme with its rule. */
+async function oracleOf(kind: "number" | "scheme", id: string, ours: object) {
+  const entry = vectors.manifest.entries.find((entry) =>
+    entry.kind === kind && entry.id === id && !entry.skip && entry.hold === "exact" &&
+    Object.entries({ ...entry.cast, ...entry.scale }).every(([key, value]) =>
+      (ours as Record<string, unknown>)[key] === value
+    )
+  );
+  return entry && await vectors.tensors(entry);
+}
 
 /** Runs steps two at a time, since each waits for a process. */
 async function inPairs(ids: readonly string[], step: (id: string) => Promise<void>) {
@@ -43,14 +54,14 @@ async function inPairs(ids: readonly string[], step: (id: string) => Promise<voi
 Deno.test("formats encode: every number format, as the oracles and the reference have it", async () => {
   await inPairs(numberFormats.ids(), async (id) => {
     const format = numberFormats.get(id);
-    const oracle = golden.names.includes(`${id}.codes`);
+    const oracle = await oracleOf("number", id, format.cast);
     const all = oracle
-      ? await golden.f32(`${id}.x`)
+      ? oracle.x!.values as Float32Array
       : Float32Array.from({ length: 600 }, (_, i) => i < 300 ? i - 150 : (i - 450) / 64);
     const keeps = (x: number) => !Number.isNaN(x) || format.cast.nan !== "refuse";
     const x = all.filter(keeps);
     const codes = oracle
-      ? (await golden.codes(`${id}.codes`)).filter((_, i) => keeps(all[i]))
+      ? [...oracle.codes!.values].filter((_, i) => keeps(all[i]))
       : [...x].map((value) => encodeElement(format, value));
     const parts = await encodeByCommand(id, [x.length], x);
     assertEquals([...parts.keys()], ["x.codes", "x.values"]);
@@ -64,12 +75,14 @@ Deno.test("formats encode: every number format, as the oracles and the reference
 Deno.test("formats encode: every scheme, as the oracles and the reference have it", async () => {
   const codecs = createCodecs(referenceKernels());
   await inPairs(schemes.ids(), async (id) => {
-    const oracle = golden.names.includes(`${id}.values`);
-    const x = await golden.f32(oracle ? `${id}.x` : "int4_g32_asym.x");
-    const expected = codecs.get(resolveScheme(id)).quantize(x, 8, 256);
-    const parts = await encodeByCommand(id, [8, 256], x);
+    const scheme = resolveScheme(id);
+    const oracle = await oracleOf("scheme", id, { ...scheme.element.cast, ...scheme.scale });
+    const x = (oracle ?? await oracleOf("scheme", "int4_g32_sym", { apply: "divide" }))!.x!;
+    const [rows, columns] = x.shape;
+    const expected = codecs.get(scheme).quantize(x.values as Float32Array, rows, columns);
+    const parts = await encodeByCommand(id, x.shape, x.values as Float32Array);
     const values = parts.get("x.values")!.values;
-    if (oracle) assertEquals(values, await golden.f32(`${id}.values`), id);
+    if (oracle?.values) assertEquals(values, oracle.values.values, id);
     else assertEquals(values, codecs.get(expected.scheme).dequantize(expected), id);
     assertEquals([...parts.get("x.codes")!.values], [...expected.codes], id);
     assertEquals(parts.get("x.scales")!.values, expected.parameters.scales, id);
