@@ -665,6 +665,34 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   },
   source: "bitsandbytes 0.50, csrc/kernels.cu, dQuantizeFP4 (literal bounds)",
 }, {
+  id: "ggml_e2m1",
+  summary:
+    "E2M1 doubled, as ggml's FP4 blocks read it; ties toward zero, one zero of two is written",
+  family: "codebook",
+  bits: 4,
+  values: [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12],
+  repeats: true,
+  cast: {
+    rounding: "half_toward_zero",
+    negative_zero: "positive",
+  },
+  source: "ggml, block types MXFP4 and NVFP4",
+}, {
+  id: "ggml_e8m0",
+  summary:
+    "powers of two from 2^-128 to 2^127, half of E8M0, for doubled E2M1; every code is a number",
+  family: "float",
+  bits: 8,
+  signed: false,
+  exponent: 8,
+  mantissa: 0,
+  bias: 128,
+  subnormals: false,
+  cast: {
+    rounding: "half_away",
+  },
+  source: "ggml, block type MXFP4",
+}, {
   id: "ggml_int4",
   summary: "int4 rounded as ggml's Q4_0 does, floor(x + 8.5) - 8 with the sum in f32",
   family: "int",
@@ -676,6 +704,17 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   },
   source: "ggml, block type Q4_0",
 }, {
+  id: "ggml_int5",
+  summary: "int5 rounded as ggml's Q5_0 does, floor(x + 16.5) - 16 with the sum in f32",
+  family: "int",
+  bits: 5,
+  signed: true,
+  cast: {
+    rounding: "biased_floor",
+    bias: 16.5,
+  },
+  source: "ggml, block type Q5_0",
+}, {
   id: "ggml_int8",
   summary: "int8 rounded as ggml's Q8_0 does, halves away from zero",
   family: "int",
@@ -685,6 +724,158 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
     rounding: "half_away",
   },
   source: "ggml, block type Q8_0",
+}, {
+  id: "ggml_ternary",
+  summary: "ternary of ggml, code - 1; halves away from zero, code 3 is never written",
+  family: "codebook",
+  bits: 2,
+  values: [-1, 0, 1, 2],
+  cast: {
+    rounding: "half_away",
+    negative_zero: "positive",
+  },
+  source: "ggml, block types TQ1_0 and TQ2_0",
+}, {
+  id: "ggml_ue4m3",
+  summary: "half of E4M3 without a sign, for doubled E2M1; halves up, code 127 reads as zero",
+  family: "codebook",
+  bits: 7,
+  values: [
+    0,
+    0.0009765625,
+    0.001953125,
+    0.0029296875,
+    0.00390625,
+    0.0048828125,
+    0.005859375,
+    0.0068359375,
+    0.0078125,
+    0.0087890625,
+    0.009765625,
+    0.0107421875,
+    0.01171875,
+    0.0126953125,
+    0.013671875,
+    0.0146484375,
+    0.015625,
+    0.017578125,
+    0.01953125,
+    0.021484375,
+    0.0234375,
+    0.025390625,
+    0.02734375,
+    0.029296875,
+    0.03125,
+    0.03515625,
+    0.0390625,
+    0.04296875,
+    0.046875,
+    0.05078125,
+    0.0546875,
+    0.05859375,
+    0.0625,
+    0.0703125,
+    0.078125,
+    0.0859375,
+    0.09375,
+    0.1015625,
+    0.109375,
+    0.1171875,
+    0.125,
+    0.140625,
+    0.15625,
+    0.171875,
+    0.1875,
+    0.203125,
+    0.21875,
+    0.234375,
+    0.25,
+    0.28125,
+    0.3125,
+    0.34375,
+    0.375,
+    0.40625,
+    0.4375,
+    0.46875,
+    0.5,
+    0.5625,
+    0.625,
+    0.6875,
+    0.75,
+    0.8125,
+    0.875,
+    0.9375,
+    1,
+    1.125,
+    1.25,
+    1.375,
+    1.5,
+    1.625,
+    1.75,
+    1.875,
+    2,
+    2.25,
+    2.5,
+    2.75,
+    3,
+    3.25,
+    3.5,
+    3.75,
+    4,
+    4.5,
+    5,
+    5.5,
+    6,
+    6.5,
+    7,
+    7.5,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    18,
+    20,
+    22,
+    24,
+    26,
+    28,
+    30,
+    32,
+    36,
+    40,
+    44,
+    48,
+    52,
+    56,
+    60,
+    64,
+    72,
+    80,
+    88,
+    96,
+    104,
+    112,
+    120,
+    128,
+    144,
+    160,
+    176,
+    192,
+    208,
+    224,
+    0,
+  ],
+  repeats: true,
+  cast: {
+    rounding: "half_up",
+    negative_zero: "positive",
+  },
+  source: "ggml, block type NVFP4",
 }, {
   id: "ggml_uint4",
   summary: "uint4 rounded as ggml's Q4_1 does, floor(x + 0.5) with the sum in f32",
@@ -696,6 +887,17 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
     bias: 0.5,
   },
   source: "ggml, block type Q4_1",
+}, {
+  id: "ggml_uint5",
+  summary: "uint5 rounded as ggml's Q5_1 does, floor(x + 0.5) with the sum in f32",
+  family: "int",
+  bits: 5,
+  signed: false,
+  cast: {
+    rounding: "biased_floor",
+    bias: 0.5,
+  },
+  source: "ggml, block type Q5_1",
 }, {
   id: "int1",
   summary: "signed 1-bit integer, -1 and 0",
@@ -759,6 +961,16 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   signed: true,
   fraction: 6,
   source: "OCP Microscaling Formats (MX) v1.0, section 5.3.4",
+}, {
+  id: "iq4_nl",
+  summary: "4-bit table of ggml's IQ4 types, whole numbers from -127 to 113",
+  family: "codebook",
+  bits: 4,
+  values: [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
+  cast: {
+    negative_zero: "positive",
+  },
+  source: "ggml, block types IQ4_NL and IQ4_XS",
 }, {
   id: "log2_4",
   summary: "4-bit logarithmic values 2^-i",
@@ -1100,6 +1312,18 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   bits: 1,
   signed: false,
 }, {
+  id: "uint10",
+  summary: "10-bit unsigned integer, 0 to 1023; an index into a grid",
+  family: "int",
+  bits: 10,
+  signed: false,
+}, {
+  id: "uint11",
+  summary: "11-bit unsigned integer, 0 to 2047; an index into a grid",
+  family: "int",
+  bits: 11,
+  signed: false,
+}, {
   id: "uint2",
   summary: "2-bit unsigned integer, 0 to 3",
   family: "int",
@@ -1140,6 +1364,12 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   summary: "8-bit unsigned integer, 0 to 255",
   family: "int",
   bits: 8,
+  signed: false,
+}, {
+  id: "uint9",
+  summary: "9-bit unsigned integer, 0 to 511; an index into a grid",
+  family: "int",
+  bits: 9,
   signed: false,
 }, {
   id: "uq6_10",
@@ -1250,6 +1480,36 @@ export const SCHEMES: readonly unknown[] = [{
     infinity: "saturate",
   },
   source: "Micikevicius et al. 2022, arXiv 2209.05433",
+}, {
+  id: "ggml_mxfp4",
+  summary: "ggml MXFP4, blocks of 32 E2M1 with a power-of-two scale; ties toward zero",
+  element: "ggml_e2m1",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  scale: {
+    rule: "mx_floor",
+    format: "ggml_e8m0",
+    all_zero: 2.938735877055719e-39,
+  },
+  tail: "refuse",
+  source: "ggml, block type MXFP4",
+}, {
+  id: "ggml_nvfp4",
+  summary: "ggml NVFP4, groups of 16 E2M1 with an unsigned E4M3 scale; no scale of the tensor",
+  element: "ggml_e2m1",
+  granularity: {
+    kind: "group",
+    size: 16,
+  },
+  scale: {
+    rule: "absmax",
+    format: "ggml_ue4m3",
+    all_zero: 0,
+  },
+  tail: "refuse",
+  source: "ggml, block type NVFP4",
 }, {
   id: "int4_channel_asym",
   summary: "asymmetric int4, one scale an output channel, f32 scale and integer zero point",
@@ -1594,6 +1854,51 @@ export const SCHEMES: readonly unknown[] = [{
     format: "float32",
   },
 }, {
+  id: "iq4_nl",
+  summary: "ggml IQ4_NL, blocks of 32 of a 4-bit table with an f16 scale",
+  element: "iq4_nl",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  range: {
+    rule: "least_squares",
+  },
+  scale: {
+    rule: "signed_extreme",
+    format: "float16",
+    divisor: 127,
+    all_zero: 0,
+  },
+  tail: "refuse",
+  source: "ggml, block type IQ4_NL",
+}, {
+  id: "iq4_xs",
+  summary:
+    "ggml IQ4_XS, the table of IQ4_NL in groups of 32 with 6-bit scales, 8 groups in a block",
+  element: "iq4_nl",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  range: {
+    rule: "least_squares",
+  },
+  scale: {
+    rule: "signed_extreme",
+    format: "int6",
+    divisor: 127,
+    all_zero: 0,
+    second: {
+      kind: "super_block",
+      tiles: 8,
+      format: "float16",
+      signed: true,
+    },
+  },
+  tail: "refuse",
+  source: "ggml, block type IQ4_XS",
+}, {
   id: "mxfp4",
   summary: "OCP MXFP4, blocks of 32 E2M1 elements with a power-of-two scale",
   element: "float4_e2m1fn",
@@ -1799,6 +2104,73 @@ export const SCHEMES: readonly unknown[] = [{
   },
   source: "NVIDIA NVFP4; operations in the order of torchao 0.18",
 }, {
+  id: "q1_0",
+  summary: "ggml Q1_0, blocks of 128 signs with an f16 scale, the mean magnitude",
+  element: "binary",
+  granularity: {
+    kind: "group",
+    size: 128,
+  },
+  scale: {
+    rule: "absmean",
+    format: "float16",
+    all_zero: 0,
+  },
+  tail: "refuse",
+  source: "ggml, block type Q1_0",
+}, {
+  id: "q2_k",
+  summary: "ggml Q2_K, uint2 in groups of 16 with 4-bit scales and minima, 16 groups in a block",
+  element: "uint2",
+  granularity: {
+    kind: "group",
+    size: 16,
+  },
+  zero_point: {
+    kind: "minimum",
+  },
+  range: {
+    rule: "least_squares",
+  },
+  scale: {
+    rule: "minmax",
+    format: "uint4",
+    all_zero: 0,
+    second: {
+      kind: "super_block",
+      tiles: 16,
+      format: "float16",
+      signed: false,
+    },
+  },
+  tail: "refuse",
+  source: "ggml, block type Q2_K",
+}, {
+  id: "q3_k",
+  summary: "ggml Q3_K, int3 in groups of 16 with 6-bit scales, 16 groups in a block",
+  element: "int3",
+  granularity: {
+    kind: "group",
+    size: 16,
+  },
+  range: {
+    rule: "least_squares",
+  },
+  scale: {
+    rule: "signed_extreme",
+    format: "int6",
+    divisor: 4,
+    all_zero: 0,
+    second: {
+      kind: "super_block",
+      tiles: 16,
+      format: "float16",
+      signed: true,
+    },
+  },
+  tail: "refuse",
+  source: "ggml, block type Q3_K",
+}, {
   id: "q4_0",
   summary: "ggml Q4_0, blocks of 32 int4 with an f16 scale that maps the largest magnitude to -8",
   element: "ggml_int4",
@@ -1837,6 +2209,123 @@ export const SCHEMES: readonly unknown[] = [{
   tail: "refuse",
   source: "ggml, block type Q4_1",
 }, {
+  id: "q4_k",
+  summary: "ggml Q4_K, uint4 in groups of 32 with 6-bit scales and minima, 8 groups in a block",
+  element: "uint4",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  zero_point: {
+    kind: "minimum",
+  },
+  range: {
+    rule: "least_squares",
+  },
+  scale: {
+    rule: "minmax",
+    format: "uint6",
+    all_zero: 0,
+    second: {
+      kind: "super_block",
+      tiles: 8,
+      format: "float16",
+      signed: false,
+    },
+  },
+  tail: "refuse",
+  source: "ggml, block type Q4_K",
+}, {
+  id: "q5_0",
+  summary: "ggml Q5_0, blocks of 32 int5 with an f16 scale that maps the largest magnitude to -16",
+  element: "ggml_int5",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  scale: {
+    rule: "signed_extreme",
+    format: "float16",
+    divisor: 16,
+    codes_from: "unrounded",
+    apply: "reciprocal",
+    all_zero: 0,
+  },
+  tail: "refuse",
+  source: "ggml, block type Q5_0",
+}, {
+  id: "q5_1",
+  summary: "ggml Q5_1, blocks of 32 uint5 with an f16 scale and an f16 minimum",
+  element: "ggml_uint5",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  zero_point: {
+    kind: "minimum",
+  },
+  scale: {
+    rule: "minmax",
+    format: "float16",
+    codes_from: "unrounded",
+    apply: "reciprocal",
+    all_zero: 0,
+  },
+  tail: "refuse",
+  source: "ggml, block type Q5_1",
+}, {
+  id: "q5_k",
+  summary: "ggml Q5_K, uint5 in groups of 32 with 6-bit scales and minima, 8 groups in a block",
+  element: "uint5",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  zero_point: {
+    kind: "minimum",
+  },
+  range: {
+    rule: "least_squares",
+  },
+  scale: {
+    rule: "minmax",
+    format: "uint6",
+    all_zero: 0,
+    second: {
+      kind: "super_block",
+      tiles: 8,
+      format: "float16",
+      signed: false,
+    },
+  },
+  tail: "refuse",
+  source: "ggml, block type Q5_K",
+}, {
+  id: "q6_k",
+  summary: "ggml Q6_K, int6 in groups of 16 with 8-bit scales, 16 groups in a block",
+  element: "int6",
+  granularity: {
+    kind: "group",
+    size: 16,
+  },
+  range: {
+    rule: "least_squares",
+  },
+  scale: {
+    rule: "signed_extreme",
+    format: "int8",
+    divisor: 32,
+    all_zero: 0,
+    second: {
+      kind: "super_block",
+      tiles: 16,
+      format: "float16",
+      signed: true,
+    },
+  },
+  tail: "refuse",
+  source: "ggml, block type Q6_K",
+}, {
   id: "q8_0",
   summary: "ggml Q8_0, blocks of 32 int8 with an f16 scale",
   element: "ggml_int8",
@@ -1854,6 +2343,40 @@ export const SCHEMES: readonly unknown[] = [{
   tail: "refuse",
   source: "ggml, block type Q8_0",
 }, {
+  id: "q8_1",
+  summary: "ggml Q8_1, blocks of 32 int8 with an f16 scale; activations that meet Q4_1 and Q5_1",
+  element: "ggml_int8",
+  granularity: {
+    kind: "group",
+    size: 32,
+  },
+  scale: {
+    rule: "absmax",
+    format: "float16",
+    codes_from: "unrounded",
+    apply: "reciprocal",
+    all_zero: 0,
+  },
+  tail: "refuse",
+  source: "ggml, block type Q8_1",
+}, {
+  id: "q8_k",
+  summary: "ggml Q8_K, blocks of 256 int8 with an f32 scale; activations that meet K-quants",
+  element: "int8",
+  granularity: {
+    kind: "group",
+    size: 256,
+  },
+  scale: {
+    rule: "signed_extreme",
+    format: "float32",
+    divisor: 127,
+    apply: "reciprocal",
+    all_zero: 0,
+  },
+  tail: "refuse",
+  source: "ggml, block type Q8_K",
+}, {
   id: "ternary_tensor",
   summary: "ternary weights over their mean magnitude",
   element: "ternary",
@@ -1865,6 +2388,42 @@ export const SCHEMES: readonly unknown[] = [{
     format: "float32",
   },
   source: "Ma et al. 2024, arXiv 2402.17764, equations 1 to 3",
+}, {
+  id: "tq1_0",
+  summary: "ggml TQ1_0, blocks of 256 ternary weights with an f16 scale, five in a byte",
+  element: "ggml_ternary",
+  granularity: {
+    kind: "group",
+    size: 256,
+  },
+  scale: {
+    rule: "absmax",
+    format: "float16",
+    divisor: 1,
+    codes_from: "unrounded",
+    apply: "reciprocal",
+    all_zero: 0,
+  },
+  tail: "refuse",
+  source: "ggml, block type TQ1_0",
+}, {
+  id: "tq2_0",
+  summary: "ggml TQ2_0, blocks of 256 ternary weights with an f16 scale, four in a byte",
+  element: "ggml_ternary",
+  granularity: {
+    kind: "group",
+    size: 256,
+  },
+  scale: {
+    rule: "absmax",
+    format: "float16",
+    divisor: 1,
+    codes_from: "unrounded",
+    apply: "reciprocal",
+    all_zero: 0,
+  },
+  tail: "refuse",
+  source: "ggml, block type TQ2_0",
 }];
 
 /** Layouts; `layoutSchema` reads them. */
@@ -1897,6 +2456,523 @@ export const LAYOUTS: readonly unknown[] = [{
     align: 4,
   },
   source: "compressed-tensors 0.20, compressors/pack_quantized/helpers.py, pack_to_int32",
+}, {
+  id: "ggml_iq1_m",
+  summary:
+    "ggml block_iq1_m, 11-bit indices of 32 vectors of 8 with a shift each, 3-bit scales of 16 groups, an f16 scale in four pieces",
+  bits: [0],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 56,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    planes: [{
+      bits: 4,
+      at: 49,
+      shift: 4,
+      digits: [[1, 16]],
+    }, {
+      low: 4,
+      bits: 4,
+      at: 51,
+      shift: 4,
+      digits: [[1, 16]],
+    }, {
+      low: 8,
+      bits: 4,
+      at: 53,
+      shift: 4,
+      digits: [[1, 16]],
+    }, {
+      low: 12,
+      at: 55,
+      shift: 4,
+      digits: [[1, 16]],
+    }],
+  }, {
+    part: "index",
+    format: "uint11",
+    count: 32,
+    planes: [{
+      bits: 8,
+      digits: [[32, 8]],
+    }, {
+      low: 8,
+      at: 32,
+      digits: [[32, 4]],
+    }],
+  }, {
+    part: "signs",
+    format: "uint1",
+    count: 32,
+    planes: [{
+      at: 32,
+      shift: 3,
+      digits: [[32, 4]],
+    }],
+  }, {
+    part: "scale",
+    format: "uint3",
+    count: 16,
+    planes: [{
+      at: 48,
+      digits: [[4, 16], [4, 3]],
+    }],
+  }],
+  source: "ggml, ggml-common.h, block_iq1_m",
+}, {
+  id: "ggml_iq1_s",
+  summary:
+    "ggml block_iq1_s, 11-bit indices of 32 vectors of 8, 3-bit scales and a shift of 8 groups",
+  bits: [0],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 50,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "index",
+    format: "uint11",
+    count: 32,
+    planes: [{
+      bits: 8,
+      at: 2,
+      digits: [[32, 8]],
+    }, {
+      low: 8,
+      at: 34,
+      digits: [[8, 16], [4, 3]],
+    }],
+  }, {
+    part: "scale",
+    format: "uint3",
+    count: 8,
+    planes: [{
+      at: 34,
+      shift: 12,
+      digits: [[8, 16]],
+    }],
+  }, {
+    part: "signs",
+    format: "uint1",
+    count: 8,
+    planes: [{
+      at: 34,
+      shift: 15,
+      digits: [[8, 16]],
+    }],
+  }],
+  source: "ggml, ggml-common.h, block_iq1_s",
+}, {
+  id: "ggml_iq2_s",
+  summary:
+    "ggml block_iq2_s, 10-bit indices of 32 vectors of 8, their signs, 4-bit scales of 16 groups",
+  bits: [0],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 82,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "index",
+    format: "uint10",
+    count: 32,
+    planes: [{
+      bits: 8,
+      at: 2,
+      digits: [[32, 8]],
+    }, {
+      low: 8,
+      at: 66,
+      digits: [[32, 2]],
+    }],
+  }, {
+    part: "signs",
+    format: "uint8",
+    count: 32,
+    planes: [{
+      at: 34,
+      digits: [[32, 8]],
+    }],
+  }, {
+    part: "scale",
+    format: "uint4",
+    count: 16,
+    planes: [{
+      at: 74,
+      digits: [[16, 4]],
+    }],
+  }],
+  source: "ggml, ggml-common.h, block_iq2_s",
+}, {
+  id: "ggml_iq2_xs",
+  summary:
+    "ggml block_iq2_xs, 9-bit indices of 32 vectors of 8 with 7-bit signs, 4-bit scales of 16 groups",
+  bits: [0],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 74,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "index",
+    format: "uint9",
+    count: 32,
+    planes: [{
+      at: 2,
+      digits: [[32, 16]],
+    }],
+  }, {
+    part: "signs",
+    format: "uint7",
+    count: 32,
+    planes: [{
+      at: 2,
+      shift: 9,
+      digits: [[32, 16]],
+    }],
+  }, {
+    part: "scale",
+    format: "uint4",
+    count: 16,
+    planes: [{
+      at: 66,
+      digits: [[16, 4]],
+    }],
+  }],
+  source: "ggml, ggml-common.h, block_iq2_xs",
+}, {
+  id: "ggml_iq2_xxs",
+  summary:
+    "ggml block_iq2_xxs, indices of 32 vectors of 8, their 7-bit signs, 4-bit scales of 8 groups",
+  bits: [0],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 66,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "index",
+    format: "uint8",
+    count: 32,
+    planes: [{
+      at: 2,
+      digits: [[8, 64], [4, 8]],
+    }],
+  }, {
+    part: "signs",
+    format: "uint7",
+    count: 32,
+    planes: [{
+      at: 6,
+      digits: [[8, 64], [4, 7]],
+    }],
+  }, {
+    part: "scale",
+    format: "uint4",
+    count: 8,
+    planes: [{
+      at: 6,
+      shift: 28,
+      digits: [[8, 64]],
+    }],
+  }],
+  source: "ggml, ggml-common.h, block_iq2_xxs",
+}, {
+  id: "ggml_iq3_s",
+  summary:
+    "ggml block_iq3_s, 9-bit indices of 64 vectors of 4, signs of 8 elements each, 4-bit scales of 8 groups",
+  bits: [0],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 110,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "index",
+    format: "uint9",
+    count: 64,
+    planes: [{
+      bits: 8,
+      at: 2,
+      digits: [[64, 8]],
+    }, {
+      low: 8,
+      at: 66,
+      digits: [[64, 1]],
+    }],
+  }, {
+    part: "signs",
+    format: "uint8",
+    count: 32,
+    planes: [{
+      at: 74,
+      digits: [[32, 8]],
+    }],
+  }, {
+    part: "scale",
+    format: "uint4",
+    count: 8,
+    planes: [{
+      at: 106,
+      digits: [[8, 4]],
+    }],
+  }],
+  source: "ggml, ggml-common.h, block_iq3_s",
+}, {
+  id: "ggml_iq3_xxs",
+  summary:
+    "ggml block_iq3_xxs, indices of 64 vectors of 4, 7-bit signs of 8 elements each, 4-bit scales of 8 groups",
+  bits: [0],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 98,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "index",
+    format: "uint8",
+    count: 64,
+    planes: [{
+      at: 2,
+      digits: [[64, 8]],
+    }],
+  }, {
+    part: "signs",
+    format: "uint7",
+    count: 32,
+    planes: [{
+      at: 66,
+      digits: [[8, 32], [4, 7]],
+    }],
+  }, {
+    part: "scale",
+    format: "uint4",
+    count: 8,
+    planes: [{
+      at: 66,
+      shift: 28,
+      digits: [[8, 32]],
+    }],
+  }],
+  source: "ggml, ggml-common.h, block_iq3_xxs",
+}, {
+  id: "ggml_iq4_nl",
+  summary: "ggml block_iq4_nl, an f16 scale and 32 codes of 4 bits in split halves",
+  bits: [4],
+  unit: {
+    kind: "block",
+    codes: 32,
+    bytes: 18,
+  },
+  parts: [{
+    part: "scale",
+    format: "float16",
+    at: 0,
+  }],
+  planes: [{
+    at: 2,
+    digits: [[2, 4], [16, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_iq4_nl",
+}, {
+  id: "ggml_iq4_xs",
+  summary:
+    "ggml block_iq4_xs, an f16 scale, 6-bit scales of 8 groups, 256 codes of 4 bits, each group in split halves",
+  bits: [4],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 136,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "scale",
+    format: "int6",
+    count: 8,
+    offset: 32,
+    planes: [{
+      bits: 4,
+      at: 4,
+      digits: [[8, 4]],
+    }, {
+      low: 4,
+      at: 2,
+      digits: [[8, 2]],
+    }],
+  }],
+  planes: [{
+    at: 8,
+    digits: [[8, 128], [2, 4], [16, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_iq4_xs",
+}, {
+  id: "ggml_mxfp4",
+  summary: "ggml block_mxfp4, a power-of-two scale and 32 codes of 4 bits in split halves",
+  bits: [4],
+  unit: {
+    kind: "block",
+    codes: 32,
+    bytes: 17,
+  },
+  parts: [{
+    part: "scale",
+    format: "ggml_e8m0",
+    at: 0,
+  }],
+  planes: [{
+    at: 1,
+    digits: [[2, 4], [16, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_mxfp4",
+}, {
+  id: "ggml_nvfp4",
+  summary: "ggml block_nvfp4, four E4M3 scales and 64 codes of 4 bits, each group in split halves",
+  bits: [4],
+  unit: {
+    kind: "block",
+    codes: 64,
+    bytes: 36,
+  },
+  parts: [{
+    part: "scale",
+    format: "ggml_ue4m3",
+    count: 4,
+    at: 0,
+  }],
+  planes: [{
+    at: 4,
+    digits: [[4, 64], [2, 4], [8, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_nvfp4",
+}, {
+  id: "ggml_q1_0",
+  summary: "ggml block_q1_0, an f16 scale and 128 signs",
+  bits: [1],
+  unit: {
+    kind: "block",
+    codes: 128,
+    bytes: 18,
+  },
+  parts: [{
+    part: "scale",
+    format: "float16",
+    at: 0,
+  }],
+  planes: [{
+    at: 2,
+    digits: [[128, 1]],
+  }],
+  source: "ggml, ggml-common.h, block_q1_0",
+}, {
+  id: "ggml_q2_k",
+  summary:
+    "ggml block_q2_k, 4-bit scales and minima of 16 groups, 256 codes of 2 bits, an f16 scale of each",
+  bits: [2],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 84,
+  },
+  parts: [{
+    part: "scale",
+    format: "uint4",
+    count: 16,
+    planes: [{
+      digits: [[16, 8]],
+    }],
+  }, {
+    part: "minimum",
+    format: "uint4",
+    count: 16,
+    planes: [{
+      shift: 4,
+      digits: [[16, 8]],
+    }],
+  }, {
+    part: "super_scale",
+    format: "float16",
+    at: 80,
+  }, {
+    part: "super_minimum",
+    format: "float16",
+    at: 82,
+  }],
+  planes: [{
+    at: 16,
+    digits: [[2, 256], [4, 2], [32, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_q2_k",
+}, {
+  id: "ggml_q3_k",
+  summary:
+    "ggml block_q3_k, 256 codes of 3 bits (code + 4), the third bits first, 6-bit scales of 16 groups, an f16 scale",
+  bits: [3],
+  offset: 4,
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 110,
+  },
+  parts: [{
+    part: "scale",
+    format: "int6",
+    count: 16,
+    offset: 32,
+    planes: [{
+      bits: 4,
+      at: 96,
+      digits: [[2, 4], [8, 8]],
+    }, {
+      low: 4,
+      at: 104,
+      digits: [[4, 2], [4, 8]],
+    }],
+  }, {
+    part: "super_scale",
+    format: "float16",
+    at: 108,
+  }],
+  planes: [{
+    bits: 2,
+    at: 32,
+    digits: [[2, 256], [4, 2], [32, 8]],
+  }, {
+    low: 2,
+    at: 0,
+    digits: [[8, 1], [32, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_q3_k",
 }, {
   id: "ggml_q4_0",
   summary: "ggml block_q4_0, an f16 scale and 32 codes of 4 bits (code + 8) in split halves",
@@ -1941,6 +3017,225 @@ export const LAYOUTS: readonly unknown[] = [{
   }],
   source: "ggml, ggml-common.h, block_q4_1",
 }, {
+  id: "ggml_q4_k",
+  summary:
+    "ggml block_q4_k, f16 scales of scales and minima, 6-bit scales and minima of 8 groups, 256 codes of 4 bits",
+  bits: [4],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 144,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "super_minimum",
+    format: "float16",
+    at: 2,
+  }, {
+    part: "scale",
+    format: "uint6",
+    count: 8,
+    planes: [{
+      codes: [0, 4],
+      at: 4,
+      digits: [[4, 8]],
+    }, {
+      codes: [4, 4],
+      bits: 4,
+      at: 12,
+      digits: [[4, 8]],
+    }, {
+      codes: [4, 4],
+      low: 4,
+      at: 4,
+      shift: 6,
+      digits: [[4, 8]],
+    }],
+  }, {
+    part: "minimum",
+    format: "uint6",
+    count: 8,
+    planes: [{
+      codes: [0, 4],
+      at: 8,
+      digits: [[4, 8]],
+    }, {
+      codes: [4, 4],
+      bits: 4,
+      at: 12,
+      shift: 4,
+      digits: [[4, 8]],
+    }, {
+      codes: [4, 4],
+      low: 4,
+      at: 8,
+      shift: 6,
+      digits: [[4, 8]],
+    }],
+  }],
+  planes: [{
+    at: 16,
+    digits: [[4, 256], [2, 4], [32, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_q4_k",
+}, {
+  id: "ggml_q5_0",
+  summary: "ggml block_q5_0, an f16 scale and 32 codes of 5 bits (code + 16), the fifth bits first",
+  bits: [5],
+  offset: 16,
+  unit: {
+    kind: "block",
+    codes: 32,
+    bytes: 22,
+  },
+  parts: [{
+    part: "scale",
+    format: "float16",
+    at: 0,
+  }],
+  planes: [{
+    bits: 4,
+    at: 6,
+    digits: [[2, 4], [16, 8]],
+  }, {
+    low: 4,
+    at: 2,
+    digits: [[32, 1]],
+  }],
+  source: "ggml, ggml-common.h, block_q5_0",
+}, {
+  id: "ggml_q5_1",
+  summary:
+    "ggml block_q5_1, an f16 scale, an f16 minimum and 32 codes of 5 bits, the fifth bits first",
+  bits: [5],
+  unit: {
+    kind: "block",
+    codes: 32,
+    bytes: 24,
+  },
+  parts: [{
+    part: "scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "minimum",
+    format: "float16",
+    at: 2,
+  }],
+  planes: [{
+    bits: 4,
+    at: 8,
+    digits: [[2, 4], [16, 8]],
+  }, {
+    low: 4,
+    at: 4,
+    digits: [[32, 1]],
+  }],
+  source: "ggml, ggml-common.h, block_q5_1",
+}, {
+  id: "ggml_q5_k",
+  summary:
+    "ggml block_q5_k, f16 scales of scales and minima, 6-bit scales and minima of 8 groups, 256 codes of 5 bits",
+  bits: [5],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 176,
+  },
+  parts: [{
+    part: "super_scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "super_minimum",
+    format: "float16",
+    at: 2,
+  }, {
+    part: "scale",
+    format: "uint6",
+    count: 8,
+    planes: [{
+      codes: [0, 4],
+      at: 4,
+      digits: [[4, 8]],
+    }, {
+      codes: [4, 4],
+      bits: 4,
+      at: 12,
+      digits: [[4, 8]],
+    }, {
+      codes: [4, 4],
+      low: 4,
+      at: 4,
+      shift: 6,
+      digits: [[4, 8]],
+    }],
+  }, {
+    part: "minimum",
+    format: "uint6",
+    count: 8,
+    planes: [{
+      codes: [0, 4],
+      at: 8,
+      digits: [[4, 8]],
+    }, {
+      codes: [4, 4],
+      bits: 4,
+      at: 12,
+      shift: 4,
+      digits: [[4, 8]],
+    }, {
+      codes: [4, 4],
+      low: 4,
+      at: 8,
+      shift: 6,
+      digits: [[4, 8]],
+    }],
+  }],
+  planes: [{
+    bits: 4,
+    at: 48,
+    digits: [[4, 256], [2, 4], [32, 8]],
+  }, {
+    low: 4,
+    at: 16,
+    digits: [[8, 1], [32, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_q5_k",
+}, {
+  id: "ggml_q6_k",
+  summary:
+    "ggml block_q6_k, 256 codes of 6 bits (code + 32) in two planes, 8-bit scales of 16 groups, an f16 scale",
+  bits: [6],
+  offset: 32,
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 210,
+  },
+  parts: [{
+    part: "scale",
+    format: "int8",
+    count: 16,
+    at: 192,
+  }, {
+    part: "super_scale",
+    format: "float16",
+    at: 208,
+  }],
+  planes: [{
+    bits: 4,
+    digits: [[2, 512], [2, 4], [64, 8]],
+  }, {
+    low: 4,
+    at: 128,
+    digits: [[2, 256], [4, 2], [32, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_q6_k",
+}, {
   id: "ggml_q8_0",
   summary: "ggml block_q8_0, an f16 scale and 32 signed bytes",
   bits: [8],
@@ -1959,6 +3254,101 @@ export const LAYOUTS: readonly unknown[] = [{
     digits: [[32, 8]],
   }],
   source: "ggml, ggml-common.h, block_q8_0",
+}, {
+  id: "ggml_q8_1",
+  summary: "ggml block_q8_1, an f16 scale, the f16 sum of the values, 32 signed bytes",
+  bits: [8],
+  unit: {
+    kind: "block",
+    codes: 32,
+    bytes: 36,
+  },
+  parts: [{
+    part: "scale",
+    format: "float16",
+    at: 0,
+  }, {
+    part: "sum",
+    format: "float16",
+    at: 2,
+  }],
+  planes: [{
+    at: 4,
+    digits: [[32, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_q8_1",
+}, {
+  id: "ggml_q8_k",
+  summary: "ggml block_q8_k, an f32 scale, 256 signed bytes, the sums of 16 codes each",
+  bits: [8],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 292,
+  },
+  parts: [{
+    part: "scale",
+    format: "float32",
+    at: 0,
+  }, {
+    part: "sum",
+    format: "int16",
+    count: 16,
+    at: 260,
+  }],
+  planes: [{
+    at: 4,
+    digits: [[256, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_q8_k",
+}, {
+  id: "ggml_tq1_0",
+  summary: "ggml block_tq1_0, 256 codes 0, 1, 2 by powers of three, an f16 scale",
+  bits: [2],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 54,
+  },
+  parts: [{
+    part: "scale",
+    format: "float16",
+    at: 52,
+  }],
+  planes: [{
+    codes: [0, 160],
+    digits: [[5, 1], [32, 8]],
+    coding: "base3",
+  }, {
+    codes: [160, 80],
+    at: 32,
+    digits: [[5, 1], [16, 8]],
+    coding: "base3",
+  }, {
+    codes: [240, 16],
+    at: 48,
+    digits: [[4, 1], [4, 8]],
+    coding: "base3",
+  }],
+  source: "ggml, ggml-common.h, block_tq1_0",
+}, {
+  id: "ggml_tq2_0",
+  summary: "ggml block_tq2_0, 256 codes of 2 bits, an f16 scale",
+  bits: [2],
+  unit: {
+    kind: "block",
+    codes: 256,
+    bytes: 66,
+  },
+  parts: [{
+    part: "scale",
+    format: "float16",
+    at: 64,
+  }],
+  planes: [{
+    digits: [[2, 256], [4, 2], [32, 8]],
+  }],
+  source: "ggml, ggml-common.h, block_tq2_0",
 }, {
   id: "lowbit_dense",
   summary:

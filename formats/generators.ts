@@ -32,7 +32,10 @@ export function generated(format: GeneratedFormat): CodebookFormat {
   if (!codebook) {
     const { generator, ...rest } = format;
     const values = tableOf(generator, format.bits);
-    made.set(format, codebook = { ...rest, family: "codebook", values, thresholds: "midpoints" });
+    made.set(
+      format,
+      codebook = { ...rest, family: "codebook", values, thresholds: "midpoints", repeats: false },
+    );
   }
   return codebook;
 }

@@ -84,6 +84,7 @@ const codebook = z.strictObject({
   family: z.literal("codebook"),
   values: z.array(z.number().nullable()).min(2).max(256),
   thresholds: z.union([z.literal("midpoints"), z.array(z.number())]).default("midpoints"),
+  repeats: z.boolean().default(false),
 });
 
 const offset = z.union([z.number().gt(0.5).lt(1), z.literal("per_bits")]).default("per_bits");
@@ -191,7 +192,7 @@ function* problems(format: NumberFormat): Generator<[field: string, message: str
       break;
     }
     case "codebook": {
-      const { values, thresholds, bits } = format;
+      const { values, thresholds, bits, repeats } = format;
       if (bits > 8) yield ["bits", "a codebook has at most 8 bits"];
       if (values.length > 2 ** bits) yield ["values", `has more than 2^${bits} entries`];
       const numbers = values.filter((v) => v !== null).map(Math.fround);
@@ -199,10 +200,12 @@ function* problems(format: NumberFormat): Generator<[field: string, message: str
       if (!numbers.every(Number.isFinite)) yield ["values", "must be finite"];
       // -0 and 0 are two entries: some tables have both.
       const distinct = new Set(numbers.map((v) => Object.is(v, -0) ? "-0" : String(v)));
-      if (distinct.size !== numbers.length) yield ["values", "has duplicate entries"];
+      if (distinct.size !== numbers.length && !repeats) yield ["values", "has duplicate entries"];
       if (thresholds !== "midpoints") {
         const sorted = [...numbers].sort((a, b) => a - b);
-        if (thresholds.length !== numbers.length - 1) {
+        if (repeats) {
+          yield ["thresholds", "a table that repeats numbers goes by midpoints"];
+        } else if (thresholds.length !== numbers.length - 1) {
           yield ["thresholds", `must have ${numbers.length - 1} entries`];
         } else if (thresholds.some((t, i) => !(t >= sorted[i] && t <= sorted[i + 1]))) {
           yield ["thresholds", "each must lie between its two neighbouring values"];
