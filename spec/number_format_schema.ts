@@ -202,11 +202,9 @@ function* problems(format: NumberFormat): Generator<[field: string, message: str
       const distinct = new Set(numbers.map((v) => Object.is(v, -0) ? "-0" : String(v)));
       if (distinct.size !== numbers.length && !repeats) yield ["values", "has duplicate entries"];
       if (thresholds !== "midpoints") {
-        const sorted = [...numbers].sort((a, b) => a - b);
-        if (repeats) {
-          yield ["thresholds", "a table that repeats numbers goes by midpoints"];
-        } else if (thresholds.length !== numbers.length - 1) {
-          yield ["thresholds", `must have ${numbers.length - 1} entries`];
+        const sorted = (repeats ? [...new Set(numbers)] : [...numbers]).sort((a, b) => a - b);
+        if (thresholds.length !== sorted.length - 1) {
+          yield ["thresholds", `must have ${sorted.length - 1} entries`];
         } else if (thresholds.some((t, i) => !(t >= sorted[i] && t <= sorted[i + 1]))) {
           yield ["thresholds", "each must lie between its two neighbouring values"];
         }

@@ -8,7 +8,8 @@ Writes ggml.safetensors and manifest.json. For every type T:
                    ggml made of random weights
   T.decode.values  F32 [blocks, elements]: gguf's values of them; ggml's where gguf has no decoder
   T.x              F32 [rows, columns], random weights
-  T.bytes          U8, ggml's blocks of them, for types whose encoding is fixed
+  T.bytes          U8, gguf's blocks of them (ggml's where gguf has no encoder), for types whose
+                   encoding is fixed
 For types that are searched for, encoded by ggml without and with an importance of each column:
   search.x, search.importance, and the errors of ggml's blocks in the manifest: mean square, and
   mean square weighted by the importance.
@@ -121,6 +122,13 @@ for name in FIXED + SEARCHED + GRIDS + list(INNER):
         x[2, :count] = 0
         tensors[f"{name}.x"], tensors[f"{name}.bytes"] = x, encode(name, x)
         types[name]["encode"] = "ggml"
+        try:  # gguf's bytes are ggml's, but for the sign of the scale of zeros (Q4_0, Q5_0)
+            made = quants.quantize(x, Type[name]).reshape(-1, size)
+            zeros = np.all(x.reshape(-1, count) == 0, axis=1)
+            assert np.array_equal(made[~zeros], tensors[f"{name}.bytes"][~zeros]), name
+            tensors[f"{name}.bytes"], types[name]["encode"] = made, "gguf"
+        except NotImplementedError:
+            pass
 
 x = weights(8, 512)
 importance = np.exp(rng.standard_normal(512) * 1.0).astype(np.float32)
