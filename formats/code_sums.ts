@@ -8,37 +8,35 @@
 import type { NumberFormat } from "../spec/mod.ts";
 import { decodeTable } from "./reference.ts";
 
-/** The sums of a tile: of w, wx, wxx, wq, wqq and wxq. */
+/** The sums of a tile: of w, wx, wxx, wq, wqq and wxq, in this order. */
 export type Sums = Float64Array;
 
 /** How many sums there are. */
 export const SUMS = 6;
 
 /** `sum w (x - s q - m)^2`. */
-export function errorOf([w, wx, wxx, wq, wqq, wxq]: Sums, s: number, m: number): number {
-  return wxx - 2 * (s * wxq + m * wx) + s * s * wqq + 2 * s * m * wq + m * m * w;
+export function errorOf(sums: Sums, s: number, m: number): number {
+  return sums[2] - 2 * (s * sums[5] + m * sums[1]) + s * s * sums[4] + 2 * s * m * sums[3] +
+    m * m * sums[0];
 }
 
 /** The best scale for a minimum. */
-export function scaleFor([, , , wq, wqq, wxq]: Sums, m: number): number {
-  return wqq > 0 ? (wxq - m * wq) / wqq : 0;
+export function scaleFor(sums: Sums, m: number): number {
+  return sums[4] > 0 ? (sums[5] - m * sums[3]) / sums[4] : 0;
 }
 
 /** The best minimum for a scale. */
-export function minimumFor([w, wx, , wq]: Sums, s: number): number {
-  return w > 0 ? (wx - s * wq) / w : 0;
+export function minimumFor(sums: Sums, s: number): number {
+  return sums[0] > 0 ? (sums[1] - s * sums[3]) / sums[0] : 0;
 }
 
-/** The best scale and minimum together; a minimum above `largest` becomes `largest`. */
-export function bestFit(sums: Sums, largest: number): [scale: number, minimum: number] {
-  const [w, wx, , wq, wqq, wxq] = sums;
-  const determinant = w * wqq - wq * wq;
-  if (determinant > 0) {
-    const m = (wqq * wx - wq * wxq) / determinant;
-    if (m <= largest) return [(w * wxq - wx * wq) / determinant, m];
-  }
-  const m = Math.min(largest, minimumFor(sums, 0));
-  return [scaleFor(sums, m), m];
+/** The best minimum, with the best scale for each; what is above `largest` becomes `largest`. */
+export function bestMinimum(sums: Sums, largest: number): number {
+  const determinant = sums[0] * sums[4] - sums[3] * sums[3];
+  const m = determinant > 0
+    ? (sums[4] * sums[1] - sums[3] * sums[5]) / determinant
+    : minimumFor(sums, 0);
+  return m > largest ? largest : m;
 }
 
 /** The values that codes can have, and the nearest of them to a number. */
@@ -63,7 +61,10 @@ export class Levels {
     [this.low, this.high] = [values[0], values[last]];
     this.step = [values[1] - values[0], values[last] - values[last - 1]];
     this.#integers = values.every((v, i) => v === values[0] + i);
-    this.#bounds = Float64Array.from(values, (v, i) => i < last ? (v + values[i + 1]) / 2 : Infinity);
+    this.#bounds = Float64Array.from(
+      values,
+      (v, i) => i < last ? (v + values[i + 1]) / 2 : Infinity,
+    );
     this.#perUnit = 255 / (this.high - this.low);
     this.#bins = Uint8Array.from({ length: 256 }, (_, bin) => {
       const from = this.low + bin / this.#perUnit;
@@ -141,8 +142,11 @@ export class Levels {
       const v = x[i];
       const y = (v - m) * inverse;
       const inside = y < low ? low : y > high ? high : y;
-      let k = bins[Math.floor((inside - low) * perUnit)];
-      while (inside > bounds[k]) k++;
+      let k = bins[((inside - low) * perUnit) | 0];
+      if (inside > bounds[k]) {
+        k++;
+        while (inside > bounds[k]) k++;
+      }
       const q = values[k];
       const wq = w[i] * q;
       swq += wq;

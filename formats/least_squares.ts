@@ -15,7 +15,15 @@ import type {
   StoredScales,
   Tiling,
 } from "../spec/mod.ts";
-import { bestFit, errorOf, Levels, minimumFor, scaleFor, type Sums, SUMS } from "./code_sums.ts";
+import {
+  bestMinimum,
+  errorOf,
+  Levels,
+  minimumFor,
+  scaleFor,
+  SUMS,
+  type Sums,
+} from "./code_sums.ts";
 import { numberFormat } from "./lookup.ts";
 import { scaleOverflow, scaleStorage } from "./scale_storage.ts";
 import { readScales } from "./second_level.ts";
@@ -110,6 +118,7 @@ class Search {
   readonly #now: Rounded;
   readonly #best: Rounded;
   readonly #trial = new Float64Array(SUMS);
+  #least = Infinity;
   readonly #round: (tiles: number, sums: readonly Sums[], out: Rounded) => void;
 
   constructor(
@@ -206,38 +215,38 @@ class Search {
     }
     levels.begin(x, this.#weights, from, to, trial);
     sums.set(trial);
-    let least = Infinity;
-    const take = (s: number, m: number) => {
-      levels.add(x, this.#weights, from, to, s, m, trial);
-      const [scale, minimum] = this.#shifted
-        ? bestFit(trial, this.#largest)
-        : [scaleFor(trial, 0), 0];
-      const error = errorOf(trial, scale, minimum);
-      if (error < least) {
-        least = error;
-        sums.set(trial);
-        return [scale, minimum];
-      }
-      return undefined;
-    };
-    let best: number[] | undefined;
+    this.#least = Infinity;
     const n = this.candidates;
     if (this.#shifted) {
       const span = max - min;
       for (let k = 0; k <= n; k++) {
         const t = levels.high + levels.step[1] * (2 * k / n - 1) * REACH;
-        best = take(span / t, min) ?? best;
+        this.#take(from, to, span / t, min, sums);
       }
     } else {
       const extreme = -min > max ? min : max;
       const half = Math.ceil(n / 2);
       for (let k = 0; k <= half; k++) {
         const t = (2 * k / half - 1) * REACH;
-        best = take(extreme / (levels.low - levels.step[0] * t), 0) ?? best;
-        best = take(extreme / (levels.high + levels.step[1] * t), 0) ?? best;
+        this.#take(from, to, extreme / (levels.low - levels.step[0] * t), 0, sums);
+        this.#take(from, to, extreme / (levels.high + levels.step[1] * t), 0, sums);
       }
     }
-    for (let round = 0; round < 2 && best; round++) best = take(best[0], best[1]);
+    for (let round = 0; round < 2; round++) {
+      const m = this.#shifted ? bestMinimum(sums, this.#largest) : 0;
+      this.#take(from, to, scaleFor(sums, m), m, sums);
+    }
+  }
+
+  /** Keeps the sums of the codes of a scale and a minimum if they are better than those so far. */
+  #take(from: number, to: number, s: number, m: number, sums: Sums): void {
+    const trial = this.#trial;
+    this.#levels.add(this.#values, this.#weights, from, to, s, m, trial);
+    const minimum = this.#shifted ? bestMinimum(trial, this.#largest) : 0;
+    const error = errorOf(trial, scaleFor(trial, minimum), minimum);
+    if (error >= this.#least) return;
+    this.#least = error;
+    for (let i = 3; i < SUMS; i++) sums[i] = trial[i];
   }
 }
 
@@ -249,9 +258,9 @@ function plainRounding(scheme: ResolvedScheme, shifted: boolean) {
   const store = scaleStorage(scheme.scale.format);
   return (tiles: number, sums: readonly Sums[], out: Rounded) => {
     for (let tile = 0; tile < tiles; tile++) {
-      const [s, m] = shifted ? bestFit(sums[tile], Infinity) : [scaleFor(sums[tile], 0), 0];
-      out.minima[tile] = shifted ? store(m) : 0;
-      out.scales[tile] = store(shifted ? scaleFor(sums[tile], out.minima[tile]) : s);
+      out.minima[tile] = shifted ? store(bestMinimum(sums[tile], Infinity)) : 0;
+      const s = scaleFor(sums[tile], out.minima[tile]);
+      out.scales[tile] = store(s);
       if (!Number.isFinite(out.scales[tile])) throw scaleOverflow(scheme, s);
     }
   };
@@ -273,7 +282,9 @@ function superBlockRounding(
   /** The number whose multiples are nearest to what is wanted, by weighted squares. */
   const common = (tiles: number): number => {
     let extreme = 0;
-    for (let i = 0; i < tiles; i++) if (Math.abs(wanted[i]) > Math.abs(extreme)) extreme = wanted[i];
+    for (let i = 0; i < tiles; i++) {
+      if (Math.abs(wanted[i]) > Math.abs(extreme)) extreme = wanted[i];
+    }
     if (extreme === 0) return 0;
     let [best, least] = [0, Infinity];
     const consider = (target: number) => {
@@ -300,8 +311,7 @@ function superBlockRounding(
   return (tiles: number, sums: readonly Sums[], out: Rounded) => {
     for (let i = 0; i < tiles; i++) {
       const sum = sums[i];
-      const [s] = shifted ? bestFit(sum, 0) : [scaleFor(sum, 0)];
-      wanted[i] = s;
+      wanted[i] = scaleFor(sum, shifted ? bestMinimum(sum, 0) : 0);
       // How much the error grows beside the best scale, the minimum following it.
       weight[i] = sum[4] - (shifted && sum[0] > 0 ? sum[3] * sum[3] / sum[0] : 0);
     }

@@ -186,7 +186,7 @@ export const rangeRuleZod: z.ZodType<RangeRule> = z.discriminatedUnion("rule", [
   }),
   z.strictObject({
     rule: z.literal("least_squares"),
-    candidates: z.int().min(1).max(200).default(16),
+    candidates: z.int().min(1).max(200).default(8),
   }),
 ]);
 
