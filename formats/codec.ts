@@ -127,9 +127,14 @@ class KernelCodec implements Codec {
     return fitParameters(this.scheme, ranges, clip);
   }
 
-  parameters(x: Buffer<"f32">, tiling: Tiling, range = this.scheme.range): GridParameters {
+  parameters(
+    x: Buffer<"f32">,
+    tiling: Tiling,
+    range = this.scheme.range,
+    importance?: Float32Array,
+  ): GridParameters {
     return range
-      ? rangedParameters(this.#kernels, this, x, tiling, range)
+      ? rangedParameters(this.#kernels, this, x, tiling, range, importance)
       : this.fit(this.ranges(x, tiling));
   }
 
@@ -154,11 +159,16 @@ class KernelCodec implements Codec {
     return y;
   }
 
-  quantize(x: Float32Array, rows: number, columns: number): QuantizedTensor {
+  quantize(
+    x: Float32Array,
+    rows: number,
+    columns: number,
+    importance?: Float32Array,
+  ): QuantizedTensor {
     checkLength(x.length, rows, columns);
     const tiles = this.tiling(rows, columns);
     using buffer = this.#kernels.upload(x);
-    const parameters = this.parameters(buffer, tiles);
+    const parameters = this.parameters(buffer, tiles, undefined, importance);
     using codes = this.encode(buffer, tiles, parameters);
     return {
       shape: [rows, columns],

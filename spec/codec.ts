@@ -50,15 +50,25 @@ export interface Codec {
   fit(ranges: Ranges, clip?: number | Float32Array): GridParameters;
   /**
    * Scales and zero points of `x` `[rows, columns]`, over the range that `range` (the scheme's own,
-   * if absent) says.
+   * if absent) says. `importance` weighs the error of each column, for rules that weigh errors.
    */
-  parameters(x: Buffer<"f32">, tiling: Tiling, range?: RangeRule): GridParameters;
+  parameters(
+    x: Buffer<"f32">,
+    tiling: Tiling,
+    range?: RangeRule,
+    importance?: Float32Array,
+  ): GridParameters;
   /** The codes of `x` `[rows, columns]`. */
   encode(x: Buffer<"f32">, tiling: Tiling, parameters: GridParameters): Buffer<"u8">;
   /** The values of codes, in a new buffer. */
   decode(codes: Buffer<"u8">, tiling: Tiling, parameters: GridParameters): Buffer<"f32">;
   /** Round to nearest: fits, encodes; `x` is `[rows, columns]`. */
-  quantize(x: Float32Array, rows: number, columns: number): QuantizedTensor;
+  quantize(
+    x: Float32Array,
+    rows: number,
+    columns: number,
+    importance?: Float32Array,
+  ): QuantizedTensor;
   /** The values of a quantised tensor, side tensors included. */
   dequantize(tensor: QuantizedTensor): Float32Array;
   /**

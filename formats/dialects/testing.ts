@@ -34,12 +34,16 @@ export function quantizeReference(
   const min = new Float32Array(count).fill(Infinity);
   const max = new Float32Array(count).fill(-Infinity);
   const extreme = new Float32Array(count);
-  const mean = new Float32Array(count).fill(1);
+  const sum = new Float64Array(count);
+  const elements = new Uint32Array(count);
   forEachElement(tiles, (i, tile) => {
     min[tile] = Math.min(min[tile], x[i]);
     max[tile] = Math.max(max[tile], x[i]);
     if (Math.abs(x[i]) > Math.abs(extreme[tile])) extreme[tile] = x[i];
+    sum[tile] += Math.abs(x[i]);
+    elements[tile]++;
   });
+  const mean = Float32Array.from(sum, (total, tile) => total / elements[tile]);
   const parameters = fitParameters(scheme, { min, max, extreme, mean, tiling: tiles });
   const codes = encodeMatrix(scheme, x, tiles, parameters);
   return { shape: [rows, columns], scheme, codes, parameters };
