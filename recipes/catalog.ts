@@ -6,6 +6,18 @@
 
 /** Preset recipes; `recipeSchema` reads them. */
 export const RECIPES: readonly unknown[] = [{
+  name: "awq-w4g64",
+  summary: "AWQ with scale and clip search, 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  pipeline: [{
+    use: "awq",
+  }, {
+    use: "rtn",
+  }],
+}, {
   name: "fp8",
   summary: "float8_e4m3fn with one scale an output channel",
   assign: [{
@@ -83,6 +95,61 @@ export const RECIPES: readonly unknown[] = [{
     weight: "nf4_b64",
   }],
   pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "os-plus-w8a8",
+  summary: "Outlier Suppression+, 8-bit weights by channel, 8-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int8_channel_sym",
+    activation: "int8_token",
+  }],
+  pipeline: [{
+    use: "os-plus",
+  }, {
+    use: "rtn",
+  }],
+}, {
+  name: "quarot-gptq-w4a4",
+  summary: "QuaRot and GPTQ, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      base: "int8_token",
+      element: "int4",
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r3: false,
+    },
+  }, {
+    use: "gptq",
+    options: {
+      act_order: true,
+      range: "error",
+    },
+  }],
+}, {
+  name: "quarot-rtn-w4a4",
+  summary: "QuaRot and round to nearest, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      base: "int8_token",
+      element: "int4",
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r3: false,
+    },
+  }, {
     use: "rtn",
   }],
 }, {

@@ -10,6 +10,7 @@ export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./graph.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
+export * from "./hadamard.ts";
 export * from "./kernel_ops.ts";
 export * from "./kernels.ts";
 export { type BlockField, type Layout, layoutSchema, streamBytes } from "./layout.ts";
@@ -44,3 +45,4 @@ export {
 } from "./scheme.ts";
 export * from "./target.ts";
 export * from "./tensor.ts";
+export * from "./transform.ts";

@@ -9,6 +9,7 @@
 
 import type { Checkpoint, GgufValue, Naming, Output, PlainType } from "./checkpoint.ts";
 import type { QuantizedTensor, ResolvedScheme } from "./tensor.ts";
+import type { OnlineTransform } from "./transform.ts";
 
 /** One tensor of a planned output. */
 export interface PlannedTensor {
@@ -43,6 +44,8 @@ export interface TargetArguments {
   gguf?: ReadonlyMap<string, GgufValue>;
   /** Every tensor, in the order in which they will be written. */
   tensors: readonly PlannedTensor[];
+  /** What the blocks do beyond the architecture; only where the target has `transforms`. */
+  transforms?: readonly OnlineTransform[];
   /** The version of lowbit, and the name of the recipe. */
   provenance: { lowbit: string; recipe: string };
 }
@@ -67,6 +70,8 @@ export interface Target {
   readonly naming: Naming;
   /** Whether the output is a directory or one file. */
   readonly output: "directory" | "file";
+  /** Whether it can say what blocks do beyond their architecture. */
+  readonly transforms?: boolean;
   /** How it would store a tensor. */
   fit(tensor: PlannedTensor): Fit;
   /** Conflicts between tensors that are each fine on their own. */

@@ -5,12 +5,21 @@
  * @module
  */
 
-import { LowbitError, type ResolvedScheme, schemeSchema } from "../../spec/mod.ts";
+import {
+  LowbitError,
+  type OnlineTransform,
+  onlineTransformsSchema,
+  type ResolvedScheme,
+  schemeSchema,
+} from "../../spec/mod.ts";
 import { type JsonValue, parseJson, sortedJson, toPlain } from "../containers/json.ts";
 import { resolveScheme } from "../lookup.ts";
 
 /** The version of the dialect that is written. */
 export const LOWBIT_VERSION = 1;
+
+/** The version of a file that is wrong without its online transforms. */
+const WITH_TRANSFORMS = 2;
 
 /** The file beside model.safetensors that holds side tensors, if there are any. */
 export const SIDE_FILE = "model.side.safetensors";
@@ -34,6 +43,8 @@ export interface LowbitMetadata {
   tensors: ReadonlyMap<string, LowbitEntry>;
   /** The schemes of the inputs of linears, by the names of their weights. */
   activations: ReadonlyMap<string, ResolvedScheme>;
+  /** What the blocks do beyond the architecture. */
+  transforms: readonly OnlineTransform[];
   /** Whether there are side tensors, in {@linkcode SIDE_FILE}. */
   side: boolean;
   /** The version of lowbit and the recipe that made it. */
@@ -67,7 +78,9 @@ export function formatLowbitMetadata(metadata: LowbitMetadata): string {
     `"schemes":${sortedJson(schemes)}`,
     `"side":${metadata.side ? "true " : "false"}`,
     `"tensors":${sortedJson(Object.fromEntries(tensors))}`,
-    `"version":${LOWBIT_VERSION}`,
+    ...(metadata.transforms.length > 0
+      ? [`"transforms":${sortedJson([...metadata.transforms])}`, `"version":${WITH_TRANSFORMS}`]
+      : [`"version":${LOWBIT_VERSION}`]),
   ];
   return `{${parts.join(",")}}`;
 }
@@ -82,7 +95,7 @@ export function parseLowbitMetadata(text: string, file: string): LowbitMetadata 
   const root = parseJson(text, { file });
   if (!(root instanceof Map)) return fail("root", "is not an object");
   const version = root.get("version");
-  if (version !== LOWBIT_VERSION) {
+  if (version !== LOWBIT_VERSION && version !== WITH_TRANSFORMS) {
     if (typeof version !== "number") return fail("version", "is not a number");
     throw new LowbitError("UNSUPPORTED", `is version ${version} of the lowbit dialect`, {
       file,
@@ -123,5 +136,9 @@ export function parseLowbitMetadata(text: string, file: string): LowbitMetadata 
   const side = root.get("side");
   if (typeof side !== "boolean") return fail("side", "is not a boolean");
   const provenance = { lowbit: string("lowbit"), recipe: string("recipe") };
-  return { tensors, activations, side, provenance };
+  const listed = root.get("transforms");
+  const transforms = listed === undefined
+    ? []
+    : onlineTransformsSchema.parse(toPlain(listed), `${file}: lowbit metadata`);
+  return { tensors, activations, transforms, side, provenance };
 }
