@@ -253,7 +253,7 @@ export class Run {
       const error = this.#pipeline.quantizers.has(parameter.id) && weight
         ? weightError(weight, this.#args.codecs.get(coded.scheme).dequantize(coded))
         : undefined;
-      return this.#report(planned, undefined, error);
+      return this.#report(planned, undefined, error, sideBytes(coded));
     }
     const values = order ? permuteRows(weight!, order) : weight!;
     const bytes = plainBytes(this.#args.kernels, values, storage.type);
@@ -261,11 +261,16 @@ export class Run {
     this.#report(planned, bytes.length);
   }
 
-  #report(planned: PlannedParameter, bytes?: number, error?: TensorReport["error"]): void {
+  #report(
+    planned: PlannedParameter,
+    bytes?: number,
+    error?: TensorReport["error"],
+    more = 0,
+  ): void {
     const { parameter, tensor } = planned;
     const fit = this.#args.target.fit(tensor);
     const elements = parameter.shape.reduce((a, b) => a * b, 1);
-    const size = bytes ?? (fit.ok ? fit.bytes : 0);
+    const size = (bytes ?? (fit.ok ? fit.bytes : 0)) + more;
     const { storage } = tensor;
     const plugin = this.#pipeline.quantizers.get(parameter.id)?.plugin.meta.name;
     const report: TensorReport = {
@@ -289,6 +294,14 @@ export class Run {
   #stopIfAborted(): void {
     if (this.#args.signal?.aborted) throw this.#args.signal.reason;
   }
+}
+
+/** Bytes of the side tensors of a weight: f32 values and u32 indices. */
+function sideBytes({ side = [] }: QuantizedTensor): number {
+  const elements = side.map((part) =>
+    part.kind === "sparse" ? 3 * part.values.length : part.left.length + part.right.length
+  );
+  return 4 * elements.reduce((a, b) => a + b, 0);
 }
 
 /** Elements that a check reads at once. */

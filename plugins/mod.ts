@@ -5,6 +5,8 @@
  */
 
 import type { Plugin } from "../spec/mod.ts";
+import { biasCorrection } from "./compensate/bias-correction/mod.ts";
+import { lqer } from "./compensate/lqer/mod.ts";
 import { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 import { perplexity } from "./evaluate/perplexity/mod.ts";
 import { gptq } from "./quantize/gptq/mod.ts";
@@ -20,6 +22,8 @@ export { awq, type AwqOptions } from "./transform/awq/mod.ts";
 export { osPlus, type OsPlusOptions } from "./transform/os-plus/mod.ts";
 export { quarot, type QuarotOptions } from "./transform/quarot/mod.ts";
 export { smoothquant, type SmoothquantOptions } from "./transform/smoothquant/mod.ts";
+export { lqer, type LqerOptions } from "./compensate/lqer/mod.ts";
+export { biasCorrection } from "./compensate/bias-correction/mod.ts";
 export { perplexity } from "./evaluate/perplexity/mod.ts";
 export { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 
@@ -31,6 +35,8 @@ export const PLUGINS: readonly Plugin[] = [
   awq,
   rtn,
   gptq,
+  lqer,
+  biasCorrection,
   perplexity,
   klDivergence,
 ];

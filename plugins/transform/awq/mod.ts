@@ -46,8 +46,9 @@ const CLIPS = { candidates: 10, smallest: 0.5 };
  * is divided by `s_j = mean|X_j|^alpha`, and their weights multiplied by it. Alpha is the one of
  * 0, 1/grid, ... that leaves the least `||(Q(W diag(s)) diag(1/s) - W) X||^2`, summed over the linears
  * of the edge and exact over all calibration tokens by their Gram matrix; 0 leaves the weights alone.
- * Then every range is clipped to the share, from 1 down to a half, with the least such error; not in
- * queries and keys, whose errors only show behind the softmax.
+ * Then every range is clipped to the share, from 1 down to a half, with the least such error. (The
+ * released code leaves queries and keys whole, since it clips without knowing what the softmax makes
+ * of them: `unclipped: ["attention.query", "attention.key"]`.)
  *
  * @example
  * ```ts
@@ -77,7 +78,7 @@ export const awq: Plugin<AwqOptions> = definePlugin({
       scale: z.boolean().default(true).describe("search scales of channels"),
       grid: z.int().min(1).max(100).default(20).describe("exponents that are tried"),
       clip: z.boolean().default(true).describe("search clipped ranges"),
-      unclipped: z.array(z.string()).default(["attention.query", "attention.key"]).describe(
+      unclipped: z.array(z.string()).default([]).describe(
         "patterns of linears whose ranges stay whole",
       ),
     }),
