@@ -67,8 +67,8 @@ export function planRun(
 
 /** What the steps of a pipeline want of the whole model. */
 function changesOf(original: ModelGraph, { steps, schemes }: Pipeline): ModelChange[] {
-  const { hyperparameters, linears, tied, architecture: { graph } } = original;
-  const model = { hyperparameters, linears, tied, schemes, graph: graph.block };
+  const { hyperparameters, linears, tied, architecture: { graph, edges } } = original;
+  const model = { hyperparameters, linears, tied, schemes, graph: graph.block, edges };
   return steps.flatMap(({ plugin, context }) => {
     const ops = plugin.transformModel?.({ context, model }) ?? [];
     return ops.length > 0 ? [{ plugin: plugin.meta.name, ops }] : [];

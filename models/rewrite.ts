@@ -102,7 +102,9 @@ class Rewriter {
       case "fuse_norms":
         return this.#fuseNorms();
       case "rotate":
-        return this.#rotateStream(op.rotation);
+        return op.edge === undefined
+          ? this.#rotateStream(op.rotation)
+          : this.#rotateHeads(op.edge, op.rotation);
       case "hadamard":
         return this.#hadamard(op.values, op.size);
       case "bias":
@@ -230,6 +232,16 @@ class Rewriter {
       for (const name of writers) {
         for (const id of this.#ids(name, part)) this.#fold(id, { kind: "rotate_rows", rotation });
       }
+    }
+  }
+
+  #rotateHeads(id: string, rotation: Rotation): void {
+    const edge = this.#architecture().edges.find((edge) => edge.id === id);
+    if (!edge?.shared_heads) throw refused(`found no edge of heads called ${id}`, "see the graph");
+    checkRotation(rotation, this.#model.hyperparameters.head_size);
+    for (const prefix of this.#prefixes("block")) {
+      this.#fold(prefix + edge.from, { kind: "rotate_rows", rotation });
+      for (const role of edge.to) this.#fold(prefix + role, { kind: "rotate_columns", rotation });
     }
   }
 

@@ -163,6 +163,8 @@ export interface ModelView {
   linears: readonly LinearInfo[];
   /** The operations of every block. */
   graph: readonly Node[];
+  /** Edges along which channels of a block can be changed. */
+  edges: readonly Edge[];
   /** Parameters that are another one: `head` to `embedding`. */
   tied: ReadonlyMap<string, string>;
   /** The schemes that the recipe gives a linear, by id. */

@@ -26,7 +26,8 @@ export type Rotation =
  * - `untie`: parameters that are tied to another get a weight of their own
  * - `fuse_norms`: the gains of norms go into the linears behind them and become 1
  * - `rotate`: the residual stream is rotated: embedding, linears that write it, linears that read it.
- *   The gains of the norms in between must be fused, ties undone
+ *   The gains of the norms in between must be fused, ties undone. With `edge`, every head is, along
+ *   an edge of attention heads
  * - `hadamard`: values of the graph of a block are rotated when the model runs, runs of `size`
  *   channels each; linears that read them get the inverse. Query and key of an attention only together
  * - `bias`: a vector, 0 at first, is added to a value of the graph of a block
@@ -34,7 +35,7 @@ export type Rotation =
 export type ModelOp =
   | { op: "untie" }
   | { op: "fuse_norms" }
-  | { op: "rotate"; rotation: Rotation }
+  | { op: "rotate"; rotation: Rotation; edge?: string }
   | { op: "hadamard"; values: string[]; size: number }
   | { op: "bias"; values: string[] };
 

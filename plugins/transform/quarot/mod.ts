@@ -8,15 +8,16 @@
 import { z } from "zod";
 import {
   definePlugin,
+  hadamard,
   largestHadamard,
   type ModelOp,
   type ModelView,
+  type Node,
   type Plugin,
   PLUGIN_API_VERSION,
   type Rng,
   type Rotation,
   schema,
-  type TransformOp,
 } from "../../../spec/mod.ts";
 
 /** Options of {@linkcode quarot}. */
@@ -29,6 +30,8 @@ export interface QuarotOptions {
   r3: boolean;
   /** Rotate what enters the last linear of the MLP as the model runs. */
   r4: boolean;
+  /** Rotate the outputs of all heads together as the model runs. */
+  across_heads: boolean;
 }
 
 /**
@@ -41,13 +44,15 @@ export interface QuarotOptions {
  * - R3: queries and keys are rotated after their positions are; their products stay. Only a quantised
  *   cache gains from it
  * - R4: what enters the last linear of the MLP is rotated, and its weight the other way
+ * - across heads: what enters the linear behind the attention is rotated as a whole, and its weight
+ *   the other way
  *
  * Sizes that have no Hadamard matrix are rotated in the largest runs that have one.
  *
  * @example
  * ```ts
  * import { quarot } from "./mod.ts";
- * quarot.options.parse({ r3: false }); // { r1: true, r2: true, r3: false, r4: true }
+ * quarot.options.parse({ r3: false }).r4; // true
  * ```
  */
 export const quarot: Plugin<QuarotOptions> = definePlugin({
@@ -72,21 +77,18 @@ export const quarot: Plugin<QuarotOptions> = definePlugin({
       r2: z.boolean().default(true).describe("rotate the heads of values"),
       r3: z.boolean().default(true).describe("rotate queries and keys as the model runs"),
       r4: z.boolean().default(true).describe("rotate the input of the last MLP linear at run time"),
+      across_heads: z.boolean().default(true).describe("rotate all heads together at run time"),
     }),
   ),
   transformModel({ context: { options, rng }, model }) {
     const { hidden } = model.hyperparameters;
     return [
       ...(options.r1 ? streamRotation(model, randomHadamard(rng("r1"), hidden)) : []),
+      ...(options.r2 ? headRotations(model, rng("r2")) : []),
       ...(options.r3 ? attentionRotations(model) : []),
-      ...(options.r4 ? gateRotations(model) : []),
+      ...(options.r4 ? onlineRotations(model, "silu_gate") : []),
+      ...(options.across_heads ? onlineRotations(model, "attention") : []),
     ];
-  },
-  transform({ context: { options, rng }, block }) {
-    if (!options.r2) return [];
-    const rotation = randomHadamard(rng(`r2/${block.index}`), block.hyperparameters.head_size);
-    return block.edges.filter((edge) => edge.shared_heads)
-      .map(({ id }): TransformOp => ({ op: "rotate", edge: id, rotation }));
   },
 });
 
@@ -99,6 +101,21 @@ function streamRotation({ tied }: ModelView, rotation: Rotation): ModelOp[] {
   ];
 }
 
+/**
+ * R2: heads of values. Signs come after the Hadamard matrix, so that a rotation across heads behind
+ * it does not cancel parts of it.
+ */
+function headRotations({ edges, hyperparameters: { head_size } }: ModelView, rng: Rng): ModelOp[] {
+  const { size, signs } = randomHadamard(rng, head_size);
+  const values = new Float64Array(size * size);
+  for (let i = 0; i < size; i++) values[i * size + i] = 1;
+  hadamard(values, size);
+  for (let i = 0; i < values.length; i++) values[i] *= signs[i % size];
+  const rotation: Rotation = { kind: "matrix", size, values };
+  return edges.filter((edge) => edge.shared_heads)
+    .map(({ id }) => ({ op: "rotate", edge: id, rotation }));
+}
+
 /** R3: queries and keys of every attention. */
 function attentionRotations({ graph, hyperparameters }: ModelView): ModelOp[] {
   const size = largestHadamard(hyperparameters.head_size);
@@ -107,10 +124,10 @@ function attentionRotations({ graph, hyperparameters }: ModelView): ModelOp[] {
   );
 }
 
-/** R4: products of gates, as they enter a linear. */
-function gateRotations({ graph, linears }: ModelView): ModelOp[] {
+/** What an operation makes, where it enters a linear: R4, and across heads. */
+function onlineRotations({ graph, linears }: ModelView, op: Node["op"]): ModelOp[] {
   return graph.flatMap((node): ModelOp[] => {
-    const reader = node.op === "silu_gate" &&
+    const reader = node.op === op &&
       linears.find(({ block, input }) => block !== undefined && input === node.out);
     if (!reader) return [];
     return [{ op: "hadamard", values: [node.out], size: largestHadamard(reader.columns) }];
@@ -118,8 +135,8 @@ function gateRotations({ graph, linears }: ModelView): ModelOp[] {
 }
 
 /** A Hadamard matrix behind random signs; in runs where there is none of the whole size. */
-function randomHadamard(rng: Rng, channels: number): Rotation {
+function randomHadamard(rng: Rng, channels: number): Rotation & { signs: Int8Array } {
   const size = largestHadamard(channels);
   const signs = Int8Array.from({ length: size }, () => rng.uint32() % 2 === 0 ? 1 : -1);
-  return { kind: "hadamard", size, signs };
+  return { kind: "hadamard" as const, size, signs };
 }
