@@ -101,12 +101,17 @@ export interface ThresholdSearch {
   plain: number;
 }
 
-/** Searches the threshold of an edge; undefined where leaving it alone is best. */
+/**
+ * Searches the threshold of an edge; undefined where leaving it alone is best, and where nothing
+ * behind it is quantised.
+ */
 export function searchThreshold(
   context: PluginContext<OsPlusOptions>,
   block: BlockView,
   edge: Edge,
 ): ThresholdSearch | undefined {
+  const quantised = edge.to.map((role) => block.schemes(role));
+  if (!quantised.some(({ weight, activation }) => weight || activation)) return undefined;
   const statistics = block.statistics(edge.to[0]);
   const sample = statistics.custom.get(osPlus.meta.name) as Float32Array | undefined;
   const { min, max, columns } = statistics;
