@@ -7,9 +7,6 @@
 
 import { LowbitError } from "./errors.ts";
 
-/** An array of real numbers that is changed in place. */
-type Reals = Float32Array | Float64Array;
-
 /** Orders of the matrices that are built from quadratic residues; all others are twice another. */
 const BASES = [1, 12, 20, 28, 36, 44, 60, 68, 76, 84, 108, 124, 140, 148];
 
@@ -128,7 +125,7 @@ function paleyTwo(order: number): Int8Array {
  * assertEquals([...hadamard(x, 4, { inverse: true })], [1, 0, 0, 0]);
  * ```
  */
-export function hadamard<T extends Reals>(
+export function hadamard<T extends Float32Array | Float64Array>(
   x: T,
   size: number,
   options: { inverse?: boolean } = {},
@@ -165,7 +162,12 @@ export function hadamard<T extends Reals>(
 }
 
 /** One level of the fast transform on `[start, end)`: pairs `span` apart. */
-function butterflies(x: Reals, start: number, end: number, span: number): void {
+function butterflies(
+  x: Float32Array | Float64Array,
+  start: number,
+  end: number,
+  span: number,
+): void {
   for (let i = start; i < end; i += 2 * span) {
     for (let j = i; j < i + span; j++) {
       const [a, b] = [x[j], x[j + span]];
