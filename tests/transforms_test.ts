@@ -32,7 +32,11 @@ const exact = (checkpoint: Checkpoint): Checkpoint => ({ ...checkpoint, activati
 Deno.test("quarot: written and read back, the function is that of the original", async () => {
   for (const from of [UNTIED, TIED, `${UNTIED}/model.gguf`, `${TIED}/model.gguf`]) {
     for (
-      const options of [{}, { r1: false, r2: false }, { r3: false, r4: false, across_heads: false }]
+      const options of [{}, { r1: "none", r2: false }, {
+        r3: false,
+        r4: false,
+        across_heads: false,
+      }]
     ) {
       using lowbit = bench();
       using result = await run(lowbit, nothing([{ use: "quarot", options }]), { from });

@@ -22,8 +22,8 @@ import {
 
 /** Options of {@linkcode quarot}. */
 export interface QuarotOptions {
-  /** Rotate the residual stream. */
-  r1: boolean;
+  /** Rotate the residual stream in the weights, or what its norms make of it as the model runs. */
+  r1: "folded" | "online" | "none";
   /** Rotate the heads of values. */
   r2: boolean;
   /** Rotate the heads of queries and keys as the model runs. */
@@ -39,7 +39,8 @@ export interface QuarotOptions {
  * arXiv 2405.16406). With orthogonal Q, `W x = (W Q)(Q^T x)`:
  *
  * - R1: gains of norms go into the linears behind them, and the residual stream is rotated by a
- *   random Hadamard matrix; nothing of it is left at run time
+ *   random Hadamard matrix; nothing of it is left at run time. Where gains hold large channels down,
+ *   that lets them loose; `online` leaves the gains where they are and rotates behind the norms
  * - R2: the heads of values are rotated, and back in the linear behind the attention
  * - R3: queries and keys are rotated after their positions are; their products stay. Only a quantised
  *   cache gains from it
@@ -73,7 +74,9 @@ export const quarot: Plugin<QuarotOptions> = definePlugin({
   options: schema(
     "options of quarot",
     z.strictObject({
-      r1: z.boolean().default(true).describe("rotate the residual stream"),
+      r1: z.enum(["folded", "online", "none"]).default("folded").describe(
+        "rotate the residual stream in the weights, or what its norms make of it at run time",
+      ),
       r2: z.boolean().default(true).describe("rotate the heads of values"),
       r3: z.boolean().default(true).describe("rotate queries and keys as the model runs"),
       r4: z.boolean().default(true).describe("rotate the input of the last MLP linear at run time"),
@@ -83,7 +86,8 @@ export const quarot: Plugin<QuarotOptions> = definePlugin({
   transformModel({ context: { options, rng }, model }) {
     const { hidden } = model.hyperparameters;
     return [
-      ...(options.r1 ? streamRotation(model, randomHadamard(rng("r1"), hidden)) : []),
+      ...(options.r1 === "folded" ? streamRotation(model, randomHadamard(rng("r1"), hidden)) : []),
+      ...(options.r1 === "online" ? onlineRotations(model, "rms_norm") : []),
       ...(options.r2 ? headRotations(model, rng("r2")) : []),
       ...(options.r3 ? attentionRotations(model) : []),
       ...(options.r4 ? onlineRotations(model, "silu_gate") : []),
@@ -124,7 +128,7 @@ function attentionRotations({ graph, hyperparameters }: ModelView): ModelOp[] {
   );
 }
 
-/** What an operation makes, where it enters a linear: R4, and across heads. */
+/** What an operation makes, where it enters a linear. */
 function onlineRotations({ graph, linears }: ModelView, op: Node["op"]): ModelOp[] {
   return graph.flatMap((node): ModelOp[] => {
     const reader = node.op === op &&

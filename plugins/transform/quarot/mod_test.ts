@@ -39,10 +39,12 @@ async function predictions(model: ModelGraph): Promise<Float32Array> {
 Deno.test("quarot: each rotation, and all of them, leave the predictions as they were", async () => {
   const before = await predictions(original);
   const largest = Math.max(...before.map(Math.abs));
-  const none = { r1: false, r2: false, r3: false, r4: false, across_heads: false };
-  for (const one of ["r1", "r2", "r3", "r4", "across_heads", undefined]) {
-    const after = await predictions(rotated(one ? { ...none, [one]: true } : {}));
-    assert(after.some((value, i) => value !== before[i]), one);
+  const none = { r1: "none", r2: false, r3: false, r4: false, across_heads: false };
+  const parts = ["r2", "r3", "r4", "across_heads"].map((part) => ({ ...none, [part]: true }));
+  const streams = ["folded", "online"].map((r1) => ({ ...none, r1 }));
+  for (const options of [...parts, ...streams, {}, { r1: "online" }]) {
+    const after = await predictions(rotated(options));
+    assert(after.some((value, i) => value !== before[i]), JSON.stringify(options));
     after.forEach((value, i) => assertLess(Math.abs(value - before[i]), 1e-4 * largest));
   }
   assertEquals(await predictions(rotated(none)), before);
