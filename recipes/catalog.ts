@@ -150,40 +150,6 @@ export const RECIPES: readonly unknown[] = [{
     use: "rtn",
   }],
 }, {
-  name: "quarot-gptq-lqer-w4a4",
-  summary:
-    "QuaRot, GPTQ and a low-rank correction, 4-bit weights by channel, 4-bit activations by token",
-  assign: [{
-    select: ["blocks.*"],
-    weight: "int4_channel_sym",
-    activation: {
-      id: "int4_token_clip90",
-      summary: "symmetric int4 activations, nine tenths of each token's range",
-      element: "int4",
-      granularity: {
-        kind: "token",
-      },
-      scale: {
-        rule: "absmax",
-        divisor: 7.777777777777778,
-      },
-    },
-  }],
-  pipeline: [{
-    use: "quarot",
-    options: {
-      r3: false,
-    },
-  }, {
-    use: "gptq",
-    options: {
-      act_order: true,
-      range: "error",
-    },
-  }, {
-    use: "lqer",
-  }],
-}, {
   name: "quarot-gptq-w4a4",
   summary: "QuaRot and GPTQ, 4-bit weights by channel, 4-bit activations by token",
   assign: [{
@@ -215,6 +181,106 @@ export const RECIPES: readonly unknown[] = [{
     },
   }],
 }, {
+  name: "quarot-online-gptq-lqer-w4a4",
+  summary:
+    "QuaRot with R1 behind the norms, GPTQ and a low-rank correction, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      id: "int4_token_clip90",
+      summary: "symmetric int4 activations, nine tenths of each token's range",
+      element: "int4",
+      granularity: {
+        kind: "token",
+      },
+      scale: {
+        rule: "absmax",
+        divisor: 7.777777777777778,
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r1: "online",
+      r3: false,
+    },
+  }, {
+    use: "gptq",
+    options: {
+      act_order: true,
+      range: "error",
+    },
+  }, {
+    use: "lqer",
+  }],
+}, {
+  name: "quarot-online-gptq-w4a4",
+  summary:
+    "QuaRot with R1 behind the norms and GPTQ, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      id: "int4_token_clip90",
+      summary: "symmetric int4 activations, nine tenths of each token's range",
+      element: "int4",
+      granularity: {
+        kind: "token",
+      },
+      scale: {
+        rule: "absmax",
+        divisor: 7.777777777777778,
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r1: "online",
+      r3: false,
+    },
+  }, {
+    use: "gptq",
+    options: {
+      act_order: true,
+      range: "error",
+    },
+  }],
+}, {
+  name: "quarot-online-rtn-w4a4",
+  summary:
+    "QuaRot with R1 behind the norms and round to nearest, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      id: "int4_token_clip90",
+      summary: "symmetric int4 activations, nine tenths of each token's range",
+      element: "int4",
+      granularity: {
+        kind: "token",
+      },
+      scale: {
+        rule: "absmax",
+        divisor: 7.777777777777778,
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r1: "online",
+      r3: false,
+    },
+  }, {
+    use: "rtn",
+    options: {
+      range: "error",
+    },
+  }],
+}, {
   name: "quarot-rtn-w4a4",
   summary: "QuaRot and round to nearest, 4-bit weights by channel, 4-bit activations by token",
   assign: [{
@@ -240,6 +306,9 @@ export const RECIPES: readonly unknown[] = [{
     },
   }, {
     use: "rtn",
+    options: {
+      range: "error",
+    },
   }],
 }, {
   name: "rtn-mse-w4g64",
