@@ -137,6 +137,9 @@ export function parseLowbitMetadata(text: string, file: string): LowbitMetadata 
   if (typeof side !== "boolean") return fail("side", "is not a boolean");
   const provenance = { lowbit: string("lowbit"), recipe: string("recipe") };
   const listed = root.get("transforms");
+  if ((listed !== undefined) !== (version === WITH_TRANSFORMS)) {
+    return fail("transforms", `do not go with version ${version}`);
+  }
   const transforms = listed === undefined
     ? []
     : onlineTransformsSchema.parse(toPlain(listed), `${file}: lowbit metadata`);
