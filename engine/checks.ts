@@ -15,15 +15,15 @@ import {
   type VectorTensor,
 } from "../spec/mod.ts";
 
-/** How far a transform may move a block's output, relative to its largest magnitude. */
+/** How far a transform may move an output, relative to its largest magnitude. */
 const EQUIVALENCE = 1e-4;
 
-/** Throws `PLUGIN` if two outputs of a block differ by more than rounding. */
+/** Throws `PLUGIN` if two outputs of a block or a model differ by more than rounding. */
 export function proveEqual(
   before: Float32Array,
   after: Float32Array,
   plugin: string,
-  block: number,
+  place: string,
 ): void {
   let [largest, difference] = [0, 0];
   for (let i = 0; i < before.length; i++) {
@@ -36,7 +36,7 @@ export function proveEqual(
     `transform changed the output by ${difference} (largest value ${largest})`,
     {
       file: plugin,
-      field: `blocks.${block}`,
+      field: place,
       advice: "a transform must leave the full-precision output as it is",
     },
   );

@@ -70,7 +70,7 @@ export function preflight(args: {
   for (const { problem, advice } of target.conflicts(parameters.map(({ tensor }) => tensor))) {
     conflicts.push({ code: "TARGET", where: target.id, problem, advice });
   }
-  conflicts.push(...tiedConflicts(model, pipeline));
+  conflicts.push(...transformConflicts(model, pipeline, target), ...tiedConflicts(model, pipeline));
   if (pipeline.needsCalibration && calibrationTokens === 0) {
     conflicts.push({
       code: "CALIBRATION",
@@ -149,7 +149,7 @@ function keptStorage(
   parameter: ParameterInfo,
 ): PlannedTensor["storage"] {
   const transformed = parameter.block !== undefined &&
-    pipeline.steps.some((step) => step.plugin.transform !== undefined);
+    pipeline.steps.some(({ plugin }) => plugin.transform !== undefined);
   if (transformed) return { kind: "plain", type: "float32" };
   const { keep } = pipeline.recipe;
   if (keep !== "source" && parameter.shape.length > 1) return { kind: "plain", type: keep };
@@ -160,6 +160,25 @@ function keptStorage(
   const { type: own } = stored.storage;
   const type = floats.find((type) => type === own);
   return { kind: "plain", type: type ?? "float32" };
+}
+
+/** Online transforms for a target that has no place for them. */
+function* transformConflicts(
+  { checkpoint: { transforms = [] } }: ModelGraph,
+  { steps }: Pipeline,
+  target: Target,
+): Generator<Conflict> {
+  if (transforms.length === 0 || target.transforms) return;
+  const names = steps.filter(({ plugin }) => plugin.transformModel).map((s) => s.plugin.meta.name);
+  yield {
+    code: "TARGET",
+    where: target.id,
+    problem: "cannot say that blocks do more than their architecture: " +
+      transforms.map(({ op, value }) => `${op} of ${value}`).join(", "),
+    advice: names.length > 0
+      ? `write with --to lowbit, or turn off the options of ${names.join(", ")} that need it`
+      : "write with --to lowbit",
+  };
 }
 
 /** A tied head has no weight of its own that could be quantised. */

@@ -8,6 +8,7 @@ import {
   type ByteSource,
   type Checkpoint,
   LowbitError,
+  type OnlineTransform,
   type ResolvedScheme,
   type StoredTensor,
 } from "../spec/mod.ts";
@@ -259,6 +260,7 @@ async function assemble(
   const directory = new DirectoryTensors(files);
   const coded = new Map<string, StoredTensor>();
   const activations = new Map<string, ResolvedScheme>();
+  const transforms: OnlineTransform[] = [];
   let kind = "safetensors";
   for (const file of files) {
     const text = file.metadata.get("lowbit");
@@ -278,6 +280,7 @@ async function assemble(
       coded.set(tensor, lowbitVector(directory, tensor, entry, tools));
     }
     for (const [tensor, scheme] of metadata.activations) activations.set(tensor, scheme);
+    transforms.push(...metadata.transforms);
   }
   const quantization = config.quantization_config;
   if (typeof quantization === "object" && quantization !== null) {
@@ -311,6 +314,7 @@ async function assemble(
     files: sources,
     sidecars: texts,
     ...(activations.size > 0 && { activations }),
+    ...(transforms.length > 0 && { transforms }),
     close: () => sources.forEach((source) => source.close()),
   };
 }

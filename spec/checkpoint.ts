@@ -6,6 +6,7 @@
 
 import type { Layout } from "./layout.ts";
 import type { QuantizedTensor, ResolvedScheme, VectorTensor } from "./tensor.ts";
+import type { OnlineTransform } from "./transform.ts";
 import type { VectorFormat } from "./vector_format.ts";
 
 /** Random access to the bytes of a file, a blob or a URL. */
@@ -171,6 +172,8 @@ export interface Checkpoint {
   readonly gguf?: ReadonlyMap<string, GgufValue>;
   /** The schemes of the inputs of linears, by the names of their weights. */
   readonly activations?: ReadonlyMap<string, ResolvedScheme>;
+  /** What its blocks do beyond the architecture, in order. */
+  readonly transforms?: readonly OnlineTransform[];
   /** Closes the files. */
   close(): void;
 }

@@ -11,6 +11,7 @@ export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./graph.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
+export * from "./hadamard.ts";
 export * from "./kernel_buffers.ts";
 export * from "./kernel_ops.ts";
 export * from "./kernels.ts";
@@ -63,6 +64,7 @@ export {
 } from "./scheme.ts";
 export * from "./target.ts";
 export * from "./tensor.ts";
+export * from "./transform.ts";
 export {
   type BinaryCodingFormat,
   type GridFormat,

@@ -9,6 +9,7 @@
 
 import type { Checkpoint, GgufValue, Naming, Output, PlainType } from "./checkpoint.ts";
 import type { QuantizedTensor, ResolvedScheme, VectorTensor } from "./tensor.ts";
+import type { OnlineTransform } from "./transform.ts";
 import type { VectorFormat } from "./vector_format.ts";
 
 /** One tensor of a planned output. */
@@ -47,6 +48,8 @@ export interface TargetArguments {
   gguf?: ReadonlyMap<string, GgufValue>;
   /** Every tensor, in the order in which they will be written. */
   tensors: readonly PlannedTensor[];
+  /** What the blocks do beyond the architecture; only where the target has `transforms`. */
+  transforms?: readonly OnlineTransform[];
   /** The version of lowbit, and the name of the recipe. */
   provenance: { lowbit: string; recipe: string };
 }
@@ -73,6 +76,8 @@ export interface Target {
   readonly naming: Naming;
   /** Whether the output is a directory or one file. */
   readonly output: "directory" | "file";
+  /** Whether it can say what blocks do beyond their architecture. */
+  readonly transforms?: boolean;
   /** How it would store a tensor. */
   fit(tensor: PlannedTensor): Fit;
   /** Conflicts between tensors that are each fine on their own. */

@@ -191,5 +191,5 @@ Deno.test("formats: list, show, encode and compare know vector formats", async (
     ["formats", "compare", "e8p", "int4_g64_sym", "--on", UNTIED, "--json"],
   );
   const { scores } = JSON.parse(compared.stdout);
-  assertEquals(scores.map((s: { scheme: string }) => s.scheme), ["int4_g64_sym", "e8p"]);
+  assertEquals(scores.map((s: { scheme: string }) => s.scheme), ["e8p", "int4_g64_sym"]);
 });

@@ -81,6 +81,7 @@ export function lowbitTarget(tools: TargetTools = {}): Target {
     summary: "any scheme; read by lowbit, described by itself",
     naming: "huggingface",
     output: "directory",
+    transforms: true,
     fit,
     conflicts,
     create: (args) => create(args, tools),
@@ -229,7 +230,8 @@ function metadataOf(args: TargetArguments): LowbitMetadata {
   const activations = new Map(
     args.tensors.flatMap(({ name, activation }) => activation ? [[name, activation]] : []),
   );
-  return { tensors, vectors, activations, side: false, provenance: args.provenance };
+  const { transforms = [], provenance } = args;
+  return { tensors, vectors, activations, transforms, side: false, provenance };
 }
 
 async function writeParts(

@@ -7,6 +7,8 @@
 
 import {
   LowbitError,
+  type OnlineTransform,
+  onlineTransformsSchema,
   type ResolvedScheme,
   schemeSchema,
   type VectorFormat,
@@ -18,8 +20,8 @@ import { resolveScheme, resolveVectorFormat } from "../lookup.ts";
 /** The version of the dialect that is written for schemes alone. */
 export const LOWBIT_VERSION = 1;
 
-/** The version that is written where there are vector tensors. */
-export const LOWBIT_VECTOR_VERSION = 2;
+/** The version of a file that an older reader would get wrong: vector tensors, online transforms. */
+export const LOWBIT_LATER_VERSION = 2;
 
 /** The file beside model.safetensors that holds side tensors, if there are any. */
 export const SIDE_FILE = "model.side.safetensors";
@@ -53,6 +55,8 @@ export interface LowbitMetadata {
   vectors: ReadonlyMap<string, LowbitVectorEntry>;
   /** The schemes of the inputs of linears, by the names of their weights. */
   activations: ReadonlyMap<string, ResolvedScheme>;
+  /** What the blocks do beyond the architecture. */
+  transforms: readonly OnlineTransform[];
   /** Whether there are side tensors, in {@linkcode SIDE_FILE}. */
   side: boolean;
   /** The version of lowbit and the recipe that made it. */
@@ -90,6 +94,7 @@ export function formatLowbitMetadata(metadata: LowbitMetadata): string {
   const vectors = [...metadata.vectors].map(([name, { format, shape }]) =>
     [name, { format: formats.index(format), shape }] as const
   );
+  const { transforms } = metadata;
   const parts = [
     `"activations":${sortedJson(Object.fromEntries(activations))}`,
     `"lowbit":${JSON.stringify(metadata.provenance.lowbit)}`,
@@ -97,13 +102,14 @@ export function formatLowbitMetadata(metadata: LowbitMetadata): string {
     `"schemes":${sortedJson(schemes.list)}`,
     `"side":${metadata.side ? "true " : "false"}`,
     `"tensors":${sortedJson(Object.fromEntries(tensors))}`,
+    ...(transforms.length > 0 ? [`"transforms":${sortedJson([...transforms])}`] : []),
     ...(vectors.length > 0
       ? [
         `"vector_formats":${sortedJson(formats.list)}`,
         `"vectors":${sortedJson(Object.fromEntries(vectors))}`,
       ]
       : []),
-    `"version":${vectors.length > 0 ? LOWBIT_VECTOR_VERSION : LOWBIT_VERSION}`,
+    `"version":${vectors.length + transforms.length > 0 ? LOWBIT_LATER_VERSION : LOWBIT_VERSION}`,
   ];
   return `{${parts.join(",")}}`;
 }
@@ -118,7 +124,7 @@ export function parseLowbitMetadata(text: string, file: string): LowbitMetadata 
   const root = parseJson(text, { file });
   if (!(root instanceof Map)) return fail("root", "is not an object");
   const version = root.get("version");
-  if (version !== LOWBIT_VERSION && version !== LOWBIT_VECTOR_VERSION) {
+  if (version !== LOWBIT_VERSION && version !== LOWBIT_LATER_VERSION) {
     if (typeof version !== "number") return fail("version", "is not a number");
     throw new LowbitError("UNSUPPORTED", `is version ${version} of the lowbit dialect`, {
       file,
@@ -154,8 +160,13 @@ export function parseLowbitMetadata(text: string, file: string): LowbitMetadata 
     const scheme = schemeAt(value.get("scheme"), name);
     tensors.set(name, { scheme, layout, shape });
   }
+  for (const field of ["transforms", "vectors"]) {
+    if (root.has(field) && version !== LOWBIT_LATER_VERSION) {
+      return fail(field, `do not go with version ${version}`);
+    }
+  }
   const vectors = new Map<string, LowbitVectorEntry>();
-  if (version === LOWBIT_VECTOR_VERSION) {
+  if (root.has("vectors")) {
     const formats = list("vector_formats").map((document) =>
       resolveVectorFormat(vectorFormatSchema.parse(document, file))
     );
@@ -175,5 +186,9 @@ export function parseLowbitMetadata(text: string, file: string): LowbitMetadata 
   const side = root.get("side");
   if (typeof side !== "boolean") return fail("side", "is not a boolean");
   const provenance = { lowbit: string("lowbit"), recipe: string("recipe") };
-  return { tensors, vectors, activations, side, provenance };
+  const listed = root.get("transforms");
+  const transforms = listed === undefined
+    ? []
+    : onlineTransformsSchema.parse(toPlain(listed), `${file}: lowbit metadata`);
+  return { tensors, vectors, activations, transforms, side, provenance };
 }
