@@ -104,7 +104,7 @@ export function denseWeight(
 }
 
 /** Rows to copy at a time: whole panels. */
-function stagedRows(rowBytes: number): number {
+export function stagedRows(rowBytes: number): number {
   return Math.max(1, Math.floor(STAGING_BYTES / Math.max(1, rowBytes * PANEL))) * PANEL;
 }
 
@@ -157,7 +157,11 @@ function packCodes(heap: Heap, exports: Exports, a: PackedWeightArguments, out: 
 }
 
 /** One value a tile becomes `[panel][group][16]`. */
-function layGrid(out: Float32Array, grid: Float32Array, t: PackedWeightArguments["tiling"]): void {
+export function layGrid<T extends Float32Array | Int16Array>(
+  out: T,
+  grid: T,
+  t: PackedWeightArguments["tiling"],
+): void {
   for (let row = 0; row < t.rows; row++) {
     const from = Math.floor(row / t.tileRows) * t.gridColumns;
     const to = Math.floor(row / PANEL) * t.gridColumns * PANEL + row % PANEL;

@@ -11,6 +11,9 @@
  */
 
 import type { Tiling } from "./granularity.ts";
+import type { IntegerKernels } from "./kernels_integer.ts";
+
+export type * from "./kernels_integer.ts";
 
 /** The element types of buffers. */
 export type BufferType = "u8" | "u32" | "i32" | "f32" | "f64";
@@ -233,7 +236,7 @@ export interface AttentionArguments {
  * The operations. Every implementation has them all; see `KERNEL_OPS` for what each
  * promises about its bits.
  */
-export interface Kernels {
+export interface Kernels extends IntegerKernels {
   /** The name of the implementation: `wasm-simd128`, `reference`. */
   readonly name: string;
   /** Threads that an operation is split among. */

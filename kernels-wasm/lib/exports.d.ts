@@ -3,7 +3,6 @@
 // deno-fmt-ignore-file
 /* tslint:disable */
 /* eslint-disable */
-export const memory: WebAssembly.Memory;
 export const add: (a: number, b: number, c: number, d: number, e: number) => void;
 export const add_scalar: (a: number, b: number, c: number, d: number, e: number) => void;
 export const attention: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number) => void;
@@ -28,14 +27,18 @@ export const encode_feedback_scalar: (a: number, b: number, c: number, d: number
 export const encode_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number, r: number, s: number, t: number) => void;
 export const gram: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
 export const gram_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
+export const integer_panels: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const inverse_diagonal: (a: number, b: number, c: number, d: number) => void;
 export const inverse_finish: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const inverse_panel: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const inverse_panel_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const inverse_update: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const inverse_update_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
+export const largest_magnitude: (a: number, b: number) => number;
 export const linear_dense: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
 export const linear_dense_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
+export const linear_integer: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number, r: number, s: number) => void;
+export const linear_integer_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number, r: number, s: number) => void;
 export const linear_packed: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number, r: number) => void;
 export const linear_packed_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number, r: number) => void;
 export const log_softmax: (a: number, b: number, c: number, d: number, e: number) => void;
@@ -47,6 +50,8 @@ export const pack_scalar: (a: number, b: number, c: number, d: number, e: number
 export const packed_panels: (a: number, b: number, c: number, d: number, e: number) => void;
 export const power: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const power_scalar: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
+export const quantize_activations: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number) => void;
+export const quantize_activations_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number) => void;
 export const range: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
 export const range_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
 export const rms_norm: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
@@ -67,4 +72,5 @@ export const unpack_scalar: (a: number, b: number, c: number, d: number, e: numb
 export const widen: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const widen_scalar: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const __wbindgen_externrefs: WebAssembly.Table;
-export const __wbindgen_start: () => void;
+export const __wbindgen_thread_destroy: (a?: number, b?: number, c?: number) => void;
+export const __wbindgen_start: (a: number) => void;

@@ -16,6 +16,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 pub mod add;
 pub mod attention;
 pub mod cholesky;
+pub mod codes;
 pub mod column_stats;
 pub mod decode;
 pub mod divergence;
@@ -23,9 +24,12 @@ pub mod encode;
 pub mod encode_feedback;
 pub mod exp;
 pub mod gram;
+pub mod integer_layout;
+pub mod integer_panels;
 #[cfg(target_arch = "wasm32")]
 pub mod lanes;
 pub mod linear_dense;
+pub mod linear_integer;
 pub mod linear_packed;
 pub mod log_softmax;
 pub mod memory;
@@ -34,6 +38,7 @@ pub mod pack;
 pub mod panels;
 pub mod pow;
 pub mod power;
+pub mod quantize_activations;
 pub mod range;
 pub mod rms_norm;
 pub mod rope;
@@ -95,6 +100,15 @@ op!(linear_packed, linear_packed_scalar, (
     x: *const f32, y: *mut f32, tokens: usize, rows: usize, columns: usize, codes: *const u8,
     bits: u32, table: *const f32, integer: u32, flip: u32, base: i32, scales: *const f32,
     zeros: *const f32, groups: usize, group: usize,
+));
+op!(quantize_activations, quantize_activations_scalar, (
+    x: *const f32, codes: *mut u8, columns: usize, group: usize, groups: usize, per_group: u32,
+    tensor: *const f32, limit: f32, wide: u32, scales: *mut f32, sums: *mut i32,
+));
+op!(linear_integer, linear_integer_scalar, (
+    q: *const u8, wide: u32, x_scales: *const f32, per_group: u32, sums: *const i32, y: *mut f32,
+    tokens: usize, rows: usize, columns: usize, codes: *const u8, bits: u32, scales: *const f32,
+    zeros: *const i16, offset: i32, group: usize, groups: usize,
 ));
 op!(trailing_update, trailing_update_scalar, (
     w: *mut f32, rows: usize, columns: usize, start: usize, count: usize, errors: *const f32,

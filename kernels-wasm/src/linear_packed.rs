@@ -49,10 +49,10 @@ pub use wide::simd;
 #[cfg(target_arch = "wasm32")]
 mod wide {
     use super::PANEL;
+    use crate::codes::codes_of_group;
     use crate::decode::gather16;
     use crate::lanes::{load, splat, store, widen_to_f32_2p23, Planes};
     use crate::linear_dense::{tile, CHUNK};
-    use crate::panels::parts;
     use core::arch::wasm32::*;
 
     /// 2^23: f32 from here on are whole numbers, so the lowest bits hold a small integer.
@@ -87,36 +87,6 @@ mod wide {
             for (j, codes) in codes_of_group::<BITS>(group).into_iter().enumerate() {
                 v128_store(out.add((k + j) * PANEL) as *mut v128, codes);
             }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn codes_of_group<const BITS: u32>(group: *const u8) -> [v128; 8] {
-        let mut codes = [u8x16_splat(0); 8];
-        let [four, two, one] = parts(BITS);
-        if four > 0 {
-            add_part(&mut codes, group, 4, 0);
-        }
-        if two > 0 {
-            add_part(&mut codes, group, 2, four);
-        }
-        if one > 0 {
-            add_part(&mut codes, group, 1, four + two);
-        }
-        codes
-    }
-
-    /// Adds the part of `width` bits that starts at bit `low`; all arguments are constants.
-    #[inline(always)]
-    unsafe fn add_part(codes: &mut [v128; 8], group: *const u8, width: u32, low: u32) {
-        let per_byte = 8 / width as usize;
-        for (k, codes) in codes.iter_mut().enumerate() {
-            let vector = v128_load(group.add((low as usize + k / per_byte) * PANEL) as *const v128);
-            let shift = width * (k % per_byte) as u32;
-            let mask = u8x16_splat(((1u32 << width) - 1) as u8);
-            // 16-bit shifts are single instructions; the mask removes the neighbour's bits
-            let part = v128_and(u16x8_shr(vector, shift), mask);
-            *codes = v128_or(*codes, u16x8_shl(part, low));
         }
     }
 

@@ -1,0 +1,477 @@
+//! `y = x W^T` in integers: activations of `quantize_activations`, a weight of `integer_panels`.
+//! Parallel over panels.
+//!
+//! The sum over a group, `sum (u - zero) q`, is exact in 32 bits: u and zero are at most 255, q at
+//! most 127 in magnitude, and a group has at most 65536 columns, so that every partial sum stays
+//! below 255 * 127 * 65536 < 2^31. Then, in f32, groups ascending: `total += sum * weight scale`,
+//! with scales of activations by group `total += (sum * weight scale) * activation scale`,
+//! otherwise at the end `y = total * activation scale`.
+//!
+//! Activations of `wide` calls are 16 bits each, others 8. The SIMD128 version takes wide ones; the
+//! relaxed version (`relaxed.rs`) the others, with weights of up to 6 bits.
+//!
+//! Scales and zero points are `[panel][group][16]`; without zero points all are `offset`.
+
+use crate::integer_layout::{blocks, code_of, PANEL};
+
+/// The definition.
+pub unsafe fn scalar(
+    q: *const u8,
+    wide: u32,
+    x_scales: *const f32,
+    per_group: u32,
+    sums: *const i32,
+    y: *mut f32,
+    tokens: usize,
+    rows: usize,
+    columns: usize,
+    codes: *const u8,
+    bits: u32,
+    scales: *const f32,
+    zeros: *const i16,
+    offset: i32,
+    group: usize,
+    groups: usize,
+    _scratch: *mut u8,
+    begin: usize,
+    end: usize,
+) {
+    let all = blocks(columns, group, groups);
+    let size = PANEL * bits as usize;
+    for r in begin * PANEL..(end * PANEL).min(rows) {
+        let panel = codes.add(r / PANEL * all * size);
+        for t in 0..tokens {
+            let mut total = 0.0;
+            for g in 0..groups {
+                let first = g * group.div_ceil(8);
+                let mut sum = 0i32;
+                for c in 0..group.min(columns - g * group) {
+                    let at = t * all * 8 + first * 8 + c;
+                    let x = if wide != 0 {
+                        *(q as *const i16).add(at) as i32
+                    } else {
+                        *(q as *const i8).add(at) as i32
+                    };
+                    sum += x * code_of(panel.add((first + c / 8) * size), r % PANEL, c % 8, bits);
+                }
+                let at = (r / PANEL * groups + g) * PANEL + r % PANEL;
+                let zero = if zeros.is_null() {
+                    offset
+                } else {
+                    *zeros.add(at) as i32
+                };
+                sum = sum.wrapping_sub(zero.wrapping_mul(*sums.add(t * groups + g)));
+                let product = sum as f32 * *scales.add(at);
+                total += if per_group != 0 {
+                    product * *x_scales.add(t * groups + g)
+                } else {
+                    product
+                };
+            }
+            *y.add(t * rows + r) = if per_group != 0 {
+                total
+            } else {
+                total * *x_scales.add(t)
+            };
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub use fast::simd;
+
+#[cfg(target_arch = "wasm32")]
+mod fast {
+    use super::{blocks, PANEL};
+    use crate::codes::codes_of_group;
+    use crate::lanes::{load, splat, store};
+    use core::arch::wasm32::*;
+
+    /// How four columns of four rows are multiplied: a code vector becomes `PARTS` vectors, and as
+    /// many splats of 32 bits of activations belong to it.
+    trait Products {
+        const PARTS: usize;
+        /// Blocks whose products fit an accumulator.
+        fn blocks(bits: u32) -> usize;
+        fn parts(codes: v128) -> [v128; 2];
+        fn add(sum: v128, part: v128, x: v128) -> v128;
+        /// Adds an accumulator to four 32-bit sums, one a row.
+        fn close(total: v128, sum: v128) -> v128;
+    }
+
+    /// 16-bit codes and activations; sums of pairs are 32 bits wide.
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    struct Words;
+
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    impl Products for Words {
+        const PARTS: usize = 2;
+        fn blocks(_bits: u32) -> usize {
+            usize::MAX
+        }
+        #[inline(always)]
+        fn parts(codes: v128) -> [v128; 2] {
+            let (a, b) = (
+                u16x8_extend_low_u8x16(codes),
+                u16x8_extend_high_u8x16(codes),
+            );
+            [
+                i32x4_shuffle::<0, 2, 4, 6>(a, b),
+                i32x4_shuffle::<1, 3, 5, 7>(a, b),
+            ]
+        }
+        #[inline(always)]
+        fn add(sum: v128, part: v128, x: v128) -> v128 {
+            i32x4_add(sum, i32x4_dot_i16x8(part, x))
+        }
+        #[inline(always)]
+        fn close(total: v128, sum: v128) -> v128 {
+            i32x4_add(total, sum)
+        }
+    }
+
+    /// Bytes: codes below 64 are the 7-bit operand. Sums of pairs stay in 16 bits for as many
+    /// columns as cannot overflow: `4 columns * 2 * 127 * largest code <= 32767`. Products of 7-bit
+    /// operands have one result on every machine.
+    #[cfg(target_feature = "relaxed-simd")]
+    struct Bytes;
+
+    #[cfg(target_feature = "relaxed-simd")]
+    impl Products for Bytes {
+        const PARTS: usize = 1;
+        fn blocks(bits: u32) -> usize {
+            match bits {
+                6 => 1,
+                5 => 2,
+                _ => 4,
+            }
+        }
+        #[inline(always)]
+        fn parts(codes: v128) -> [v128; 2] {
+            [codes, codes]
+        }
+        #[inline(always)]
+        fn add(sum: v128, part: v128, x: v128) -> v128 {
+            i16x8_add(sum, i16x8_relaxed_dot_i8x16_i7x16(x, part))
+        }
+        #[inline(always)]
+        fn close(total: v128, sum: v128) -> v128 {
+            i32x4_add(total, i32x4_extadd_pairwise_i16x8(sum))
+        }
+    }
+
+    /// One call, and the panel it is at.
+    struct Job {
+        q: *const u8,
+        x_scales: *const f32,
+        per_group: bool,
+        sums: *const i32,
+        y: *mut f32,
+        rows: usize,
+        bits: u32,
+        codes: *const u8,
+        scales: *const f32,
+        zeros: *const i16,
+        offset: i32,
+        groups: usize,
+        group_blocks: usize,
+        all_blocks: usize,
+        panel: usize,
+    }
+
+    impl Job {
+        /// The blocks of a group.
+        #[inline(always)]
+        fn blocks(&self, g: usize) -> usize {
+            self.group_blocks
+                .min(self.all_blocks - g * self.group_blocks)
+        }
+
+        /// Adds the products of a group to the f32 totals of four rows from `first` on.
+        #[inline(always)]
+        unsafe fn finish(&self, total: v128, sum: v128, token: usize, g: usize, first: usize) -> v128 {
+            let at = g * PANEL + first;
+            let of_token = token * self.groups + g;
+            let codes = *self.sums.add(of_token);
+            let zeros = if self.zeros.is_null() {
+                i32x4_splat(codes.wrapping_mul(self.offset))
+            } else {
+                let zeros = i32x4_load_extend_i16x4(self.zeros.add(at));
+                i32x4_mul(zeros, i32x4_splat(codes))
+            };
+            let mut value = f32x4_mul(
+                f32x4_convert_i32x4(i32x4_sub(sum, zeros)),
+                load(self.scales.add(at)),
+            );
+            if self.per_group {
+                value = f32x4_mul(value, splat(self.x_scales.add(of_token)));
+            }
+            f32x4_add(total, value)
+        }
+
+        /// Writes the outputs of four rows from `first` on.
+        #[inline(always)]
+        unsafe fn write(&self, total: v128, token: usize, first: usize) {
+            let value = if self.per_group {
+                total
+            } else {
+                f32x4_mul(total, splat(self.x_scales.add(token)))
+            };
+            let row = self.panel * PANEL + first;
+            let y = self.y.add(token * self.rows + row);
+            if row + 4 <= self.rows {
+                store(y, value);
+            } else if row < self.rows {
+                let lanes: [f32; 4] = core::mem::transmute(value);
+                for (j, lane) in lanes.iter().enumerate().take(self.rows - row) {
+                    *y.add(j) = *lane;
+                }
+            }
+        }
+    }
+
+    /// One token: codes are multiplied as they are unpacked.
+    unsafe fn one_token<P: Products, const BITS: u32>(job: &Job) {
+        let mut codes = job.codes;
+        let mut x = job.q;
+        let mut totals = [f32x4_splat(0.0); 4];
+        for g in 0..job.groups {
+            let mut sums = [i32x4_splat(0); 4];
+            let mut left = job.blocks(g);
+            while left > 0 {
+                let run = left.min(P::blocks(BITS));
+                let mut part = [i32x4_splat(0); 4];
+                for _ in 0..run {
+                    let vectors = codes_of_group::<BITS>(codes);
+                    for k in 0..2 {
+                        let x = x.add(4 * P::PARTS * k);
+                        for (i, part) in part.iter_mut().enumerate() {
+                            let split = P::parts(vectors[4 * k + i]);
+                            for p in 0..P::PARTS {
+                                *part = P::add(*part, split[p], splat(x.add(4 * p) as *const f32));
+                            }
+                        }
+                    }
+                    codes = codes.add(PANEL * BITS as usize);
+                    x = x.add(8 * P::PARTS);
+                }
+                for (sum, part) in sums.iter_mut().zip(part) {
+                    *sum = P::close(*sum, part);
+                }
+                left -= run;
+            }
+            for (i, total) in totals.iter_mut().enumerate() {
+                *total = job.finish(*total, sums[i], 0, g, 4 * i);
+            }
+        }
+        for (i, total) in totals.into_iter().enumerate() {
+            job.write(total, 0, 4 * i);
+        }
+    }
+
+    /// The same for any width: some blocks are unpacked, then multiplied.
+    unsafe fn one_token_unpacked<P: Products>(job: &Job, unpack: Unpack, scratch: *mut v128) {
+        let mut codes = job.codes;
+        let mut x = job.q;
+        let mut totals = [f32x4_splat(0.0); 4];
+        for g in 0..job.groups {
+            let mut sums = [i32x4_splat(0); 4];
+            let mut left = job.blocks(g);
+            while left > 0 {
+                let run = left.min(P::blocks(job.bits)).min(16);
+                unpack(codes, run, scratch);
+                let mut w = scratch as *const v128;
+                let mut part = [i32x4_splat(0); 4];
+                for _ in 0..2 * run * P::PARTS {
+                    let x4 = splat(x as *const f32);
+                    for (i, part) in part.iter_mut().enumerate() {
+                        *part = P::add(*part, v128_load(w.add(i)), x4);
+                    }
+                    x = x.add(4);
+                    w = w.add(4);
+                }
+                for (sum, part) in sums.iter_mut().zip(part) {
+                    *sum = P::close(*sum, part);
+                }
+                codes = codes.add(run * PANEL * job.bits as usize);
+                left -= run;
+            }
+            for (i, total) in totals.iter_mut().enumerate() {
+                *total = job.finish(*total, sums[i], 0, g, 4 * i);
+            }
+        }
+        for (i, total) in totals.into_iter().enumerate() {
+            job.write(total, 0, 4 * i);
+        }
+    }
+
+    /// Unpacks some blocks of a panel.
+    type Unpack = unsafe fn(codes: *const u8, blocks: usize, out: *mut v128);
+
+    /// For each block, each four columns and each part: the vectors of the 16 rows.
+    unsafe fn unpack<P: Products, const BITS: u32>(codes: *const u8, blocks: usize, out: *mut v128) {
+        for b in 0..blocks {
+            let vectors = codes_of_group::<BITS>(codes.add(b * PANEL * BITS as usize));
+            let out = out.add(b * 8 * P::PARTS);
+            for k in 0..2 {
+                for i in 0..4 {
+                    let split = P::parts(vectors[4 * k + i]);
+                    for p in 0..P::PARTS {
+                        v128_store(out.add((k * P::PARTS + p) * 4 + i), split[p]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `TOKENS` tokens from `token` on by 8 rows from `4 * first` on, with unpacked codes.
+    unsafe fn tile<P: Products, const TOKENS: usize>(
+        job: &Job,
+        unpacked: *const v128,
+        token: usize,
+        first: usize,
+    ) {
+        let stride = job.all_blocks * 8 * P::PARTS;
+        let mut x = job.q.add(token * stride);
+        let mut w = unpacked.add(first);
+        let mut totals = [[f32x4_splat(0.0); 2]; TOKENS];
+        for g in 0..job.groups {
+            let mut sums = [[i32x4_splat(0); 2]; TOKENS];
+            let mut left = job.blocks(g);
+            while left > 0 {
+                let run = left.min(P::blocks(job.bits));
+                let mut part = [[i32x4_splat(0); 2]; TOKENS];
+                for _ in 0..run {
+                    for k in 0..2 * P::PARTS {
+                        let weights = [v128_load(w.add(4 * k)), v128_load(w.add(4 * k + 1))];
+                        for (t, part) in part.iter_mut().enumerate() {
+                            let x = splat(x.add(t * stride + 4 * k) as *const f32);
+                            part[0] = P::add(part[0], weights[0], x);
+                            part[1] = P::add(part[1], weights[1], x);
+                        }
+                    }
+                    x = x.add(8 * P::PARTS);
+                    w = w.add(8 * P::PARTS);
+                }
+                for (sums, part) in sums.iter_mut().zip(part) {
+                    for v in 0..2 {
+                        sums[v] = P::close(sums[v], part[v]);
+                    }
+                }
+                left -= run;
+            }
+            for (t, totals) in totals.iter_mut().enumerate() {
+                for v in 0..2 {
+                    let row = 4 * (first + v);
+                    totals[v] = job.finish(totals[v], sums[t][v], token + t, g, row);
+                }
+            }
+        }
+        for (t, totals) in totals.into_iter().enumerate() {
+            for (v, total) in totals.into_iter().enumerate() {
+                job.write(total, token + t, 4 * (first + v));
+            }
+        }
+    }
+
+    unsafe fn panel<P: Products>(job: &Job, unpack: Unpack, tokens: usize, scratch: *mut u8) {
+        let unpacked = scratch as *mut v128;
+        if tokens == 1 {
+            return one_token_unpacked::<P>(job, unpack, unpacked);
+        }
+        unpack(job.codes, job.all_blocks, unpacked);
+        let mut t = 0;
+        while t < tokens {
+            let count = (tokens - t).min(4);
+            for first in [0, 2] {
+                match count {
+                    4 => tile::<P, 4>(job, unpacked, t, first),
+                    3 => tile::<P, 3>(job, unpacked, t, first),
+                    2 => tile::<P, 2>(job, unpacked, t, first),
+                    _ => tile::<P, 1>(job, unpacked, t, first),
+                }
+            }
+            t += count;
+        }
+    }
+
+    #[cfg(target_feature = "relaxed-simd")]
+    unsafe fn any_panel(job: &Job, tokens: usize, scratch: *mut u8) {
+        match (tokens, job.bits) {
+            (1, 2) => one_token::<Bytes, 2>(job),
+            (1, 4) => one_token::<Bytes, 4>(job),
+            (_, 1) => panel::<Bytes>(job, unpack::<Bytes, 1>, tokens, scratch),
+            (_, 2) => panel::<Bytes>(job, unpack::<Bytes, 2>, tokens, scratch),
+            (_, 3) => panel::<Bytes>(job, unpack::<Bytes, 3>, tokens, scratch),
+            (_, 4) => panel::<Bytes>(job, unpack::<Bytes, 4>, tokens, scratch),
+            (_, 5) => panel::<Bytes>(job, unpack::<Bytes, 5>, tokens, scratch),
+            _ => panel::<Bytes>(job, unpack::<Bytes, 6>, tokens, scratch),
+        }
+    }
+
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    unsafe fn any_panel(job: &Job, tokens: usize, scratch: *mut u8) {
+        match (tokens, job.bits) {
+            (1, 4) => one_token::<Words, 4>(job),
+            (1, 8) => one_token::<Words, 8>(job),
+            (_, 1) => panel::<Words>(job, unpack::<Words, 1>, tokens, scratch),
+            (_, 2) => panel::<Words>(job, unpack::<Words, 2>, tokens, scratch),
+            (_, 3) => panel::<Words>(job, unpack::<Words, 3>, tokens, scratch),
+            (_, 4) => panel::<Words>(job, unpack::<Words, 4>, tokens, scratch),
+            (_, 5) => panel::<Words>(job, unpack::<Words, 5>, tokens, scratch),
+            (_, 6) => panel::<Words>(job, unpack::<Words, 6>, tokens, scratch),
+            (_, 7) => panel::<Words>(job, unpack::<Words, 7>, tokens, scratch),
+            _ => panel::<Words>(job, unpack::<Words, 8>, tokens, scratch),
+        }
+    }
+
+    /// Panel by panel. Scratch: the unpacked codes of a panel, 16 or 32 bytes a padded column.
+    pub unsafe fn simd(
+        q: *const u8,
+        _wide: u32,
+        x_scales: *const f32,
+        per_group: u32,
+        sums: *const i32,
+        y: *mut f32,
+        tokens: usize,
+        rows: usize,
+        columns: usize,
+        codes: *const u8,
+        bits: u32,
+        scales: *const f32,
+        zeros: *const i16,
+        offset: i32,
+        group: usize,
+        groups: usize,
+        scratch: *mut u8,
+        begin: usize,
+        end: usize,
+    ) {
+        let all_blocks = blocks(columns, group, groups);
+        for index in begin..end {
+            let grid = index * groups * PANEL;
+            let job = Job {
+                q,
+                x_scales,
+                per_group: per_group != 0,
+                sums,
+                y,
+                rows,
+                bits,
+                codes: codes.add(index * all_blocks * PANEL * bits as usize),
+                scales: scales.add(grid),
+                zeros: if zeros.is_null() {
+                    zeros
+                } else {
+                    zeros.add(grid)
+                },
+                offset,
+                groups,
+                group_blocks: group.div_ceil(8),
+                all_blocks,
+                panel: index,
+            };
+            any_panel(&job, tokens, scratch);
+        }
+    }
+}
