@@ -129,6 +129,7 @@ export function integerLinear(c: Context, a: IntegerLinearArguments): void {
   c.pool.run("quantize_activations", [
     x,
     q,
+    tokens,
     columns,
     group,
     groups,
@@ -138,6 +139,7 @@ export function integerLinear(c: Context, a: IntegerLinearArguments): void {
     wide ? 1 : 0,
     xScales,
     sums,
+    -(weight.offset ?? 1),
   ], { units: tokens, work: tokens * columns });
   c.pool.run(wide ? "linear_integer" : "linear_integer_relaxed", [
     q,
@@ -153,7 +155,6 @@ export function integerLinear(c: Context, a: IntegerLinearArguments): void {
     weight.bits,
     scales,
     weight.offset === undefined ? zeros : 0,
-    weight.offset ?? 0,
     group,
     groups,
   ], {

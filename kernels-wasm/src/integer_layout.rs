@@ -25,3 +25,15 @@ pub unsafe fn code_of(block: *const u8, row: usize, column: usize, bits: u32) ->
     let (vector, lane) = position(row, column);
     code_at(block, vector, lane, bits) as i32
 }
+
+/// Tokens of a tile.
+pub const TILE: usize = 4;
+
+/// Where an activation is, in codes: tiles of 4 tokens (the last may have fewer), in which 32 bits
+/// of a token, 4 codes or 2 wide ones, follow those of the token before.
+pub fn activation(token: usize, tokens: usize, column: usize, padded: usize, wide: bool) -> usize {
+    let unit = if wide { 2 } else { 4 };
+    let first = token / TILE * TILE;
+    let count = TILE.min(tokens - first);
+    first * padded + (column / unit * count + token - first) * unit + column % unit
+}

@@ -102,13 +102,14 @@ op!(linear_packed, linear_packed_scalar, (
     zeros: *const f32, groups: usize, group: usize,
 ));
 op!(quantize_activations, quantize_activations_scalar, (
-    x: *const f32, codes: *mut u8, columns: usize, group: usize, groups: usize, per_group: u32,
-    tensor: *const f32, limit: f32, wide: u32, scales: *mut f32, sums: *mut i32,
+    x: *const f32, codes: *mut u8, tokens: usize, columns: usize, group: usize, groups: usize,
+    per_group: u32, tensor: *const f32, limit: f32, wide: u32, scales: *mut f32, sums: *mut i32,
+    factor_of_sums: i32,
 ));
 op!(linear_integer, linear_integer_scalar, (
     q: *const u8, wide: u32, x_scales: *const f32, per_group: u32, sums: *const i32, y: *mut f32,
     tokens: usize, rows: usize, columns: usize, codes: *const u8, bits: u32, scales: *const f32,
-    zeros: *const i16, offset: i32, group: usize, groups: usize,
+    zeros: *const i16, group: usize, groups: usize,
 ));
 op!(trailing_update, trailing_update_scalar, (
     w: *mut f32, rows: usize, columns: usize, start: usize, count: usize, errors: *const f32,

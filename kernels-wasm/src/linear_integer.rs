@@ -10,9 +10,10 @@
 //! Activations of `wide` calls are 16 bits each, others 8. The SIMD128 version takes wide ones; the
 //! relaxed version (`relaxed.rs`) the others, with weights of up to 6 bits.
 //!
-//! Scales and zero points are `[panel][group][16]`; without zero points all are `offset`.
+//! Scales and zero points are `[panel][group][16]`. `sums` holds the negative sums of the
+//! activations of every group; without zero points, times the zero point that all groups have.
 
-use crate::integer_layout::{blocks, code_of, PANEL};
+use crate::integer_layout::{activation as position, blocks, code_of, PANEL};
 
 /// The definition.
 pub unsafe fn scalar(
@@ -29,7 +30,6 @@ pub unsafe fn scalar(
     bits: u32,
     scales: *const f32,
     zeros: *const i16,
-    offset: i32,
     group: usize,
     groups: usize,
     _scratch: *mut u8,
@@ -46,7 +46,7 @@ pub unsafe fn scalar(
                 let first = g * group.div_ceil(8);
                 let mut sum = 0i32;
                 for c in 0..group.min(columns - g * group) {
-                    let at = t * all * 8 + first * 8 + c;
+                    let at = position(t, tokens, first * 8 + c, all * 8, wide != 0);
                     let x = if wide != 0 {
                         *(q as *const i16).add(at) as i32
                     } else {
@@ -56,11 +56,11 @@ pub unsafe fn scalar(
                 }
                 let at = (r / PANEL * groups + g) * PANEL + r % PANEL;
                 let zero = if zeros.is_null() {
-                    offset
+                    1
                 } else {
                     *zeros.add(at) as i32
                 };
-                sum = sum.wrapping_sub(zero.wrapping_mul(*sums.add(t * groups + g)));
+                sum = sum.wrapping_add(zero.wrapping_mul(*sums.add(t * groups + g)));
                 let product = sum as f32 * *scales.add(at);
                 total += if per_group != 0 {
                     product * *x_scales.add(t * groups + g)
@@ -160,6 +160,12 @@ mod fast {
         }
     }
 
+    /// Forms of a call that have code of their own: activations by token or tensor, without and with
+    /// zero points; and all others.
+    const SYMMETRIC: u32 = 0;
+    const ZEROS: u32 = 1;
+    const ANY: u32 = 2;
+
     /// One call, and the panel it is at.
     struct Job {
         q: *const u8,
@@ -172,7 +178,6 @@ mod fast {
         codes: *const u8,
         scales: *const f32,
         zeros: *const i16,
-        offset: i32,
         groups: usize,
         group_blocks: usize,
         all_blocks: usize,
@@ -187,32 +192,42 @@ mod fast {
                 .min(self.all_blocks - g * self.group_blocks)
         }
 
-        /// Adds the products of a group to the f32 totals of four rows from `first` on.
+        /// What the sums of four rows over a group start from: the products of zero points.
         #[inline(always)]
-        unsafe fn finish(&self, total: v128, sum: v128, token: usize, g: usize, first: usize) -> v128 {
-            let at = g * PANEL + first;
-            let of_token = token * self.groups + g;
-            let codes = *self.sums.add(of_token);
-            let zeros = if self.zeros.is_null() {
-                i32x4_splat(codes.wrapping_mul(self.offset))
+        unsafe fn start<const FORM: u32>(&self, token: usize, g: usize, first: usize) -> v128 {
+            let of_token = splat(self.sums.add(token * self.groups + g) as *const f32);
+            if FORM == SYMMETRIC || (FORM == ANY && self.zeros.is_null()) {
+                of_token
             } else {
-                let zeros = i32x4_load_extend_i16x4(self.zeros.add(at));
-                i32x4_mul(zeros, i32x4_splat(codes))
-            };
-            let mut value = f32x4_mul(
-                f32x4_convert_i32x4(i32x4_sub(sum, zeros)),
-                load(self.scales.add(at)),
-            );
-            if self.per_group {
-                value = f32x4_mul(value, splat(self.x_scales.add(of_token)));
+                i32x4_mul(
+                    i32x4_load_extend_i16x4(self.zeros.add(g * PANEL + first)),
+                    of_token,
+                )
+            }
+        }
+
+        /// Adds the sums of a group to the f32 totals of four rows from `first` on.
+        #[inline(always)]
+        unsafe fn finish<const FORM: u32>(
+            &self,
+            total: v128,
+            sum: v128,
+            token: usize,
+            g: usize,
+            first: usize,
+        ) -> v128 {
+            let scales = load(self.scales.add(g * PANEL + first));
+            let mut value = f32x4_mul(f32x4_convert_i32x4(sum), scales);
+            if FORM == ANY && self.per_group {
+                value = f32x4_mul(value, splat(self.x_scales.add(token * self.groups + g)));
             }
             f32x4_add(total, value)
         }
 
         /// Writes the outputs of four rows from `first` on.
         #[inline(always)]
-        unsafe fn write(&self, total: v128, token: usize, first: usize) {
-            let value = if self.per_group {
+        unsafe fn write<const FORM: u32>(&self, total: v128, token: usize, first: usize) {
+            let value = if FORM == ANY && self.per_group {
                 total
             } else {
                 f32x4_mul(total, splat(self.x_scales.add(token)))
@@ -231,12 +246,15 @@ mod fast {
     }
 
     /// One token: codes are multiplied as they are unpacked.
-    unsafe fn one_token<P: Products, const BITS: u32>(job: &Job) {
+    unsafe fn one_token<P: Products, const BITS: u32, const FORM: u32>(job: &Job) {
         let mut codes = job.codes;
         let mut x = job.q;
         let mut totals = [f32x4_splat(0.0); 4];
         for g in 0..job.groups {
             let mut sums = [i32x4_splat(0); 4];
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = job.start::<FORM>(0, g, 4 * i);
+            }
             let mut left = job.blocks(g);
             while left > 0 {
                 let run = left.min(P::blocks(BITS));
@@ -261,21 +279,24 @@ mod fast {
                 left -= run;
             }
             for (i, total) in totals.iter_mut().enumerate() {
-                *total = job.finish(*total, sums[i], 0, g, 4 * i);
+                *total = job.finish::<FORM>(*total, sums[i], 0, g, 4 * i);
             }
         }
         for (i, total) in totals.into_iter().enumerate() {
-            job.write(total, 0, 4 * i);
+            job.write::<FORM>(total, 0, 4 * i);
         }
     }
 
     /// The same for any width: some blocks are unpacked, then multiplied.
-    unsafe fn one_token_unpacked<P: Products>(job: &Job, unpack: Unpack, scratch: *mut v128) {
+    unsafe fn one_token_unpacked<P: Products, const FORM: u32>(job: &Job, unpack: Unpack, scratch: *mut v128) {
         let mut codes = job.codes;
         let mut x = job.q;
         let mut totals = [f32x4_splat(0.0); 4];
         for g in 0..job.groups {
             let mut sums = [i32x4_splat(0); 4];
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = job.start::<FORM>(0, g, 4 * i);
+            }
             let mut left = job.blocks(g);
             while left > 0 {
                 let run = left.min(P::blocks(job.bits)).min(16);
@@ -297,11 +318,11 @@ mod fast {
                 left -= run;
             }
             for (i, total) in totals.iter_mut().enumerate() {
-                *total = job.finish(*total, sums[i], 0, g, 4 * i);
+                *total = job.finish::<FORM>(*total, sums[i], 0, g, 4 * i);
             }
         }
         for (i, total) in totals.into_iter().enumerate() {
-            job.write(total, 0, 4 * i);
+            job.write::<FORM>(total, 0, 4 * i);
         }
     }
 
@@ -325,33 +346,35 @@ mod fast {
     }
 
     /// `TOKENS` tokens from `token` on by 8 rows from `4 * first` on, with unpacked codes.
-    unsafe fn tile<P: Products, const TOKENS: usize>(
+    unsafe fn tile<P: Products, const TOKENS: usize, const FORM: u32>(
         job: &Job,
         unpacked: *const v128,
         token: usize,
         first: usize,
     ) {
-        let stride = job.all_blocks * 8 * P::PARTS;
-        let mut x = job.q.add(token * stride);
+        let mut x = job.q.add(token * job.all_blocks * 8 * P::PARTS);
         let mut w = unpacked.add(first);
         let mut totals = [[f32x4_splat(0.0); 2]; TOKENS];
         for g in 0..job.groups {
             let mut sums = [[i32x4_splat(0); 2]; TOKENS];
+            for (t, sums) in sums.iter_mut().enumerate() {
+                sums[0] = job.start::<FORM>(token + t, g, 4 * first);
+                sums[1] = job.start::<FORM>(token + t, g, 4 * first + 4);
+            }
             let mut left = job.blocks(g);
             while left > 0 {
                 let run = left.min(P::blocks(job.bits));
                 let mut part = [[i32x4_splat(0); 2]; TOKENS];
-                for _ in 0..run {
-                    for k in 0..2 * P::PARTS {
-                        let weights = [v128_load(w.add(4 * k)), v128_load(w.add(4 * k + 1))];
-                        for (t, part) in part.iter_mut().enumerate() {
-                            let x = splat(x.add(t * stride + 4 * k) as *const f32);
-                            part[0] = P::add(part[0], weights[0], x);
-                            part[1] = P::add(part[1], weights[1], x);
-                        }
+                // not unrolled: more loads at once would not fit the registers
+                for _ in 0..2 * run * P::PARTS {
+                    let weights = [v128_load(w), v128_load(w.add(1))];
+                    for (t, part) in part.iter_mut().enumerate() {
+                        let x = splat(x.add(4 * t) as *const f32);
+                        part[0] = P::add(part[0], weights[0], x);
+                        part[1] = P::add(part[1], weights[1], x);
                     }
-                    x = x.add(8 * P::PARTS);
-                    w = w.add(8 * P::PARTS);
+                    x = x.add(4 * TOKENS);
+                    w = w.add(4);
                 }
                 for (sums, part) in sums.iter_mut().zip(part) {
                     for v in 0..2 {
@@ -361,23 +384,22 @@ mod fast {
                 left -= run;
             }
             for (t, totals) in totals.iter_mut().enumerate() {
-                for v in 0..2 {
-                    let row = 4 * (first + v);
-                    totals[v] = job.finish(totals[v], sums[t][v], token + t, g, row);
-                }
+                let [a, b] = sums[t];
+                totals[0] = job.finish::<FORM>(totals[0], a, token + t, g, 4 * first);
+                totals[1] = job.finish::<FORM>(totals[1], b, token + t, g, 4 * first + 4);
             }
         }
         for (t, totals) in totals.into_iter().enumerate() {
             for (v, total) in totals.into_iter().enumerate() {
-                job.write(total, token + t, 4 * (first + v));
+                job.write::<FORM>(total, token + t, 4 * (first + v));
             }
         }
     }
 
-    unsafe fn panel<P: Products>(job: &Job, unpack: Unpack, tokens: usize, scratch: *mut u8) {
+    unsafe fn panel<P: Products, const FORM: u32>(job: &Job, unpack: Unpack, tokens: usize, scratch: *mut u8) {
         let unpacked = scratch as *mut v128;
         if tokens == 1 {
-            return one_token_unpacked::<P>(job, unpack, unpacked);
+            return one_token_unpacked::<P, FORM>(job, unpack, unpacked);
         }
         unpack(job.codes, job.all_blocks, unpacked);
         let mut t = 0;
@@ -385,10 +407,10 @@ mod fast {
             let count = (tokens - t).min(4);
             for first in [0, 2] {
                 match count {
-                    4 => tile::<P, 4>(job, unpacked, t, first),
-                    3 => tile::<P, 3>(job, unpacked, t, first),
-                    2 => tile::<P, 2>(job, unpacked, t, first),
-                    _ => tile::<P, 1>(job, unpacked, t, first),
+                    4 => tile::<P, 4, FORM>(job, unpacked, t, first),
+                    3 => tile::<P, 3, FORM>(job, unpacked, t, first),
+                    2 => tile::<P, 2, FORM>(job, unpacked, t, first),
+                    _ => tile::<P, 1, FORM>(job, unpacked, t, first),
                 }
             }
             t += count;
@@ -396,32 +418,32 @@ mod fast {
     }
 
     #[cfg(target_feature = "relaxed-simd")]
-    unsafe fn any_panel(job: &Job, tokens: usize, scratch: *mut u8) {
+    unsafe fn any_panel<const FORM: u32>(job: &Job, tokens: usize, scratch: *mut u8) {
         match (tokens, job.bits) {
-            (1, 2) => one_token::<Bytes, 2>(job),
-            (1, 4) => one_token::<Bytes, 4>(job),
-            (_, 1) => panel::<Bytes>(job, unpack::<Bytes, 1>, tokens, scratch),
-            (_, 2) => panel::<Bytes>(job, unpack::<Bytes, 2>, tokens, scratch),
-            (_, 3) => panel::<Bytes>(job, unpack::<Bytes, 3>, tokens, scratch),
-            (_, 4) => panel::<Bytes>(job, unpack::<Bytes, 4>, tokens, scratch),
-            (_, 5) => panel::<Bytes>(job, unpack::<Bytes, 5>, tokens, scratch),
-            _ => panel::<Bytes>(job, unpack::<Bytes, 6>, tokens, scratch),
+            (1, 2) => one_token::<Bytes, 2, FORM>(job),
+            (1, 4) => one_token::<Bytes, 4, FORM>(job),
+            (_, 1) => panel::<Bytes, FORM>(job, unpack::<Bytes, 1>, tokens, scratch),
+            (_, 2) => panel::<Bytes, FORM>(job, unpack::<Bytes, 2>, tokens, scratch),
+            (_, 3) => panel::<Bytes, FORM>(job, unpack::<Bytes, 3>, tokens, scratch),
+            (_, 4) => panel::<Bytes, FORM>(job, unpack::<Bytes, 4>, tokens, scratch),
+            (_, 5) => panel::<Bytes, FORM>(job, unpack::<Bytes, 5>, tokens, scratch),
+            _ => panel::<Bytes, FORM>(job, unpack::<Bytes, 6>, tokens, scratch),
         }
     }
 
     #[cfg(not(target_feature = "relaxed-simd"))]
-    unsafe fn any_panel(job: &Job, tokens: usize, scratch: *mut u8) {
+    unsafe fn any_panel<const FORM: u32>(job: &Job, tokens: usize, scratch: *mut u8) {
         match (tokens, job.bits) {
-            (1, 4) => one_token::<Words, 4>(job),
-            (1, 8) => one_token::<Words, 8>(job),
-            (_, 1) => panel::<Words>(job, unpack::<Words, 1>, tokens, scratch),
-            (_, 2) => panel::<Words>(job, unpack::<Words, 2>, tokens, scratch),
-            (_, 3) => panel::<Words>(job, unpack::<Words, 3>, tokens, scratch),
-            (_, 4) => panel::<Words>(job, unpack::<Words, 4>, tokens, scratch),
-            (_, 5) => panel::<Words>(job, unpack::<Words, 5>, tokens, scratch),
-            (_, 6) => panel::<Words>(job, unpack::<Words, 6>, tokens, scratch),
-            (_, 7) => panel::<Words>(job, unpack::<Words, 7>, tokens, scratch),
-            _ => panel::<Words>(job, unpack::<Words, 8>, tokens, scratch),
+            (1, 4) => one_token::<Words, 4, FORM>(job),
+            (1, 8) => one_token::<Words, 8, FORM>(job),
+            (_, 1) => panel::<Words, FORM>(job, unpack::<Words, 1>, tokens, scratch),
+            (_, 2) => panel::<Words, FORM>(job, unpack::<Words, 2>, tokens, scratch),
+            (_, 3) => panel::<Words, FORM>(job, unpack::<Words, 3>, tokens, scratch),
+            (_, 4) => panel::<Words, FORM>(job, unpack::<Words, 4>, tokens, scratch),
+            (_, 5) => panel::<Words, FORM>(job, unpack::<Words, 5>, tokens, scratch),
+            (_, 6) => panel::<Words, FORM>(job, unpack::<Words, 6>, tokens, scratch),
+            (_, 7) => panel::<Words, FORM>(job, unpack::<Words, 7>, tokens, scratch),
+            _ => panel::<Words, FORM>(job, unpack::<Words, 8>, tokens, scratch),
         }
     }
 
@@ -440,7 +462,6 @@ mod fast {
         bits: u32,
         scales: *const f32,
         zeros: *const i16,
-        offset: i32,
         group: usize,
         groups: usize,
         scratch: *mut u8,
@@ -465,13 +486,18 @@ mod fast {
                 } else {
                     zeros.add(grid)
                 },
-                offset,
                 groups,
                 group_blocks: group.div_ceil(8),
                 all_blocks,
                 panel: index,
             };
-            any_panel(&job, tokens, scratch);
+            if job.per_group {
+                any_panel::<ANY>(&job, tokens, scratch);
+            } else if job.zeros.is_null() {
+                any_panel::<SYMMETRIC>(&job, tokens, scratch);
+            } else {
+                any_panel::<ZEROS>(&job, tokens, scratch);
+            }
         }
     }
 }

@@ -1,10 +1,16 @@
 //! Activations to integers, for `linear_integer`: the columns of every group are padded with zeros
-//! to a multiple of 8, as they are in the panels of an integer weight. Parallel over tokens.
+//! to a multiple of 8, as they are in the panels of an integer weight. The order of the codes is
+//! `integer_layout::activation`. Parallel over tokens.
 //!
 //! `q = rint(x * (limit / m))`, ties to even, with `m` the largest magnitude of the token, group or
 //! tensor; the scale is `m / limit`; both in f32. Below 2^-100, m counts as 0: codes and scale are
 //! 0. If m is not finite, codes are 0 and the scale is NaN, so that the outputs become NaN.
+//!
+//! The sum of every group's codes is written times a factor, as `linear_integer` needs it.
 
+use crate::integer_layout::{activation, blocks};
+#[cfg(target_arch = "wasm32")]
+use crate::integer_layout::TILE;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Magnitudes below this count as 0; `limit / m` would leave the range of f32.
@@ -42,33 +48,50 @@ unsafe fn largest(x: *const f32, count: usize) -> f32 {
     most
 }
 
-#[inline(always)]
-unsafe fn put(codes: *mut u8, at: usize, code: i32, wide: bool) {
-    if wide {
-        *(codes as *mut i16).add(at) = code as i16;
-    } else {
-        *codes.add(at) = code as u8;
+/// Where the codes of one token go.
+#[derive(Clone, Copy)]
+struct Row {
+    codes: *mut u8,
+    token: usize,
+    tokens: usize,
+    padded: usize,
+    wide: bool,
+}
+
+impl Row {
+    #[inline(always)]
+    unsafe fn at(&self, column: usize) -> *mut u8 {
+        let at = activation(self.token, self.tokens, column, self.padded, self.wide);
+        self.codes.add(if self.wide { 2 * at } else { at })
+    }
+
+    unsafe fn put(&self, column: usize, code: i32) {
+        if self.wide {
+            *(self.at(column) as *mut i16) = code as i16;
+        } else {
+            *self.at(column) = code as u8;
+        }
     }
 }
 
-/// The sum of the codes of columns `from..count`, which are written; then zeros up to `padded`.
+/// The sum of the codes of columns `from..count`, which are written at `first`; then zeros up to a
+/// multiple of 8.
 unsafe fn scalar_codes(
     x: *const f32,
-    codes: *mut u8,
+    row: Row,
+    first: usize,
     from: usize,
     count: usize,
-    padded: usize,
     factor: f32,
-    wide: bool,
 ) -> i32 {
     let mut sum = 0;
-    for c in from..padded {
+    for c in from..count.div_ceil(8) * 8 {
         let v = if c < count && factor != 0.0 {
             libm::rintf(*x.add(c) * factor) as i32
         } else {
             0
         };
-        put(codes, c, v, wide);
+        row.put(first + c, v);
         sum += v;
     }
     sum
@@ -79,6 +102,7 @@ unsafe fn scalar_codes(
 unsafe fn each(
     x: *const f32,
     codes: *mut u8,
+    tokens: usize,
     columns: usize,
     group: usize,
     groups: usize,
@@ -88,41 +112,46 @@ unsafe fn each(
     wide: bool,
     scales: *mut f32,
     sums: *mut i32,
+    factor_of_sums: i32,
     begin: usize,
     end: usize,
     most: impl Fn(*const f32, usize) -> f32,
-    codes_of: impl Fn(*const f32, *mut u8, usize, usize, f32) -> i32,
+    codes_of: impl Fn(*const f32, Row, usize, usize, f32) -> i32,
 ) {
     let padded_group = group.div_ceil(8) * 8;
-    let last = columns - group * (groups - 1);
-    let padded = padded_group * (groups - 1) + last.div_ceil(8) * 8;
-    let size = if wide { 2 } else { 1 };
-    for t in begin..end {
-        let row = x.add(t * columns);
+    let padded = blocks(columns, group, groups) * 8;
+    for token in begin..end {
+        let x = x.add(token * columns);
+        let row = Row {
+            codes,
+            token,
+            tokens,
+            padded,
+            wide,
+        };
         let mut whole = (0.0, 0.0);
         if !per_group {
             let m = if tensor.is_null() {
-                most(row, columns)
+                most(x, columns)
             } else {
                 *tensor
             };
             whole = factors(m, limit);
-            *scales.add(t) = whole.1;
+            *scales.add(token) = whole.1;
         }
         for g in 0..groups {
-            let count = if g + 1 == groups { last } else { group };
-            let first = row.add(g * group);
+            let count = group.min(columns - g * group);
+            let part = x.add(g * group);
             let (factor, scale) = if per_group {
-                factors(most(first, count), limit)
+                factors(most(part, count), limit)
             } else {
                 whole
             };
             if per_group {
-                *scales.add(t * groups + g) = scale;
+                *scales.add(token * groups + g) = scale;
             }
-            let out = codes.add((t * padded + g * padded_group) * size);
-            *sums.add(t * groups + g) =
-                codes_of(first, out, count, count.div_ceil(8) * 8, factor);
+            let sum = codes_of(part, row, g * padded_group, count, factor);
+            *sums.add(token * groups + g) = sum.wrapping_mul(factor_of_sums);
         }
     }
 }
@@ -131,6 +160,7 @@ unsafe fn each(
 pub unsafe fn scalar(
     x: *const f32,
     codes: *mut u8,
+    tokens: usize,
     columns: usize,
     group: usize,
     groups: usize,
@@ -140,18 +170,29 @@ pub unsafe fn scalar(
     wide: u32,
     scales: *mut f32,
     sums: *mut i32,
+    factor_of_sums: i32,
     _scratch: *mut u8,
     begin: usize,
     end: usize,
 ) {
-    let wide = wide != 0;
     each(
-        x, codes, columns, group, groups, per_group != 0, tensor, limit, wide, scales, sums, begin,
+        x,
+        codes,
+        tokens,
+        columns,
+        group,
+        groups,
+        per_group != 0,
+        tensor,
+        limit,
+        wide != 0,
+        scales,
+        sums,
+        factor_of_sums,
+        begin,
         end,
         |x, count| unsafe { largest(x, count) },
-        |x, codes, count, padded, factor| unsafe {
-            scalar_codes(x, codes, 0, count, padded, factor, wide)
-        },
+        |x, row, first, count, factor| unsafe { scalar_codes(x, row, first, 0, count, factor) },
     );
 }
 
@@ -160,6 +201,7 @@ pub unsafe fn scalar(
 pub unsafe fn simd(
     x: *const f32,
     codes: *mut u8,
+    tokens: usize,
     columns: usize,
     group: usize,
     groups: usize,
@@ -169,13 +211,13 @@ pub unsafe fn simd(
     wide: u32,
     scales: *mut f32,
     sums: *mut i32,
+    factor_of_sums: i32,
     _scratch: *mut u8,
     begin: usize,
     end: usize,
 ) {
     use crate::lanes::{lanes4, load};
     use core::arch::wasm32::*;
-    let wide = wide != 0;
     let most = |x: *const f32, count: usize| unsafe {
         let mut lanes = f32x4_splat(0.0);
         let whole = count / 4 * 4;
@@ -186,29 +228,50 @@ pub unsafe fn simd(
         let parts = [a, b, c, d, largest(x.add(whole), count - whole)];
         largest(parts.as_ptr(), 5)
     };
-    let codes_of = |x: *const f32, codes: *mut u8, count: usize, padded: usize, factor: f32| unsafe {
+    let codes_of = |x: *const f32, row: Row, first: usize, count: usize, factor: f32| unsafe {
         let whole = if factor == 0.0 { 0 } else { count / 8 * 8 };
         let mut sums = i32x4_splat(0);
         let by = f32x4_splat(factor);
+        // from one unit of 32 bits of the token to its next
+        let step = 4 * TILE.min(tokens - row.token / TILE * TILE);
         for c in (0..whole).step_by(8) {
-            let four = |at: usize| {
-                i32x4_trunc_sat_f32x4(f32x4_nearest(f32x4_mul(load(x.add(at)), by)))
-            };
+            let four =
+                |at: usize| i32x4_trunc_sat_f32x4(f32x4_nearest(f32x4_mul(load(x.add(at)), by)));
             let (low, high) = (four(c), four(c + 4));
             sums = i32x4_add(sums, i32x4_add(low, high));
             let words = i16x8_narrow_i32x4(low, high);
-            if wide {
-                v128_store((codes as *mut i16).add(c) as *mut v128, words);
+            let out = row.at(first + c);
+            if row.wide {
+                v128_store32_lane::<0>(words, out as *mut u32);
+                v128_store32_lane::<1>(words, out.add(step) as *mut u32);
+                v128_store32_lane::<2>(words, out.add(2 * step) as *mut u32);
+                v128_store32_lane::<3>(words, out.add(3 * step) as *mut u32);
             } else {
-                v128_store64_lane::<0>(i8x16_narrow_i16x8(words, words), codes.add(c) as *mut u64);
+                let bytes = i8x16_narrow_i16x8(words, words);
+                v128_store32_lane::<0>(bytes, out as *mut u32);
+                v128_store32_lane::<1>(bytes, out.add(step) as *mut u32);
             }
         }
         let sums: [i32; 4] = core::mem::transmute(sums);
-        let rest = scalar_codes(x, codes, whole, count, padded, factor, wide);
-        sums.iter().sum::<i32>() + rest
+        sums.iter().sum::<i32>() + scalar_codes(x, row, first, whole, count, factor)
     };
     each(
-        x, codes, columns, group, groups, per_group != 0, tensor, limit, wide, scales, sums, begin,
-        end, most, codes_of,
+        x,
+        codes,
+        tokens,
+        columns,
+        group,
+        groups,
+        per_group != 0,
+        tensor,
+        limit,
+        wide != 0,
+        scales,
+        sums,
+        factor_of_sums,
+        begin,
+        end,
+        most,
+        codes_of,
     );
 }

@@ -29,7 +29,6 @@ pub unsafe extern "C" fn linear_integer_relaxed(
     bits: u32,
     scales: *const f32,
     zeros: *const i16,
-    offset: i32,
     group: usize,
     groups: usize,
     scratch: *mut u8,
@@ -38,7 +37,7 @@ pub unsafe extern "C" fn linear_integer_relaxed(
 ) {
     linear_integer::simd(
         q, wide, x_scales, per_group, sums, y, tokens, rows, columns, codes, bits, scales, zeros,
-        offset, group, groups, scratch, begin, end,
+        group, groups, scratch, begin, end,
     );
 }
 
