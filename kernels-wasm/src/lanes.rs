@@ -40,6 +40,13 @@ pub unsafe fn copy16(from: *const f32, to: *mut f32) {
     }
 }
 
+/// Loads after this stay after it. The compiler likes to gather the loads of an unrolled loop, which
+/// takes more registers than there are.
+#[inline(always)]
+pub fn in_order() {
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}
+
 /// The low and the high half of four f32, as f64.
 #[inline(always)]
 pub fn promote(v: v128) -> (v128, v128) {

@@ -84,7 +84,7 @@ pub use fast::simd;
 mod fast {
     use super::{blocks, PANEL};
     use crate::codes::codes_of_group;
-    use crate::lanes::{load, splat, store};
+    use crate::lanes::{in_order, load, splat, store};
     use core::arch::wasm32::*;
 
     /// How four columns of four rows are multiplied: a code vector becomes `PARTS` vectors, and as
@@ -365,16 +365,19 @@ mod fast {
             while left > 0 {
                 let run = left.min(P::blocks(job.bits));
                 let mut part = [[i32x4_splat(0); 2]; TOKENS];
-                // not unrolled: more loads at once would not fit the registers
-                for _ in 0..2 * run * P::PARTS {
-                    let weights = [v128_load(w), v128_load(w.add(1))];
-                    for (t, part) in part.iter_mut().enumerate() {
-                        let x = splat(x.add(4 * t) as *const f32);
-                        part[0] = P::add(part[0], weights[0], x);
-                        part[1] = P::add(part[1], weights[1], x);
+                for _ in 0..run * P::PARTS {
+                    for _ in 0..2 {
+                        in_order();
+                        let weights = [v128_load(w), v128_load(w.add(1))];
+                        for (t, part) in part.iter_mut().enumerate() {
+                            let x = splat(x.add(4 * t) as *const f32);
+                            for (part, weights) in part.iter_mut().zip(weights) {
+                                *part = P::add(*part, weights, x);
+                            }
+                        }
+                        x = x.add(4 * TOKENS);
+                        w = w.add(4);
                     }
-                    x = x.add(4 * TOKENS);
-                    w = w.add(4);
                 }
                 for (sums, part) in sums.iter_mut().zip(part) {
                     for v in 0..2 {
