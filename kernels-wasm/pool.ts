@@ -50,6 +50,7 @@ const OPERATIONS = [
   "scale_columns",
   "silu_gate",
   "tile_error",
+  "token_tiles",
   "trailing_update",
   "unpack",
   "widen",

@@ -139,7 +139,6 @@ async function compile(flavour: Flavour, tools: Tools) {
     "-Zfmt-debug=none",
     "-Zunstable-options",
     "-Cpanic=immediate-abort",
-    "-Cllvm-args=-disable-lsr",
     ...flavour.link.map((argument) => `-Clink-arg=${argument}`),
   ];
   const beside = flavour.name === "relaxed";

@@ -65,6 +65,8 @@ export const silu_gate_scalar: (a: number, b: number, c: number, d: number, e: n
 export const step_index: (a: number, b: number, c: number) => number;
 export const tile_error: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
 export const tile_error_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
+export const token_tiles: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
+export const token_tiles_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
 export const trailing_update: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number) => void;
 export const trailing_update_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number) => void;
 export const unpack: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number) => void;

@@ -40,11 +40,13 @@ pub unsafe fn copy16(from: *const f32, to: *mut f32) {
     }
 }
 
-/// Loads after this stay after it. The compiler likes to gather the loads of an unrolled loop, which
-/// takes more registers than there are.
+/// A pointer of which the compiler knows nothing, for the steps of an unrolled loop. Otherwise it
+/// gathers their loads, which takes more registers than there are, and rewrites their addresses so
+/// that constant offsets are no longer part of the load.
 #[inline(always)]
-pub fn in_order() {
-    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+pub fn opaque<T>(mut p: *const T) -> *const T {
+    unsafe { core::arch::asm!("/* {0} */", inout(local) p, options(nostack, preserves_flags)) }
+    p
 }
 
 /// The low and the high half of four f32, as f64.

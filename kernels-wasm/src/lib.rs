@@ -7,6 +7,7 @@
 //! the only caller and checks every length before it calls.
 
 // wasm-bindgen exports safe functions only; the pointers are the caller's promise, see above
+#![cfg_attr(target_arch = "wasm32", feature(asm_experimental_arch))]
 #![allow(clippy::not_unsafe_ptr_arg_deref, clippy::missing_safety_doc)]
 // kernels take plain numbers, and many of them
 #![allow(clippy::too_many_arguments)]
@@ -45,6 +46,7 @@ pub mod rope;
 pub mod scale_columns;
 pub mod silu_gate;
 pub mod tile_error;
+pub mod token_tiles;
 pub mod trailing_update;
 pub mod unpack;
 pub mod widen;
@@ -93,6 +95,9 @@ op!(tile_error, tile_error_scalar, (
 op!(power, power_scalar, (x: *const f32, y: *mut f32, exponent: f64));
 op!(narrow, narrow_scalar, (x: *const f32, bytes: *mut u16, brain: u32));
 op!(widen, widen_scalar, (bytes: *const u16, y: *mut f32, brain: u32));
+op!(token_tiles, token_tiles_scalar, (
+    x: *const f32, y: *mut f32, tokens: usize, columns: usize,
+));
 op!(linear_dense, linear_dense_scalar, (
     x: *const f32, y: *mut f32, tokens: usize, rows: usize, columns: usize, panels: *const f32,
 ));

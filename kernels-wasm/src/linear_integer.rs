@@ -84,7 +84,7 @@ pub use fast::simd;
 mod fast {
     use super::{blocks, PANEL};
     use crate::codes::codes_of_group;
-    use crate::lanes::{in_order, load, splat, store};
+    use crate::lanes::{load, opaque, splat, store};
     use core::arch::wasm32::*;
 
     /// How four columns of four rows are multiplied: a code vector becomes `PARTS` vectors, and as
@@ -367,7 +367,6 @@ mod fast {
                 let mut part = [[i32x4_splat(0); 2]; TOKENS];
                 for _ in 0..run * P::PARTS {
                     for _ in 0..2 {
-                        in_order();
                         let weights = [v128_load(w), v128_load(w.add(1))];
                         for (t, part) in part.iter_mut().enumerate() {
                             let x = splat(x.add(4 * t) as *const f32);
@@ -375,8 +374,8 @@ mod fast {
                                 *part = P::add(*part, weights, x);
                             }
                         }
-                        x = x.add(4 * TOKENS);
-                        w = w.add(4);
+                        x = opaque(x.add(4 * TOKENS));
+                        w = opaque(w.add(4));
                     }
                 }
                 for (sums, part) in sums.iter_mut().zip(part) {

@@ -7,6 +7,7 @@
 
 use crate::linear_dense::sum;
 use crate::panels::{code_of, PANEL};
+use crate::token_tiles::at;
 
 /// The definition.
 pub unsafe fn scalar(
@@ -38,7 +39,8 @@ pub unsafe fn scalar(
             (*table.add(code) - zero) * *scales.add(at)
         };
         for t in 0..tokens {
-            *y.add(t * rows + r) = sum(x.add(t * columns), columns, weight);
+            let input = |c: usize| *x.add(at(t, tokens, c, columns));
+            *y.add(t * rows + r) = sum(columns, input, weight);
         }
     }
 }
@@ -257,7 +259,14 @@ mod wide {
                     one_token(&weight, first, depth, codes, x.add(first), &out);
                 } else {
                     decode(&weight, first, depth, codes, values);
-                    tile::multiply_chunk(x.add(first), columns, values, depth, tokens, &out);
+                    let inputs = tile::Inputs {
+                        x,
+                        tokens,
+                        columns,
+                        first,
+                        depth,
+                    };
+                    tile::multiply_chunk(&inputs, values, &out);
                 }
             }
         }

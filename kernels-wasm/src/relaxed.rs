@@ -1,5 +1,6 @@
 //! The second module: operations that gain by relaxed SIMD instructions. It works in the memory of
 //! the first one, has no data of its own.
+#![cfg_attr(target_arch = "wasm32", feature(asm_experimental_arch))]
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments, dead_code)]
 
