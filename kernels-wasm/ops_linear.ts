@@ -45,15 +45,14 @@ export function linear(c: Context, a: LinearArguments): void {
   ], split);
 }
 
-/** The smallest tile of tokens; see `token_tiles.rs`. */
+/** Tokens of a tile; see `token_tiles.rs`. */
 const TOKEN_TILE = 4;
 
 /** The inputs in tiles of tokens, in scratch; one token is as it is. */
 function tokenTiles(c: Context, x: number, tokens: number, columns: number): number {
   if (tokens <= 1) return x;
   const tiles = c.scratch(4 * tokens * columns);
-  const size = tokens < 5 * TOKEN_TILE ? TOKEN_TILE : TOKEN_TILE + 1;
-  const split = { units: Math.ceil(tokens / size), work: tokens * columns };
+  const split = { units: Math.ceil(tokens / TOKEN_TILE), work: tokens * columns };
   c.pool.run("token_tiles", [x, tiles, tokens, columns], split);
   return tiles;
 }

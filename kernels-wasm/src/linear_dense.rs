@@ -45,7 +45,7 @@ pub fn sum(columns: usize, x: impl Fn(usize) -> f32, weight: impl Fn(usize) -> f
     total
 }
 
-/// Panel by panel, chunk by chunk, in tiles of up to 5 tokens x 8 channels.
+/// Panel by panel, chunk by chunk, in tiles of up to 4 tokens x 8 channels.
 #[cfg(target_arch = "wasm32")]
 pub unsafe fn simd(
     x: *const f32,
@@ -81,7 +81,7 @@ pub unsafe fn simd(
 pub mod tile {
     use super::PANEL;
     use crate::lanes::{load, opaque, splat, store};
-    use crate::token_tiles::tile_of;
+    use crate::token_tiles::TILE;
     use core::arch::wasm32::*;
 
     /// Where the sums of one panel go: `y[token, first..first + valid]`.
@@ -155,14 +155,12 @@ pub mod tile {
 
     /// Adds the products of one chunk to the outputs: `w` is `[depth][16]`.
     pub unsafe fn multiply_chunk(inputs: &Inputs, w: *const f32, out: &Output) {
-        let size = tile_of(inputs.tokens);
-        for t in (0..inputs.tokens).step_by(size) {
-            let count = size.min(inputs.tokens - t);
+        for t in (0..inputs.tokens).step_by(TILE) {
+            let count = TILE.min(inputs.tokens - t);
             let x = inputs
                 .x
                 .add(t * inputs.columns + inputs.first * count);
             match count {
-                5 => multiply::<5, 2>(x, w, inputs.depth, t, out),
                 4 => multiply::<4, 2>(x, w, inputs.depth, t, out),
                 3 => multiply::<3, 2>(x, w, inputs.depth, t, out),
                 2 => multiply::<2, 4>(x, w, inputs.depth, t, out),
@@ -197,16 +195,12 @@ pub mod tile {
         depth: usize,
     ) -> [[v128; VECTORS]; TOKENS] {
         let mut acc = [[f32x4_splat(0.0); VECTORS]; TOKENS];
-        for _ in 0..depth / 4 {
+        for _ in 0..depth {
+            // one step at a time: the compiler would gather the loads of several, and spill sums
             (x, w) = (opaque(x), opaque(w));
-            for k in 0..4 {
-                step(&mut acc, x.add(k * TOKENS), w.add(k * PANEL));
-            }
-            x = x.add(4 * TOKENS);
-            w = w.add(4 * PANEL);
-        }
-        for k in 0..depth % 4 {
-            step(&mut acc, x.add(k * TOKENS), w.add(k * PANEL));
+            step(&mut acc, x, w);
+            x = x.add(TOKENS);
+            w = w.add(PANEL);
         }
         acc
     }
