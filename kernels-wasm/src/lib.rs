@@ -103,7 +103,7 @@ op!(linear_dense, linear_dense_scalar, (
 ));
 op!(linear_packed, linear_packed_scalar, (
     x: *const f32, y: *mut f32, tokens: usize, rows: usize, columns: usize, codes: *const u8,
-    bits: u32, table: *const f32, integer: u32, flip: u32, base: i32, scales: *const f32,
+    bits: u32, table: *const f32, integer: u32, base: i32, scales: *const f32,
     zeros: *const f32, groups: usize, group: usize,
 ));
 op!(quantize_activations, quantize_activations_scalar, (

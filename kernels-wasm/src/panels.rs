@@ -23,9 +23,17 @@ pub fn dense_panels(data: *const f32, rows: usize, columns: usize, out: *mut f32
     }
 }
 
-/// Codes `[rows, columns]`, one a byte, into panels, the first of which starts at `out` (zeroed).
+/// Codes `[rows, columns]`, one a byte, each `^ flip`, into panels, the first of which starts at
+/// `out` (zeroed).
 #[wasm_bindgen]
-pub fn packed_panels(codes: *const u8, rows: usize, columns: usize, bits: u32, out: *mut u8) {
+pub fn packed_panels(
+    codes: *const u8,
+    rows: usize,
+    columns: usize,
+    bits: u32,
+    flip: u8,
+    out: *mut u8,
+) {
     let groups = columns.div_ceil(8);
     let size = PANEL * bits as usize;
     for r in 0..rows {
@@ -33,7 +41,7 @@ pub fn packed_panels(codes: *const u8, rows: usize, columns: usize, bits: u32, o
         let row = unsafe { codes.add(r * columns) };
         for c in 0..columns {
             let group = unsafe { panel.add(c / 8 * size) };
-            unsafe { place(group, c % 8, r % PANEL, *row.add(c), bits) };
+            unsafe { place(group, c % 8, r % PANEL, *row.add(c) ^ flip, bits) };
         }
     }
 }
@@ -56,7 +64,7 @@ mod tests {
                 .collect();
             let panel_bytes = columns.div_ceil(8) * PANEL * bits as usize;
             let mut out = vec![0u8; 2 * panel_bytes];
-            packed_panels(codes.as_ptr(), rows, columns, bits, out.as_mut_ptr());
+            packed_panels(codes.as_ptr(), rows, columns, bits, 0, out.as_mut_ptr());
             for r in 0..rows {
                 for c in 0..columns {
                     let panel = unsafe { out.as_ptr().add(r / PANEL * panel_bytes) };
