@@ -202,7 +202,13 @@ function integerProduct(c: Case): Output[] {
   using y = k.upload(random.floats(tokens * rows));
   const granularity = random.of(["token", "group", "tensor"] as const);
   const activations = { granularity, bits: random.of([8, 8, 4, 5]) };
-  k.integerLinear({ x, y, tokens, weight, activations: random.int(0, 3) ? activations : undefined });
+  k.integerLinear({
+    x,
+    y,
+    tokens,
+    weight,
+    activations: random.int(0, 3) ? activations : undefined,
+  });
   return [y.array.slice()];
 }
 

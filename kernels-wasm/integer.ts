@@ -73,7 +73,12 @@ export function integerWeight(c: Context, a: PackedWeightArguments): WasmInteger
   }
   const offset = form.zeros ? undefined : form.offset;
   const { bits } = form;
-  return new WasmIntegerWeight([c.heap, { rows, columns }, blocks], { bits, offset, group, groups });
+  return new WasmIntegerWeight([c.heap, { rows, columns }, blocks], {
+    bits,
+    offset,
+    group,
+    groups,
+  });
 }
 
 function placeCodes(

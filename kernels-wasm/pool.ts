@@ -131,7 +131,12 @@ export class Pool {
           { length: count },
           (_, i) => {
             const relaxedStack = stacks + (i + 1) * RELAXED_STACK_BYTES;
-            return startWorker({ ...settings, index: i + 1, stackBytes: STACK_BYTES, relaxedStack });
+            return startWorker({
+              ...settings,
+              index: i + 1,
+              stackBytes: STACK_BYTES,
+              relaxedStack,
+            });
           },
         ),
       );
