@@ -28,9 +28,13 @@ pub mod gram;
 pub mod integer_layout;
 pub mod integer_panels;
 #[cfg(target_arch = "wasm32")]
+pub mod integer_products;
+#[cfg(target_arch = "wasm32")]
 pub mod lanes;
 pub mod linear_dense;
 pub mod linear_integer;
+#[cfg(target_arch = "wasm32")]
+pub mod linear_integer_simd;
 pub mod linear_packed;
 pub mod log_softmax;
 pub mod memory;

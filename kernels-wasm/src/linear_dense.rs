@@ -157,9 +157,7 @@ pub mod tile {
     pub unsafe fn multiply_chunk(inputs: &Inputs, w: *const f32, out: &Output) {
         for t in (0..inputs.tokens).step_by(TILE) {
             let count = TILE.min(inputs.tokens - t);
-            let x = inputs
-                .x
-                .add(t * inputs.columns + inputs.first * count);
+            let x = inputs.x.add(t * inputs.columns + inputs.first * count);
             match count {
                 4 => multiply::<4, 2>(x, w, inputs.depth, t, out),
                 3 => multiply::<3, 2>(x, w, inputs.depth, t, out),

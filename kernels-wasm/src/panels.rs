@@ -48,7 +48,12 @@ pub fn packed_panels(
 
 /// The code of a row and column of a panel.
 pub unsafe fn code_of(panel: *const u8, row: usize, column: usize, bits: u32) -> usize {
-    code_at(panel.add(column / 8 * PANEL * bits as usize), column % 8, row, bits) as usize
+    code_at(
+        panel.add(column / 8 * PANEL * bits as usize),
+        column % 8,
+        row,
+        bits,
+    ) as usize
 }
 
 #[cfg(test)]

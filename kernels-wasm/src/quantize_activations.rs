@@ -8,9 +8,9 @@
 //!
 //! The sum of every group's codes is written times a factor, as `linear_integer` needs it.
 
-use crate::integer_layout::{activation, blocks};
 #[cfg(target_arch = "wasm32")]
 use crate::integer_layout::TILE;
+use crate::integer_layout::{activation, blocks};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Magnitudes below this count as 0; `limit / m` would leave the range of f32.

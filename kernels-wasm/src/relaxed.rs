@@ -9,9 +9,11 @@ mod codes;
 #[cfg(target_arch = "wasm32")]
 mod integer_layout;
 #[cfg(target_arch = "wasm32")]
+mod integer_products;
+#[cfg(target_arch = "wasm32")]
 mod lanes;
 #[cfg(target_arch = "wasm32")]
-mod linear_integer;
+mod linear_integer_simd;
 
 /// See `linear_integer.rs`; only activations of bytes (`wide` = 0).
 #[cfg(target_arch = "wasm32")]
@@ -36,7 +38,7 @@ pub unsafe extern "C" fn linear_integer_relaxed(
     begin: usize,
     end: usize,
 ) {
-    linear_integer::simd(
+    linear_integer_simd::simd(
         q, wide, x_scales, per_group, sums, y, tokens, rows, columns, codes, bits, scales, zeros,
         group, groups, scratch, begin, end,
     );
