@@ -4,6 +4,7 @@
  * @module
  */
 
+// deno-lint-ignore no-import-prefix -- only this benchmark needs it
 import * as ort from "npm:onnxruntime-web@1.30.0/wasm";
 import { type ProductKind, productModel } from "./onnx_model.ts";
 

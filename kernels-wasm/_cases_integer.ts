@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Case, Output } from "./_cases.ts";
+import type { Case, Output } from "./_random.ts";
 
 /** A weight on a grid of integers. */
 export function integerArguments({ random, rows, columns }: Omit<Case, "k">, bits: number) {

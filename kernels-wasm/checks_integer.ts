@@ -4,7 +4,6 @@
  * @module
  */
 
-import { MAX_INTEGER_GROUP } from "../spec/kernels_integer.ts";
 import type {
   ActivationQuantization,
   IntegerLinearArguments,
@@ -27,6 +26,8 @@ export interface IntegerForm {
   scales: Float32Array;
 }
 
+/** The most columns that share a scale: sums stay below 2^31. */
+const MAX_INTEGER_GROUP = 65536;
 /** The most points of a grid, less one. */
 const MAX_VALUE = 255;
 

@@ -4,8 +4,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { LowbitError } from "../spec/errors.ts";
 import { tiling } from "../spec/granularity.ts";
 import type { Kernels, PackedWeightArguments } from "../spec/kernels.ts";
-import { Random } from "./_cases.ts";
 import { integerArguments } from "./_cases_integer.ts";
+import { Random } from "./_random.ts";
 import { loadBaselineKernels, loadScalarKernels } from "./_scalar.ts";
 import { loadKernels } from "./mod.ts";
 import { referenceKernels } from "./reference.ts";
@@ -128,10 +128,9 @@ Deno.test("what is no grid of integers is refused by name", () => {
       ["weight", () => k.integerLinear({ ...call, weight: dense })],
       ["x", () => k.integerLinear({ ...call, tokens: 2 })],
       ["bits", () => k.integerLinear({ ...call, activations: { bits: 9 } })],
-      // deno-lint-ignore no-explicit-any
       [
         "granularity",
-        () => k.integerLinear({ ...call, activations: { granularity: "row" as any } }),
+        () => k.integerLinear({ ...call, activations: { granularity: "row" as "token" } }),
       ],
     ];
     for (const [field, wrong] of calls) {

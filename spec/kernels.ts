@@ -11,43 +11,17 @@
  */
 
 import type { Tiling } from "./granularity.ts";
+import type { Buffer, BufferType } from "./kernel_buffers.ts";
+import type { LinearWeight, PackedWeightArguments } from "./kernel_weights.ts";
 import type { IntegerKernels } from "./kernels_integer.ts";
 
-export type * from "./kernels_integer.ts";
-
-/** The element types of buffers. */
-export type BufferType = "u8" | "u32" | "i32" | "f32" | "f64";
-
-/** The typed array behind each buffer type. */
-export interface BufferArrays {
-  /** Codes and packed bytes. */
-  u8: Uint8Array;
-  /** Indices and order-preserving keys. */
-  u32: Uint32Array;
-  /** Token ids and group indices. */
-  i32: Int32Array;
-  /** Weights, activations, scales. */
-  f32: Float32Array;
-  /** Hessians and their factors. */
-  f64: Float64Array;
-}
-
-/** A piece of memory of the kernel implementation. Freed by `free()` or `using`. */
-export interface Buffer<T extends BufferType = BufferType> extends Disposable {
-  /** The element type. */
-  readonly type: T;
-  /** The number of elements. */
-  readonly length: number;
-  /**
-   * A view of the contents, valid until the next call of any operation or `alloc`: memory may
-   * move. Take it again instead of keeping it.
-   */
-  readonly array: BufferArrays[T];
-  /** A window `[start, start + length)` of the same memory; must not outlive it; not freed itself. */
-  slice(start: number, length: number): Buffer<T>;
-  /** Gives the memory back. Using the buffer afterwards is an error. */
-  free(): void;
-}
+export type { Buffer, BufferArrays, BufferType } from "./kernel_buffers.ts";
+export type { LinearWeight, PackedWeightArguments } from "./kernel_weights.ts";
+export type {
+  ActivationQuantization,
+  IntegerKernels,
+  IntegerLinearArguments,
+} from "./kernels_integer.ts";
 
 /**
  * How real numbers become codes, compiled from a number format:
@@ -130,34 +104,6 @@ export interface RangeArguments {
   max?: Buffer<"f32">;
   /** The first value of largest magnitude, in row-major order, with its sign. */
   extreme?: Buffer<"f32">;
-}
-
-/** A weight in the form that `linear` multiplies by. Owned by the implementation. */
-export interface LinearWeight extends Disposable {
-  /** Output channels. */
-  readonly rows: number;
-  /** Input channels. */
-  readonly columns: number;
-  /** Bytes held. */
-  readonly bytes: number;
-  /** Gives the memory back. */
-  free(): void;
-}
-
-/** A weight of packed codes, for {@linkcode Kernels.packedWeight}. */
-export interface PackedWeightArguments {
-  /** Which weights share a scale: any tiling. */
-  tiling: Tiling;
-  /** Bits of a code, 1 to 8. */
-  bits: number;
-  /** Codes in dense rows (`neighbours`, rows padded to whole bytes): `rows * ceil(columns*bits/8)`. */
-  bytes: Uint8Array;
-  /** The value of each code; `2^bits` entries. */
-  table: Float32Array;
-  /** One scale a tile. */
-  scales: Float32Array;
-  /** One zero point a tile. */
-  zeros?: Float32Array;
 }
 
 /** What `linear` needs: `y = x W^T`. */

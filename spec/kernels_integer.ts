@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Buffer, LinearWeight, PackedWeightArguments } from "./kernels.ts";
+import type { Buffer } from "./kernel_buffers.ts";
+import type { LinearWeight, PackedWeightArguments } from "./kernel_weights.ts";
 
 /** How activations become integers: `q = rint(x * (limit / m))`, ties to even, `x ~ q * (m / limit)`. */
 export interface ActivationQuantization {
@@ -30,9 +31,6 @@ export interface IntegerLinearArguments {
   /** How x is quantised; 8 bits a token if absent. */
   activations?: ActivationQuantization;
 }
-
-/** The most columns that share a scale of an integer weight: sums stay below 2^31. */
-export const MAX_INTEGER_GROUP = 65536;
 
 /** The operations. */
 export interface IntegerKernels {

@@ -11,7 +11,10 @@ export * from "./events.ts";
 export * from "./graph.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
 export * from "./kernel_ops.ts";
+export * from "./kernel_buffers.ts";
+export * from "./kernel_weights.ts";
 export * from "./kernels.ts";
+export * from "./kernels_integer.ts";
 export { type BlockField, type Layout, layoutSchema, streamBytes } from "./layout.ts";
 export {
   type Cast,
