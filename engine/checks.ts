@@ -55,6 +55,9 @@ export function checkTensor(tensor: QuantizedTensor, linear: LinearInfo, plugin:
   if ((tensor.scheme.zero_point !== undefined) !== (zeros !== undefined)) {
     throw fail("zero points and scheme do not agree");
   }
+  if ((tensor.scheme.scale.second !== undefined) !== (tensor.parameters.second !== undefined)) {
+    throw fail("the second level of scales and scheme do not agree");
+  }
   if (!scales.every(Number.isFinite)) throw fail("gave a scale that is not finite");
   if (zeros && !zeros.every(Number.isFinite)) throw fail("gave a zero point that is not finite");
 }

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { type Codecs, type ResolvedScheme, type Tiling, tiling } from "../spec/mod.ts";
+import { type Codecs, type ResolvedScheme, tiling } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { parameterTensor } from "../models/weights.ts";
-import { scaleBytes } from "../formats/containers/scales.ts";
+import { storedBits } from "../formats/parameter_parts.ts";
 
 /** How well one scheme holds the weights of a model. */
 export interface FormatScore {
@@ -55,17 +55,4 @@ export async function compareFormats(args: {
     sqnr_db: Number((10 * Math.log10(signal / totals[i].noise)).toFixed(3)),
     relative_error: Number((totals[i].noise / signal).toPrecision(5)),
   })).sort((a, b) => b.sqnr_db - a.sqnr_db);
-}
-
-/** Bits of codes and parameters of a matrix, without padding. */
-export function storedBits(scheme: ResolvedScheme, tiles: Tiling): number {
-  const { element, scale, zero_point } = scheme;
-  const count = tiles.gridRows * tiles.gridColumns;
-  const scaleBits = scale.rule === "none" ? 0 : 8 * scaleBytes(scale.format);
-  const zeroBits = zero_point === undefined
-    ? 0
-    : zero_point.kind === "int"
-    ? element.bits
-    : 8 * scaleBytes(scale.format);
-  return tiles.rows * tiles.columns * element.bits + count * (scaleBits + zeroBits);
 }

@@ -22,7 +22,8 @@ import {
 } from "../spec/mod.ts";
 import { resolveScheme, type UserFormats } from "./lookup.ts";
 import { fitParameters } from "./parameters.ts";
-import { decodeTable, forEachElement } from "./reference.ts";
+import { rangedParameters } from "./range.ts";
+import { decodeTable, forEachElement, scaledValue } from "./reference.ts";
 import { elementEncoder } from "./steps.ts";
 
 /**
@@ -89,42 +90,51 @@ class KernelCodec implements Codec {
     using max = this.#kernels.alloc("f32", count);
     using extreme = this.#kernels.alloc("f32", count);
     this.#kernels.range({ x, tiling, min, max, extreme });
-    return { min: min.array.slice(), max: max.array.slice(), extreme: extreme.array.slice() };
+    return {
+      min: min.array.slice(),
+      max: max.array.slice(),
+      extreme: extreme.array.slice(),
+      tiling,
+      ...(this.scheme.scale.rule === "absmean" && { mean: meanMagnitudes(x.array, tiling) }),
+    };
   }
 
   fit(ranges: Ranges, clip: number | Float32Array = 1): GridParameters {
     return fitParameters(this.scheme, ranges, clip);
   }
 
+  parameters(x: Buffer<"f32">, tiling: Tiling, range = this.scheme.range): GridParameters {
+    return range
+      ? rangedParameters(this.#kernels, this, x, tiling, range)
+      : this.fit(this.ranges(x, tiling));
+  }
+
   encode(x: Buffer<"f32">, tiling: Tiling, parameters: GridParameters): Buffer<"u8"> {
     const kernels = this.#kernels;
     const codes = kernels.alloc("u8", tiling.rows * tiling.columns);
-    const minimum = this.scheme.zero_point?.kind === "minimum";
-    const minima = parameters.unroundedZeros ?? parameters.zeros;
-    const shifted = minimum ? this.#addMinimum(x, tiling, minima!, -1) : undefined;
+    const { encoder, scheme: { scale: { apply }, zero_point } } = this;
+    if (apply === "multiply" || (zero_point && zero_point.kind !== "int")) {
+      using values = this.#scaled(x, tiling, parameters);
+      kernels.encode({ x: values, codes, tiling, apply: "divide", encoder });
+      return codes;
+    }
     using scales = this.#scales(parameters.unrounded ?? parameters.scales);
     using zeros = this.#zeros(parameters);
-    const { encoder } = this;
-    const { apply } = this.scheme.scale;
-    kernels.encode({ x: shifted ?? x, codes, tiling, scales, zeros, apply, encoder });
-    shifted?.free();
+    kernels.encode({ x, codes, tiling, scales, zeros, apply, encoder });
     return codes;
   }
 
   decode(codes: Buffer<"u8">, tiling: Tiling, parameters: GridParameters): Buffer<"f32"> {
     const y = this.#kernels.alloc("f32", tiling.rows * tiling.columns);
     this.#decodeInto(y, codes, tiling, parameters);
-    if (this.scheme.zero_point?.kind !== "minimum") return y;
-    const sum = this.#addMinimum(y, tiling, parameters.zeros!, 1);
-    y.free();
-    return sum;
+    return y;
   }
 
   quantize(x: Float32Array, rows: number, columns: number): QuantizedTensor {
     checkLength(x.length, rows, columns);
     const tiles = this.tiling(rows, columns);
     using buffer = this.#kernels.upload(x);
-    const parameters = this.fit(this.ranges(buffer, tiles));
+    const parameters = this.parameters(buffer, tiles);
     using codes = this.encode(buffer, tiles, parameters);
     return {
       shape: [rows, columns],
@@ -144,15 +154,11 @@ class KernelCodec implements Codec {
     return values;
   }
 
-  fake(x: Buffer<"f32">, rows: number, columns: number): void {
+  fake(x: Buffer<"f32">, rows: number, columns: number, given?: GridParameters): void {
     const tiles = this.tiling(rows, columns);
-    const parameters = this.fit(this.ranges(x, tiles));
+    const parameters = given ?? this.parameters(x, tiles);
     using codes = this.encode(x, tiles, parameters);
-    if (this.scheme.zero_point?.kind !== "minimum") {
-      return this.#decodeInto(x, codes, tiles, parameters);
-    }
-    using y = this.decode(codes, tiles, parameters);
-    x.array.set(y.array);
+    this.#decodeInto(x, codes, tiles, parameters);
   }
 
   #decodeInto(y: Buffer<"f32">, codes: Buffer<"u8">, tiling: Tiling, parameters: GridParameters) {
@@ -160,6 +166,9 @@ class KernelCodec implements Codec {
     using scales = this.#scales(parameters.scales);
     using zeros = this.#zeros(parameters);
     this.#kernels.decode({ codes, y, tiling, table, scales, zeros });
+    if (this.scheme.zero_point?.kind !== "minimum") return;
+    const values = y.array;
+    forEachElement(tiling, (i, tile) => values[i] += parameters.zeros![tile]);
   }
 
   #scales(scales: Float32Array): (Buffer<"f32"> & Disposable) | undefined {
@@ -167,17 +176,28 @@ class KernelCodec implements Codec {
   }
 
   #zeros(parameters: GridParameters): Buffer<"f32"> | undefined {
-    return this.scheme.zero_point?.kind === "int"
-      ? this.#kernels.upload(parameters.zeros!)
-      : undefined;
+    const { kind } = this.scheme.zero_point ?? {};
+    return kind === "int" || kind === "float" ? this.#kernels.upload(parameters.zeros!) : undefined;
   }
 
-  /** `x + sign * minimum`, in a new buffer. */
-  #addMinimum(x: Buffer<"f32">, tiling: Tiling, minima: Float32Array, sign: 1 | -1) {
-    const out = x.array.slice();
-    forEachElement(tiling, (i, tile) => out[i] = out[i] + sign * minima[tile]);
-    return this.#kernels.upload(out);
+  /** The values that the element format casts, for schemes that are no plain division. */
+  #scaled(x: Buffer<"f32">, tiling: Tiling, parameters: GridParameters): Buffer<"f32"> {
+    const scaled = scaledValue(this.scheme, parameters);
+    const values = x.array.slice();
+    forEachElement(tiling, (i, tile) => values[i] = scaled(values[i], tile));
+    return this.#kernels.upload(values);
   }
+}
+
+/** The mean magnitude of every tile; sums in f64, in row-major order. */
+function meanMagnitudes(x: Float32Array, tiling: Tiling): Float32Array {
+  const sums = new Float64Array(tiling.gridRows * tiling.gridColumns);
+  const counts = new Uint32Array(sums.length);
+  forEachElement(tiling, (i, tile) => {
+    sums[tile] += Math.abs(x[i]);
+    counts[tile]++;
+  });
+  return Float32Array.from(sums, (sum, tile) => sum / counts[tile]);
 }
 
 /**

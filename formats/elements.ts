@@ -185,7 +185,8 @@ function nanCode(format: FloatFormat, negative: boolean): number {
 }
 
 function encodeInt(format: IntFormat, value: number, cast: Cast, random?: number): number {
-  const scaled = value * 2 ** format.fraction;
+  const absolute = !format.signed && cast.negative === "absolute";
+  const scaled = (absolute ? Math.abs(value) : value) * 2 ** format.fraction;
   const half = 2 ** (format.bits - 1);
   const max = format.signed ? half - 1 : 2 * half - 1;
   const min = format.signed ? (format.range === "symmetric" ? -max : -half) : 0;
@@ -203,13 +204,17 @@ function encodeFloat(format: FloatFormat, value: number, cast: Cast, random?: nu
   const { mantissa, bias, signed } = format;
   const negative = isNegative(value);
   const signBit = signed && negative ? 2 ** (format.bits - 1) : 0;
-  if (negative && !signed && value !== 0) {
-    return format.nan === "none" ? 0 : nanCode(format, false);
+  if (negative && !signed && value !== 0 && cast.negative !== "absolute") {
+    const policy = cast.negative ?? (format.nan === "none" ? "zero" : "nan");
+    return policy === "nan" ? nanCode(format, false) : encodeFloat(format, 0, cast, random);
   }
   const a = Math.abs(value);
   const max = largestFinite(format);
   if (a === Infinity) return beyond(format, cast.infinity, negative);
-  if (a === 0 && !format.subnormals) return format.nan === "none" ? 0 : nanCode(format, false);
+  if (a === 0 && !format.subnormals) {
+    const policy = cast.zero ?? (format.nan === "none" ? "smallest" : "nan");
+    return policy === "nan" ? nanCode(format, false) : 0;
+  }
   // The spacing of the format's numbers around `a`, and `a` in units of it; both exact.
   const smallestExponent = format.subnormals ? 1 - bias : -bias;
   const e = Math.max(exponentOf(a), smallestExponent);
@@ -226,10 +231,14 @@ function encodeFloat(format: FloatFormat, value: number, cast: Cast, random?: nu
   const magnitude = Math.max(0, magnitudeOf(Math.abs(rounded)));
   if (result === 0) {
     if (!format.subnormals) return 0;
-    const keep = cast.negative_zero === "keep" && format.nan !== "negative_zero";
-    return keep ? signBit : 0;
+    return keepsSign(cast, value) && format.nan !== "negative_zero" ? signBit : 0;
   }
   return magnitude + signBit;
+}
+
+/** Whether a negative number that becomes zero gets the code of -0. */
+function keepsSign({ negative_zero }: Cast, value: number): boolean {
+  return negative_zero === "keep" || (negative_zero === "rounded" && value !== 0);
 }
 
 /** The code of a value beyond the largest finite one. */
@@ -251,7 +260,7 @@ function encodeCodebook(
     const [lower, upper] = [order[i], order[i + 1]];
     // Between -0 and 0 the sign of the number decides.
     if (lower.v === 0 && upper.v === 0) {
-      if (isNegative(value) && cast.negative_zero === "keep") return lower.code;
+      if (isNegative(value) && keepsSign(cast, value)) return lower.code;
     } else if (value <= lower.v) return lower.code;
     else if (value < upper.v) {
       const bound = format.thresholds === "midpoints"

@@ -21,8 +21,12 @@ import { fileOutput } from "./containers/output.ts";
 import { writeSafetensors } from "./containers/safetensors.ts";
 import { numberFormats, resolveScheme, schemes } from "./lookup.ts";
 import { openCheckpoint } from "./open.ts";
+import { parameterParts, partValues } from "./parameter_parts.ts";
 import { decodeElement, decodeTable, encodeElement, encodeNan } from "./reference.ts";
 import { elementEncoder } from "./steps.ts";
+
+/** What is cast; f16 and bf16 are f32 exactly. */
+const SOURCES: ReadonlySet<PlainType> = new Set(["float32", "float16", "bfloat16"]);
 
 /** One tensor to be written. */
 interface Part {
@@ -33,8 +37,9 @@ interface Part {
 }
 
 /**
- * Turns every F32 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one code an
- * element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile), and `NAME.values`
+ * Turns every F32, F16 or BF16 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one code an
+ * element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile; where scales have a
+ * second level, `NAME.second.PART` too, as they are stored), and `NAME.values`
  * (F32, decoded). A scheme sees the last dimension as columns and all others as rows.
  *
  * Errors: `UNKNOWN_NAME`, `NON_FINITE` for a NaN that the cast refuses (named with its tensor).
@@ -88,9 +93,8 @@ export async function encodeFile(args: {
   const parts: Part[] = [];
   try {
     for (const tensor of checkpoint.tensors.values()) {
-      if (tensor.storage.kind !== "plain" || tensor.storage.type !== "float32") continue;
-      const bytes = (await tensor.raw()).slice();
-      const values = new Float32Array(bytes.buffer);
+      if (tensor.storage.kind !== "plain" || !SOURCES.has(tensor.storage.type)) continue;
+      const values = await tensor.read();
       const shape = [...tensor.shape];
       try {
         parts.push(
@@ -108,7 +112,7 @@ export async function encodeFile(args: {
     checkpoint.close();
   }
   if (parts.length === 0) {
-    throw new LowbitError("NOT_FOUND", "has no F32 tensor", { file: input });
+    throw new LowbitError("NOT_FOUND", "has no F32, F16 or BF16 tensor", { file: input });
   }
   await write(output, parts, args.overwrite);
   return parts.map(({ name, shape }) => ({ name, shape }));
@@ -209,16 +213,23 @@ function encodeScheme(
   const columns = shape.at(-1) ?? 1;
   const rows = columns === 0 ? 0 : values.length / columns;
   const codec = codecs.get(scheme);
-  const { gridRows, gridColumns } = codec.tiling(rows, columns);
+  const tiles = codec.tiling(rows, columns);
   const tensor = codec.quantize(values, rows, columns);
-  const { scales, zeros } = tensor.parameters;
-  const grid = [gridRows, gridColumns];
+  const { scales, zeros, second } = tensor.parameters;
+  const grid = [tiles.gridRows, tiles.gridColumns];
+  const stored = second ? parameterParts(scheme, tiles) : [];
   return [
     { name: `${name}.codes`, type: "uint8", shape, bytes: tensor.codes },
     { name: `${name}.scales`, type: "float32", shape: grid, bytes: bytesOf(scales) },
     ...(zeros
       ? [{ name: `${name}.zeros`, type: "float32" as const, shape: grid, bytes: bytesOf(zeros) }]
       : []),
+    ...stored.map((part) => ({
+      name: `${name}.second.${part.name}`,
+      type: "float32" as const,
+      shape: part.shape,
+      bytes: bytesOf(partValues(tensor.parameters, part)!),
+    })),
     { name: `${name}.values`, type: "float32", shape, bytes: bytesOf(codec.dequantize(tensor)) },
   ];
 }

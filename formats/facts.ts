@@ -23,7 +23,7 @@ export interface FormatFacts {
   lost: { nan: number; infinity: number; repeated: number };
   /** Largest over smallest magnitude, in octaves. */
   dynamic_range: number;
-  /** Signal to quantisation noise in dB, groups of 64 scaled by their largest magnitude. */
+  /** Signal to quantisation noise in dB, groups of 64 scaled by their largest magnitude; magnitudes for unsigned formats. */
   sqnr_db: Record<Distribution, number>;
 }
 
@@ -77,7 +77,8 @@ const GROUP = 64;
 /** SQNR in dB of samples in groups that are scaled so that their largest magnitude fits. */
 function signalToNoise(format: NumberFormat, table: Float32Array, kind: Distribution): number {
   const encoder = elementEncoder(format);
-  const samples = quantiles(kind);
+  const unsigned = !table.some((value) => value < 0);
+  const samples = unsigned ? quantiles(kind).map(Math.abs) : quantiles(kind);
   const largest = largestFinite(format);
   let [signal, noise] = [0, 0];
   for (let start = 0; start < SAMPLES; start += GROUP) {

@@ -32,7 +32,10 @@ export function generated(format: GeneratedFormat): CodebookFormat {
   if (!codebook) {
     const { generator, ...rest } = format;
     const values = tableOf(generator, format.bits);
-    made.set(format, codebook = { ...rest, family: "codebook", values, thresholds: "midpoints" });
+    made.set(
+      format,
+      codebook = { ...rest, family: "codebook", values, order: "any", thresholds: "midpoints" },
+    );
   }
   return codebook;
 }
@@ -56,7 +59,55 @@ function tableOf(generator: TableGenerator, bits: number): (number | null)[] {
       const magnitudes = 2 ** (bits - 1);
       return signAndMagnitude(magnitudes, (code) => 2 ** (code - magnitudes + 1));
     }
+    case "additive_power_of_two": {
+      const { base, signed } = generator;
+      return maybeSigned(bits, signed, additivePowers(bits - (signed ? 1 : 0), base));
+    }
+    case "logarithm": {
+      const { numerator, denominator } = generator;
+      return Array.from({ length: 2 ** bits }, (_, i) => 2 ** (-i * numerator / denominator));
+    }
+    case "flint": {
+      const magnitudeBits = bits - (generator.signed ? 1 : 0);
+      return maybeSigned(bits, generator.signed, (code) => flintValue(code, magnitudeBits));
+    }
   }
+}
+
+/** A table of magnitudes, with a sign in the highest bit or without. */
+function maybeSigned(
+  bits: number,
+  signed: boolean,
+  value: (code: number) => number,
+): (number | null)[] {
+  return signed
+    ? signAndMagnitude(2 ** (bits - 1), value)
+    : Array.from({ length: 2 ** bits }, (_, code) => value(code));
+}
+
+/** APoT (Li et al. 2020, arXiv 1909.13144, eq. 5): one power of two from each field, or zero. */
+function additivePowers(bits: number, base: number): (code: number) => number {
+  const terms = bits / base;
+  const sum = (code: number) => {
+    let total = 0;
+    for (let i = 0; i < terms; i++) {
+      const field = Math.floor(code / 2 ** ((terms - 1 - i) * base)) % 2 ** base;
+      if (field > 0) total += 2 ** -(i + (field - 1) * terms);
+    }
+    return total;
+  };
+  const largest = Math.max(...Array.from({ length: 2 ** bits }, (_, code) => sum(code)));
+  return (code) => sum(code) / largest;
+}
+
+/** Flint (Guo et al. 2022, arXiv 2208.14286, section IV): the first one says how long the exponent is. */
+function flintValue(code: number, bits: number): number {
+  const high = 2 ** (bits - 1);
+  if (code < high) return code;
+  const rest = code - high;
+  if (rest === 0) return 4 ** (bits - 1);
+  const zeros = bits - 2 - Math.floor(Math.log2(rest));
+  return 2 * rest * 4 ** zeros;
 }
 
 /** Magnitude 0 is zero, and the code of -0 means nothing. */

@@ -151,7 +151,7 @@ export function scheme(id: string): Scheme {
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { layout } from "./lookup.ts";
- * assertEquals(layout("ggml_q4_0").fields?.map(({ field }) => field), ["scale", "codes"]);
+ * assertEquals(layout("ggml_q4_0").parts?.map(({ part }) => part), ["scale"]);
  * ```
  */
 export function layout(id: string): Layout {

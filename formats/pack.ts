@@ -1,8 +1,9 @@
 /**
  * Codes and their parameters as bytes of a layout, and back.
  *
- * {@linkcode referencePack} and {@linkcode referenceUnpack} are normative and obvious;
- * {@linkcode packMatrix} and {@linkcode unpackMatrix} give the same bytes by way of the kernels.
+ * {@linkcode referencePack} and {@linkcode referenceUnpack} are normative and obvious: one bit after
+ * the other. {@linkcode packMatrix} and {@linkcode unpackMatrix} give the same bytes, streams and
+ * split halves by way of the kernels, other planes some bits at a time.
  *
  * @module
  */
@@ -12,68 +13,19 @@ import {
   type Layout,
   LowbitError,
   type PackArguments,
-  streamBytes,
+  type PartName,
 } from "../spec/mod.ts";
-import { decodeScales, encodeScales, scaleBytes } from "./containers/scales.ts";
+import { placeParts, takeParts } from "./pack_parts.ts";
+import { type Geometry, geometry, type MatrixSize, type PlaneTable } from "./planes.ts";
 
-/** The size of a matrix of codes. */
-export interface MatrixSize {
-  /** Rows. */
-  rows: number;
-  /** Columns. */
-  columns: number;
-  /** Bits of a code, 1 to 8. */
-  bits: number;
-}
+export type { MatrixSize } from "./planes.ts";
 
 /** What a layout holds of a matrix. */
 export interface PackedParts {
   /** One code an element, row-major: `rows * columns`. */
   codes: Uint8Array;
-  /** One scale a block, row-major, for layouts with a field `scale`. */
-  scales?: Float32Array;
-  /** One minimum a block, row-major, for layouts with a field `minimum`. */
-  minima?: Float32Array;
-}
-
-/** How a matrix falls into units of a layout: rows, or blocks. */
-interface Units {
-  units: number;
-  unitLength: number;
-  stride: number;
-  start: number;
-  fields: { field: "scale" | "minimum"; format: string; at: number }[];
-}
-
-function unitsOf({ rows, columns, bits }: MatrixSize, layout: Layout): Units {
-  if (!layout.bits.includes(bits)) {
-    throw new LowbitError("FORMAT", `does not hold codes of ${bits} bits`, {
-      field: layout.id,
-      advice: `it holds ${layout.bits.join(", ")}`,
-    });
-  }
-  if (layout.block === undefined) {
-    const stride = streamBytes(columns, bits, layout.row_align);
-    return { units: rows, unitLength: columns, stride, start: 0, fields: [] };
-  }
-  const { block } = layout;
-  if (columns % block !== 0) {
-    throw new LowbitError("FORMAT", `holds whole blocks of ${block}, not ${columns} columns`, {
-      field: layout.id,
-    });
-  }
-  const fields: Units["fields"] = [];
-  let [at, start] = [0, 0];
-  for (const field of layout.fields ?? [{ field: "codes" as const }]) {
-    if (field.field === "codes") {
-      start = at;
-      at += streamBytes(block, bits);
-    } else {
-      fields.push({ ...field, at });
-      at += scaleBytes(field.format);
-    }
-  }
-  return { units: rows * (columns / block), unitLength: block, stride: at, start, fields };
+  /** The values of the parts of the layout, block after block. */
+  parts?: Partial<Record<PartName, Float32Array>>;
 }
 
 /**
@@ -89,15 +41,31 @@ function unitsOf({ rows, columns, bits }: MatrixSize, layout: Layout): Units {
  * ```
  */
 export function packedBytes(size: MatrixSize, layout: Layout): number {
-  const { units, stride } = unitsOf(size, layout);
+  const { units, stride } = geometry(size, layout);
   return units * stride;
 }
 
-/** Which code is number `k` in the stream of a unit of `length` codes. */
-function streamOrder(layout: Layout, length: number): (k: number) => number {
-  if (layout.order === "neighbours") return (k) => k;
-  return (k) => k % 2 === 0 ? k / 2 : length / 2 + (k - 1) / 2;
+/** Calls `visit` with every code of a plane: its index in the matrix, and its first bit. */
+function forEachCode(
+  shape: Geometry,
+  plane: PlaneTable,
+  visit: (code: number, bit: number) => void,
+): void {
+  const { unit, units, stride, columns } = shape;
+  const across = columns / unit.columns;
+  for (let u = 0; u < units; u++) {
+    const row = Math.floor(u / across) * unit.rows;
+    const column = (u % across) * unit.columns + plane.first;
+    for (let i = 0; i < unit.rows; i++) {
+      const code = (row + i) * columns + column;
+      const bit = u * stride * 8 + plane.rows[i];
+      for (let j = 0; j < plane.columns.length; j++) visit(code + j, bit + plane.columns[j]);
+    }
+  }
 }
+
+/** How many base-3 digits come before one in its byte, as powers. */
+const POWERS = [81, 27, 9, 3, 1];
 
 /**
  * Packs a matrix, bit by bit. Normative; slow.
@@ -111,26 +79,27 @@ function streamOrder(layout: Layout, length: number): (k: number) => number {
  * ```
  */
 export function referencePack(
-  parts: PackedParts,
+  packed: PackedParts,
   size: MatrixSize,
   layout: Layout,
 ): Uint8Array<ArrayBuffer> {
-  const shape = checked(parts, size, layout);
+  const shape = checked(packed, size, layout);
+  const codes = turned(packed.codes, size, layout);
   const bytes = new Uint8Array(shape.units * shape.stride);
-  const order = streamOrder(layout, shape.unitLength);
-  for (let unit = 0; unit < shape.units; unit++) {
-    for (let k = 0; k < shape.unitLength; k++) {
-      const code = parts.codes[unit * shape.unitLength + order(k)];
-      const stored = (code + layout.offset) % 2 ** size.bits;
-      for (let bit = 0; bit < size.bits; bit++) {
-        const position = k * size.bits + bit;
-        const byte = unit * shape.stride + shape.start + Math.floor(position / 8);
-        if ((stored >> bit) & 1) bytes[byte] |= 1 << (position % 8);
-      }
+  for (const plane of shape.planes) {
+    if (plane.base3) {
+      packBase3(bytes, codes, shape, plane, layout.offset);
+      continue;
     }
+    forEachCode(shape, plane, (i, position) => {
+      const stored = (codes[i] + layout.offset) % 2 ** size.bits;
+      for (let bit = 0; bit < plane.bits; bit++) {
+        const to = position + bit;
+        if ((stored >> (plane.low + bit)) & 1) bytes[Math.floor(to / 8)] |= 1 << (to % 8);
+      }
+    });
   }
-  placeFields(bytes, parts, shape);
-  return bytes;
+  return interleave(placeParts(bytes, packed.parts, shape, layout), shape, layout);
 }
 
 /**
@@ -151,31 +120,123 @@ export function referenceUnpack(
   size: MatrixSize,
   layout: Layout,
 ): PackedParts & { codes: Uint8Array<ArrayBuffer> } {
-  const shape = unitsOf(size, layout);
+  const shape = geometry(size, layout);
   checkBytes(bytes, shape);
-  const codes = new Uint8Array(size.rows * size.columns);
-  const order = streamOrder(layout, shape.unitLength);
-  const modulus = 2 ** size.bits;
-  for (let unit = 0; unit < shape.units; unit++) {
-    for (let k = 0; k < shape.unitLength; k++) {
-      let stored = 0;
-      for (let bit = 0; bit < size.bits; bit++) {
-        const position = k * size.bits + bit;
-        const byte = bytes[unit * shape.stride + shape.start + Math.floor(position / 8)];
-        stored += ((byte >> (position % 8)) & 1) * 2 ** bit;
+  const source = deinterleave(bytes, shape, layout);
+  const stored = new Uint8Array(size.rows * size.columns);
+  for (const plane of shape.planes) {
+    if (plane.base3) {
+      unpackBase3(stored, source, shape, plane);
+      continue;
+    }
+    forEachCode(shape, plane, (i, position) => {
+      for (let bit = 0; bit < plane.bits; bit++) {
+        const from = position + bit;
+        stored[i] |= ((source[Math.floor(from / 8)] >> (from % 8)) & 1) << (plane.low + bit);
       }
-      const code = (stored - layout.offset % modulus + modulus) % modulus;
-      codes[unit * shape.unitLength + order(k)] = code;
+    });
+  }
+  return finished(stored, source, shape, size, layout);
+}
+
+/** Takes the offset away, turns the matrix back, and adds the parts. */
+function finished(
+  stored: Uint8Array<ArrayBuffer>,
+  bytes: Uint8Array,
+  shape: Geometry,
+  size: MatrixSize,
+  layout: Layout,
+): PackedParts & { codes: Uint8Array<ArrayBuffer> } {
+  const modulus = 2 ** size.bits;
+  const back = modulus - layout.offset % modulus;
+  if (layout.offset !== 0) {
+    for (let i = 0; i < stored.length; i++) stored[i] = (stored[i] + back) % modulus;
+  }
+  const { rows, columns, bits } = size;
+  const codes = turned(stored, { rows: columns, columns: rows, bits }, layout);
+  const parts = takeParts(bytes, shape, layout);
+  return { codes, ...(parts && { parts }) };
+}
+
+/** The transposed matrix for layouts that run along columns. */
+function turned<T extends Uint8Array>(codes: T, { rows, columns }: MatrixSize, layout: Layout): T {
+  if (layout.axis === "columns") return codes;
+  const out = new Uint8Array(codes.length);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) out[c * rows + r] = codes[r * columns + c];
+  }
+  return out as T;
+}
+
+function packBase3(
+  bytes: Uint8Array,
+  codes: Uint8Array,
+  shape: Geometry,
+  plane: PlaneTable,
+  offset: number,
+): void {
+  const sums = new Map<number, number>();
+  forEachCode(shape, plane, (i, bit) => {
+    const byte = Math.floor(bit / 8);
+    const code = (codes[i] + offset) % 3;
+    sums.set(byte, (sums.get(byte) ?? 0) + code * POWERS[bit % 8]);
+  });
+  for (const [byte, sum] of sums) bytes[byte] = Math.ceil(sum * 256 / 243);
+}
+
+function unpackBase3(
+  codes: Uint8Array,
+  bytes: Uint8Array,
+  shape: Geometry,
+  plane: PlaneTable,
+): void {
+  forEachCode(shape, plane, (i, bit) => {
+    const digit = bytes[Math.floor(bit / 8)] * (81 / POWERS[bit % 8]) % 256;
+    codes[i] = digit * 3 >> 8;
+  });
+}
+
+/** Lets the words of all units take turns, where the layout says so. */
+function interleave(
+  bytes: Uint8Array<ArrayBuffer>,
+  shape: Geometry,
+  layout: Layout,
+): Uint8Array<ArrayBuffer> {
+  return moveWords(bytes, shape, layout, false);
+}
+
+function deinterleave(bytes: Uint8Array, shape: Geometry, layout: Layout): Uint8Array {
+  return layout.interleave ? moveWords(bytes, shape, layout, true) : bytes;
+}
+
+function moveWords<T extends Uint8Array>(
+  bytes: T,
+  { units, stride }: Geometry,
+  { interleave, id }: Layout,
+  back: boolean,
+): T {
+  if (!interleave) return bytes;
+  const width = interleave / 8;
+  if (stride % width !== 0) {
+    throw new LowbitError("FORMAT", `holds rows of whole ${interleave}-bit words`, { field: id });
+  }
+  const words = stride / width;
+  const out = new Uint8Array(bytes.length);
+  for (let unit = 0; unit < units; unit++) {
+    for (let word = 0; word < words; word++) {
+      const [apart, together] = [(word * units + unit) * width, (unit * words + word) * width];
+      const [from, to] = back ? [apart, together] : [together, apart];
+      for (let b = 0; b < width; b++) out[to + b] = bytes[from + b];
     }
   }
-  return { codes, ...takeFields(bytes, shape) };
+  return out as T;
 }
 
 /** Codes handed to the kernels at a time; bounds their memory. */
 const CHUNK = 1 << 24;
 
 /**
- * Packs a matrix by way of the kernels; without kernels as {@linkcode referencePack}.
+ * Packs a matrix; the same bytes as {@linkcode referencePack}.
  *
  * Errors: `FORMAT` (the layout cannot hold it), `SHAPE` (lengths).
  *
@@ -185,35 +246,51 @@ const CHUNK = 1 << 24;
  * import { loadKernels } from "../kernels-wasm/mod.ts";
  * import { layout } from "./lookup.ts";
  * import { packMatrix } from "./pack.ts";
- * const parts = { codes: Uint8Array.of(1, 2, 3) };
+ * const packed = { codes: Uint8Array.of(1, 2, 3) };
  * const size = { rows: 1, columns: 3, bits: 4 };
- * const bytes = packMatrix(await loadKernels(), parts, size, layout("lowbit_dense"));
+ * const bytes = packMatrix(await loadKernels(), packed, size, layout("lowbit_dense"));
  * assertEquals([...bytes], [0x21, 0x03]);
  * ```
  */
 export function packMatrix(
   kernels: Kernels | undefined,
-  parts: PackedParts,
+  packed: PackedParts,
   size: MatrixSize,
   layout: Layout,
 ): Uint8Array<ArrayBuffer> {
-  if (!kernels) return referencePack(parts, size, layout);
-  const shape = checked(parts, size, layout);
-  const bytes = new Uint8Array(shape.units * shape.stride);
-  for (const chunk of chunks(shape)) {
-    const { from, units } = chunk;
-    const begin = from * shape.unitLength;
-    using codes = kernels.upload(parts.codes.subarray(begin, begin + units * shape.unitLength));
-    using packed = kernels.alloc("u8", units * shape.stride);
-    kernels.pack({ codes, bytes: packed, ...argumentsOf(shape, units, size.bits, layout) });
-    bytes.set(packed.array, from * shape.stride);
+  const shape = checked(packed, size, layout);
+  const stream = streamOf(layout, size.bits);
+  if (!stream && shape.planes.some(({ base3 }) => base3)) {
+    return referencePack(packed, size, layout);
   }
-  placeFields(bytes, parts, shape);
-  return bytes;
+  const codes = turned(packed.codes, size, layout);
+  const bytes = new Uint8Array(shape.units * shape.stride);
+  if (kernels && stream) {
+    const { stride, unit: { columns } } = shape;
+    for (const { from, units } of chunks(shape)) {
+      using part = kernels.upload(codes.subarray(from * columns, (from + units) * columns));
+      using out = kernels.alloc("u8", units * stride);
+      const unit = { bits: size.bits, units, unitLength: columns, stride, offset: layout.offset };
+      kernels.pack({ codes: part, bytes: out, ...unit, ...stream });
+      bytes.set(out.array, from * stride);
+    }
+  } else {
+    const mask = 2 ** size.bits - 1;
+    for (const plane of shape.planes) {
+      const some = 2 ** plane.bits - 1;
+      forEachCode(shape, plane, (i, bit) => {
+        const value = ((((codes[i] + layout.offset) & mask) >> plane.low) & some) << (bit % 8);
+        const byte = Math.floor(bit / 8);
+        bytes[byte] |= value;
+        if (value > 255) bytes[byte + 1] |= value >> 8;
+      });
+    }
+  }
+  return interleave(placeParts(bytes, packed.parts, shape, layout), shape, layout);
 }
 
 /**
- * Unpacks a matrix by way of the kernels; without kernels as {@linkcode referenceUnpack}.
+ * Unpacks a matrix; the same codes as {@linkcode referenceUnpack}.
  *
  * Errors: `FORMAT` (the layout cannot hold it), `SHAPE` (the number of bytes).
  *
@@ -235,87 +312,75 @@ export function unpackMatrix(
   size: MatrixSize,
   layout: Layout,
 ): PackedParts & { codes: Uint8Array<ArrayBuffer> } {
-  if (!kernels) return referenceUnpack(bytes, size, layout);
-  const shape = unitsOf(size, layout);
+  const shape = geometry(size, layout);
   checkBytes(bytes, shape);
-  const out = new Uint8Array(size.rows * size.columns);
-  for (const { from, units } of chunks(shape)) {
-    const begin = from * shape.stride;
-    using packed = kernels.upload(bytes.subarray(begin, begin + units * shape.stride));
-    using codes = kernels.alloc("u8", units * shape.unitLength);
-    kernels.unpack({ codes, bytes: packed, ...argumentsOf(shape, units, size.bits, layout) });
-    out.set(codes.array, from * shape.unitLength);
+  const stream = streamOf(layout, size.bits);
+  if (!stream && shape.planes.some(({ base3 }) => base3)) {
+    return referenceUnpack(bytes, size, layout);
   }
-  return { codes: out, ...takeFields(bytes, shape) };
+  const source = deinterleave(bytes, shape, layout);
+  const stored = new Uint8Array(size.rows * size.columns);
+  if (kernels && stream) {
+    const { stride, unit: { columns } } = shape;
+    for (const { from, units } of chunks(shape)) {
+      using part = kernels.upload(source.subarray(from * stride, (from + units) * stride));
+      using codes = kernels.alloc("u8", units * columns);
+      const unit = { bits: size.bits, units, unitLength: columns, stride, offset: 0 };
+      kernels.unpack({ codes, bytes: part, ...unit, ...stream });
+      stored.set(codes.array, from * columns);
+    }
+  } else {
+    for (const plane of shape.planes) {
+      const some = 2 ** plane.bits - 1;
+      forEachCode(shape, plane, (i, bit) => {
+        const byte = Math.floor(bit / 8);
+        const shift = bit % 8;
+        const high = shift + plane.bits > 8 ? source[byte + 1] << 8 : 0;
+        stored[i] |= (((source[byte] | high) >> shift) & some) << plane.low;
+      });
+    }
+  }
+  return finished(stored, source, shape, size, layout);
 }
 
-function argumentsOf(
-  { unitLength, stride, start }: Units,
-  units: number,
+/** The stream that the kernels know, if the layout is one: dense codes, or split halves. */
+function streamOf(
+  layout: Layout,
   bits: number,
-  { order, offset }: Layout,
-): Omit<PackArguments, "codes" | "bytes"> {
-  return { bits, units, unitLength, stride, start, order, offset };
+): Pick<PackArguments, "start" | "order"> | undefined {
+  if (layout.unit.kind === "tile" || layout.unit.kind === "matrix") return undefined;
+  if (!layout.planes) return { start: 0, order: "neighbours" };
+  const [plane, ...others] = layout.planes;
+  const whole = others.length === 0 && plane.coding === "bits" && plane.low === 0 &&
+    plane.shift === 0 && !plane.codes && (plane.bits ?? bits) === bits;
+  if (!whole) return undefined;
+  const digits = JSON.stringify(
+    plane.digits.map(([size, stride]) => [size === 2 ? 2 : "*", stride]),
+  );
+  if (digits === JSON.stringify([["*", bits]])) return { start: plane.at, order: "neighbours" };
+  if (bits === 4 && digits === '[[2,4],["*",8]]') return { start: plane.at, order: "halves" };
+  return undefined;
 }
 
 /** Runs of units of about `CHUNK` codes; none for an empty matrix. */
-function* chunks({ units, unitLength }: Units): Generator<{ from: number; units: number }> {
-  if (unitLength === 0) return;
-  const step = Math.max(1, Math.floor(CHUNK / unitLength));
+function* chunks({ units, unit }: Geometry): Generator<{ from: number; units: number }> {
+  const step = Math.max(1, Math.floor(CHUNK / Math.max(1, unit.columns)));
   for (let from = 0; from < units; from += step) {
     yield { from, units: Math.min(step, units - from) };
   }
 }
 
-function checked(parts: PackedParts, size: MatrixSize, layout: Layout): Units {
-  const shape = unitsOf(size, layout);
-  if (parts.codes.length !== size.rows * size.columns) {
-    throw new LowbitError(
-      "SHAPE",
-      `has ${parts.codes.length} codes, but ${size.rows} x ${size.columns} are expected`,
-      { field: layout.id },
-    );
-  }
-  for (const { field } of shape.fields) {
-    const values = field === "scale" ? parts.scales : parts.minima;
-    if (values?.length !== shape.units) {
-      throw new LowbitError(
-        "SHAPE",
-        `needs one ${field} for each of its ${shape.units} blocks, not ${values?.length ?? 0}`,
-        { field: layout.id },
-      );
-    }
-  }
-  return shape;
+function checked({ codes }: PackedParts, size: MatrixSize, layout: Layout): Geometry {
+  const shape = geometry(size, layout);
+  if (codes.length === size.rows * size.columns) return shape;
+  throw new LowbitError(
+    "SHAPE",
+    `has ${codes.length} codes, but ${size.rows} x ${size.columns} are expected`,
+    { field: layout.id },
+  );
 }
 
-function checkBytes(bytes: Uint8Array, { units, stride }: Units): void {
+function checkBytes(bytes: Uint8Array, { units, stride }: Geometry): void {
   if (bytes.length === units * stride) return;
   throw new LowbitError("SHAPE", `has ${bytes.length} bytes, but ${units * stride} are expected`);
-}
-
-function placeFields(bytes: Uint8Array, parts: PackedParts, { fields, stride }: Units): void {
-  for (const { field, format, at } of fields) {
-    const stored = encodeScales(format, (field === "scale" ? parts.scales : parts.minima)!);
-    const width = scaleBytes(format);
-    for (let i = 0; i * width < stored.length; i++) {
-      for (let b = 0; b < width; b++) bytes[i * stride + at + b] = stored[i * width + b];
-    }
-  }
-}
-
-function takeFields(
-  bytes: Uint8Array,
-  { units, fields, stride }: Units,
-): Omit<PackedParts, "codes"> {
-  const out: Omit<PackedParts, "codes"> = {};
-  for (const { field, format, at } of fields) {
-    const width = scaleBytes(format);
-    const stored = new Uint8Array(units * width);
-    for (let i = 0; i < units; i++) {
-      for (let b = 0; b < width; b++) stored[i * width + b] = bytes[i * stride + at + b];
-    }
-    out[field === "scale" ? "scales" : "minima"] = decodeScales(format, stored);
-  }
-  return out;
 }

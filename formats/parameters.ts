@@ -5,22 +5,10 @@
  * @module
  */
 
-import {
-  type GridParameters,
-  LowbitError,
-  type NumberFormat,
-  type Ranges,
-  type ResolvedScheme,
-} from "../spec/mod.ts";
-import { numberFormat } from "./lookup.ts";
-import {
-  decodeElement,
-  encodeElement,
-  exponentOf,
-  floatBits,
-  largestFinite,
-  roundHalfEven,
-} from "./reference.ts";
+import type { GridParameters, NumberFormat, Ranges, ResolvedScheme } from "../spec/mod.ts";
+import { scaleOverflow, scaleStorage } from "./scale_storage.ts";
+import { outerScales, secondLevel } from "./second_level.ts";
+import { exponentOf, floatBits, largestFinite, roundHalfEven } from "./reference.ts";
 
 const fround = Math.fround;
 
@@ -45,48 +33,72 @@ export function fitParameters(
   ranges: Ranges,
   clip: number | Float32Array = 1,
 ): GridParameters {
-  const { rule, format, codes_from, all_zero } = scheme.scale;
+  const clipped = clipRanges(ranges, clip);
+  const { rule, second } = scheme.scale;
+  if (second?.kind === "outer") return outerScales(scheme, second.alpha, clipped);
   const count = ranges.min.length;
-  const scales = new Float32Array(count);
-  const keepUnrounded = codes_from === "unrounded";
-  const unrounded = keepUnrounded ? new Float32Array(count) : undefined;
-  const zeros = scheme.zero_point ? new Float32Array(count) : undefined;
-  const minimum = scheme.zero_point?.kind === "minimum";
-  const unroundedZeros = keepUnrounded && minimum ? new Float32Array(count) : undefined;
-  const store = scaleStorage(format);
+  const raw = new Float32Array(count).fill(1);
   const scaleOf = scaleRule(scheme);
-  const factor = typeof clip === "number" ? () => clip : (i: number) => clip[i];
-  for (let i = 0; i < count; i++) {
-    const c = factor(i);
-    const min = fround(ranges.min[i] * c);
-    const max = fround(ranges.max[i] * c);
-    const raw = rule === "none" ? 1 : scaleOf(min, max, fround(ranges.extreme[i] * c));
-    const stored = raw === 0 ? 0 : store(raw);
-    if (!Number.isFinite(stored)) throw overflow(scheme, raw);
-    scales[i] = stored === 0 ? all_zero : stored;
-    if (unrounded) unrounded[i] = raw === 0 ? 1 : raw;
-    if (!zeros) continue;
-    if (minimum) {
-      zeros[i] = store(min);
-      if (unroundedZeros) unroundedZeros[i] = min;
-    } else {
-      const top = 2 ** scheme.element.bits - 1;
-      const z = roundHalfEven(fround(-Math.min(min, 0) / scales[i]));
-      zeros[i] = Math.min(top, Math.max(0, z)) + 0;
+  if (rule !== "none") {
+    for (let i = 0; i < count; i++) {
+      raw[i] = scaleOf(clipped.min[i], clipped.max[i], clipped.extreme[i], clipped.mean?.[i] ?? 0);
     }
   }
+  const { zero_point } = scheme;
+  const minima = zero_point?.kind === "minimum" ? clipped.min : undefined;
+  if (second) return secondLevel(scheme, second, raw, clipped, minima);
+  const parameters = storedScales(scheme, raw, minima);
+  if (!zero_point || minima) return parameters;
+  const store = zero_point.kind === "float"
+    ? scaleStorage(scheme.scale.format)
+    : clampedInteger(scheme);
+  const zeros = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
+    zeros[i] = store(fround(-Math.min(clipped.min[i], 0) / parameters.scales[i])) + 0;
+  }
+  return { ...parameters, zeros };
+}
+
+function clipRanges(ranges: Ranges, clip: number | Float32Array): Ranges {
+  if (clip === 1) return ranges;
+  const factor = typeof clip === "number" ? () => clip : (i: number) => clip[i];
+  const times = (values: Float32Array) => values.map((value, i) => value * factor(i));
+  const { min, max, extreme } = ranges;
+  return { ...ranges, min: times(min), max: times(max), extreme: times(extreme) };
+}
+
+/** The integer zero points of a scheme, in the range of its codes. */
+function clampedInteger(scheme: ResolvedScheme): (z: number) => number {
+  const top = 2 ** scheme.element.bits - 1;
+  return (z) => Math.min(top, Math.max(0, roundHalfEven(z)));
+}
+
+/** Scales, and minima if there are any, stored one by one. */
+function storedScales(
+  scheme: ResolvedScheme,
+  raw: Float32Array,
+  minima: Float32Array | undefined,
+): GridParameters {
+  const { format, codes_from, all_zero } = scheme.scale;
+  const store = scaleStorage(format);
+  const scales = raw.map((value) => {
+    const stored = value === 0 ? 0 : store(value);
+    if (!Number.isFinite(stored)) throw scaleOverflow(scheme, value);
+    return stored === 0 ? all_zero : stored;
+  });
+  const keep = codes_from === "unrounded";
   return {
     scales,
-    ...(unrounded && { unrounded }),
-    ...(unroundedZeros && { unroundedZeros }),
-    ...(zeros && { zeros }),
+    ...(keep && { unrounded: raw.map((value) => value === 0 ? 1 : value) }),
+    ...(keep && minima && { unroundedZeros: minima.slice() }),
+    ...(minima && { zeros: minima.map(store) }),
   };
 }
 
 /** The scale of one tile before it is stored; 0 for values that are all zero. */
 function scaleRule(
   scheme: ResolvedScheme,
-): (min: number, max: number, extreme: number) => number {
+): (min: number, max: number, extreme: number, mean: number) => number {
   const { rule } = scheme.scale;
   const largest = largestFinite(scheme.element);
   const divisor = scheme.scale.divisor ?? largest;
@@ -102,6 +114,8 @@ function scaleRule(
         const [lo, hi] = includeZero ? [Math.min(min, 0), Math.max(max, 0)] : [min, max];
         return fround(fround(hi - lo) / levels);
       };
+    case "absmean":
+      return (_min, _max, _extreme, mean) => mean;
     case "mx_floor":
     case "mx_even":
     case "mx_ceil":
@@ -143,29 +157,4 @@ function sharedExponent(
         return largest * 2 ** guess >= absmax ? guess : guess + 1;
       };
   }
-}
-
-/**
- * What a scale becomes when it is stored in a number format and read back.
- *
- * @example
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { scaleStorage } from "./parameters.ts";
- * assertEquals(scaleStorage("bfloat16")(1.001), 1);
- * assertEquals(scaleStorage("float8_e8m0fnu")(0.5), 0.5);
- * ```
- */
-export function scaleStorage(id: string): (scale: number) => number {
-  if (id === "float32") return fround;
-  const format = numberFormat(id);
-  return (scale) => decodeElement(format, encodeElement(format, scale));
-}
-
-function overflow(scheme: ResolvedScheme, scale: number): LowbitError {
-  return new LowbitError(
-    "NON_FINITE",
-    `a scale of ${scale} cannot be stored in ${scheme.scale.format}`,
-    { field: scheme.id, advice: "check the weights, or store the scales in float32" },
-  );
 }

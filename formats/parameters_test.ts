@@ -2,7 +2,8 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { LowbitError, type ScaleRule } from "../spec/mod.ts";
 import { openGolden } from "../tests/golden.ts";
 import { resolveScheme, schemes } from "./lookup.ts";
-import { fitParameters, scaleStorage } from "./parameters.ts";
+import { fitParameters } from "./parameters.ts";
+import { scaleStorage } from "./scale_storage.ts";
 
 const mxfp4 = schemes.get("mxfp4");
 

@@ -62,18 +62,11 @@ export function encodeMatrix(
   parameters: GridParameters,
 ): Uint8Array {
   const codes = new Uint8Array(x.length);
-  const scales = parameters.unrounded ?? parameters.scales;
-  const minima = parameters.unroundedZeros ?? parameters.zeros;
+  const scaled = scaledValue(scheme, parameters);
   const integerZero = scheme.zero_point?.kind === "int";
   const max = 2 ** scheme.element.bits - 1;
   forEachElement(tiling, (i, tile) => {
-    let v = x[i];
-    if (scheme.zero_point?.kind === "minimum") v = Math.fround(v - minima![tile]);
-    if (scheme.scale.rule !== "none") {
-      v = scheme.scale.apply === "divide"
-        ? Math.fround(v / scales[tile])
-        : Math.fround(v * Math.fround(1 / scales[tile]));
-    }
+    const v = scaled(x[i], tile);
     codes[i] = integerZero
       ? Math.min(max, Math.max(0, roundHalfEven(v) + parameters.zeros![tile]))
       : encodeElement(scheme.element, v);
@@ -82,7 +75,40 @@ export function encodeMatrix(
 }
 
 /**
- * The values of the codes of a matrix: `(table[code] - zero) * scale`, each step in f32.
+ * What the element format casts: a value less its minimum, scaled, plus its real zero point; each
+ * step in f32.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { resolveScheme } from "./lookup.ts";
+ * import { scaledValue } from "./reference.ts";
+ * const scaled = scaledValue(resolveScheme("int4_channel_sym"), { scales: Float32Array.of(0.5, 2) });
+ * assertEquals([scaled(3, 0), scaled(3, 1)], [6, 1.5]);
+ * ```
+ */
+export function scaledValue(
+  { scale: { rule, apply }, zero_point }: ResolvedScheme,
+  parameters: GridParameters,
+): (x: number, tile: number) => number {
+  const factors = parameters.unrounded ?? parameters.scales;
+  const zeros = parameters.unroundedZeros ?? parameters.zeros;
+  const { fround } = Math;
+  return (x, tile) => {
+    let v = x;
+    if (zero_point?.kind === "minimum") v = fround(v - zeros![tile]);
+    const f = factors[tile];
+    if (rule !== "none") {
+      v = fround(apply === "divide" ? v / f : apply === "multiply" ? v * f : v * fround(1 / f));
+    }
+    if (zero_point?.kind === "float") v = fround(v + zeros![tile]);
+    return v;
+  };
+}
+
+/**
+ * The values of the codes of a matrix: `(table[code] - zero) * scale`, or `table[code] * scale +
+ * minimum`, each step in f32.
  *
  * @example
  * ```ts
@@ -104,9 +130,10 @@ export function decodeMatrix(
   const y = new Float32Array(codes.length);
   forEachElement(tiling, (i, tile) => {
     let v = decodeElement(scheme.element, codes[i]);
-    if (scheme.zero_point?.kind === "int") v = Math.fround(v - parameters.zeros![tile]);
+    const { kind } = scheme.zero_point ?? {};
+    if (kind === "int" || kind === "float") v = Math.fround(v - parameters.zeros![tile]);
     if (scheme.scale.rule !== "none") v = Math.fround(v * parameters.scales[tile]);
-    if (scheme.zero_point?.kind === "minimum") v = Math.fround(v + parameters.zeros![tile]);
+    if (kind === "minimum") v = Math.fround(v + parameters.zeros![tile]);
     y[i] = v;
   });
   return y;

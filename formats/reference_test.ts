@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { LowbitError, type NumberFormat, numberFormatSchema } from "../spec/mod.ts";
+import { type Cast, LowbitError, type NumberFormat, numberFormatSchema } from "../spec/mod.ts";
 import { seededRng } from "../engine/rng.ts";
 import { openGolden } from "../tests/golden.ts";
 import { numberFormat, numberFormats } from "./lookup.ts";
@@ -79,7 +79,7 @@ Deno.test("every code of every format round-trips", () => {
       if (Number.isNaN(value)) continue;
       const back = encodeElement(format, value);
       // -0 may become 0, and bfloat16 infinities and NaNs aside, every code is its own.
-      if (Object.is(value, -0) && format.cast.negative_zero === "positive") {
+      if (Object.is(value, -0) && format.cast.negative_zero !== "keep") {
         assertEquals(decodeElement(format, back), 0);
       } else assertEquals(back, code, `${format.id}, code ${code}, value ${value}`);
     }
@@ -274,3 +274,53 @@ function assertBits(actual: Float32Array, expected: Float32Array, what: string):
   assertEquals(actual.length, expected.length);
   actual.forEach((value, i) => assert(Object.is(value, expected[i]), `${what}: code ${i}`));
 }
+
+Deno.test("policies: negatives in unsigned formats, zero where there is none, -0", () => {
+  const e8m0 = numberFormat("float8_e8m0fnu");
+  const e8m0With = (cast: Partial<Cast>) => ({ ...e8m0.cast, ...cast });
+  assertEquals(encodeElement(e8m0, -2), 255, "NaN, as ml_dtypes");
+  assertEquals(encodeElement(e8m0, -2, e8m0With({ negative: "absolute" })), 128, "as torch");
+  assertEquals(encodeElement(e8m0, 0), 255, "NaN, as ml_dtypes");
+  assertEquals(encodeElement(e8m0, 0, e8m0With({ zero: "smallest" })), 0, "2^-127, as torch");
+  assertEquals(encodeElement(e8m0, -2, e8m0With({ negative: "zero", zero: "smallest" })), 0);
+  const uint4 = numberFormat("uint4");
+  assertEquals(encodeElement(uint4, -3), 0);
+  assertEquals(encodeElement(uint4, -3, { ...uint4.cast, negative: "absolute" }), 3);
+  const e2m1 = numberFormat("float4_e2m1fn");
+  const signs = (negative_zero: Cast["negative_zero"]) =>
+    [-0, -0.1, 0.1].map((x) => encodeElement(e2m1, x, { ...e2m1.cast, negative_zero }));
+  assertEquals(signs("keep"), [8, 8, 0]);
+  assertEquals(signs("positive"), [0, 0, 0]);
+  assertEquals(signs("rounded"), [0, 8, 0]);
+  const fp4 = numberFormat("fp4_bnb");
+  assertEquals([-0, -0.001, 0.001].map((x) => encodeElement(fp4, x)), [0, 8, 0]);
+});
+
+Deno.test("flint: the first one says the exponent, as the eight equations of the paper's 4 bits", () => {
+  // p and mantissa of Survey of low-bit LLMs, eq. 5 and 6; bias 1.
+  const value = (code: number) => {
+    const [high, low] = [code >> 3, code & 7];
+    const zeros = low === 0 ? 3 : 2 - Math.floor(Math.log2(low));
+    if (code === 0) return 0;
+    const p = high === 0 ? 3 - zeros : 4 + zeros;
+    return 2 ** (p - 1) * (1 + ((low << (zeros + 1)) & 7) / 8);
+  };
+  const table = decodeTable(numberFormat("uflint4"));
+  assertEquals([...table], Array.from({ length: 16 }, (_, code) => value(code)));
+  const sorted = [...table].sort((a, b) => a - b);
+  assertEquals(sorted, [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 24, 32, 64]);
+});
+
+Deno.test("additive powers of two and logarithms, by their definitions", () => {
+  const p0 = [0, 1, 1 / 4, 1 / 16], p1 = [0, 1 / 2, 1 / 8, 1 / 32];
+  const sums = p0.flatMap((a) => p1.map((b) => Math.fround((a + b) / 1.5)));
+  assertEquals([...decodeTable(numberFormat("apot4"))], sums);
+  const signed = decodeTable(numberFormat("apot5"));
+  assertEquals([...signed.slice(0, 16)], sums);
+  assertEquals([...signed.slice(17)], sums.slice(1).map((v) => -v));
+  const log = decodeTable(numberFormat("log2_4"));
+  assertEquals([...log], Array.from({ length: 16 }, (_, i) => 2 ** -i));
+  const adaptive = decodeTable(numberFormat("adalog4"));
+  assertEquals(adaptive[0], 1);
+  for (let i = 1; i < 16; i++) assert(Math.abs(Math.log2(adaptive[i]) + i * 20 / 37) < 1e-6);
+});

@@ -6,10 +6,10 @@
  */
 
 import {
-  type GridParameters,
   LowbitError,
   type QuantizedTensor,
   type SideTensor,
+  type StoredScales,
   type StoredTensor,
 } from "../spec/mod.ts";
 import { type ModelGraph, type ParameterInfo, parameterOf } from "./architecture.ts";
@@ -101,19 +101,30 @@ export function permuteQuantized(tensor: QuantizedTensor, order: Uint32Array): Q
     granularity.kind !== "tensor";
   const grid = (values: Float32Array | undefined) =>
     values === undefined ? undefined : perRow ? permuteRows(values, order) : values;
-  const { scales, unrounded, zeros } = parameters;
+  const { scales, unrounded, zeros, second } = parameters;
   return {
     ...tensor,
     codes: permuteRows(codes, order),
-    parameters: defined({ scales: grid(scales), unrounded: grid(unrounded), zeros: grid(zeros) }),
+    parameters: {
+      scales: grid(scales)!,
+      ...(unrounded && { unrounded: grid(unrounded) }),
+      ...(zeros && { zeros: grid(zeros) }),
+      ...(second && { second: permuteSecond(second, order) }),
+    },
     ...(side === undefined ? {} : { side: side.map((part) => permuteSide(part, order)) }),
   };
 }
 
-function defined(parameters: { [K in keyof GridParameters]: Float32Array | undefined }) {
-  return Object.fromEntries(
-    Object.entries(parameters).filter(([, values]) => values !== undefined),
-  ) as unknown as GridParameters;
+/** Stored scales in another order of rows; each row must have its own, or all share them. */
+function permuteSecond(second: StoredScales, order: Uint32Array): StoredScales {
+  const moved = Object.entries(second).map(([name, values]: [string, Float32Array]) => {
+    if (name === "offset" || values.length === 1) return [name, values];
+    if (values.length % order.length === 0) return [name, permuteRows(values, order)];
+    throw new LowbitError("FORMAT", "scales of scales cannot follow the order of heads", {
+      advice: "use a scheme whose super-blocks lie inside rows for the weights of query and key",
+    });
+  });
+  return Object.fromEntries(moved);
 }
 
 function permuteSide(part: SideTensor, order: Uint32Array): SideTensor {

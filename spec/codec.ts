@@ -6,7 +6,7 @@
 
 import type { Tiling } from "./granularity.ts";
 import type { Buffer, ElementEncoder } from "./kernels.ts";
-import type { SchemeReference } from "./scheme.ts";
+import type { RangeRule, SchemeReference } from "./scheme.ts";
 import type { GridParameters, QuantizedTensor, ResolvedScheme } from "./tensor.ts";
 
 /** The extremes of the values that share each scale, one entry a tile. */
@@ -17,6 +17,10 @@ export interface Ranges {
   max: Float32Array;
   /** First values of largest magnitude, with their signs. */
   extreme: Float32Array;
+  /** Mean magnitudes, where the scheme's rule is `absmean`. */
+  mean?: Float32Array;
+  /** The tiling; scales that depend on rows and columns need it. */
+  tiling?: Tiling;
 }
 
 /** A scheme at work on matrices. */
@@ -36,6 +40,11 @@ export interface Codec {
    * a tile.
    */
   fit(ranges: Ranges, clip?: number | Float32Array): GridParameters;
+  /**
+   * Scales and zero points of `x` `[rows, columns]`, over the range that `range` (the scheme's own,
+   * if absent) says.
+   */
+  parameters(x: Buffer<"f32">, tiling: Tiling, range?: RangeRule): GridParameters;
   /** The codes of `x` `[rows, columns]`. */
   encode(x: Buffer<"f32">, tiling: Tiling, parameters: GridParameters): Buffer<"u8">;
   /** The values of codes, in a new buffer. */
@@ -44,8 +53,11 @@ export interface Codec {
   quantize(x: Float32Array, rows: number, columns: number): QuantizedTensor;
   /** The values of a quantised tensor, side tensors included. */
   dequantize(tensor: QuantizedTensor): Float32Array;
-  /** Replaces `x` `[rows, columns]` by its quantised and dequantised self (activations). */
-  fake(x: Buffer<"f32">, rows: number, columns: number): void;
+  /**
+   * Replaces `x` `[rows, columns]` by its quantised and dequantised self (activations), with
+   * parameters of its own or with given ones.
+   */
+  fake(x: Buffer<"f32">, rows: number, columns: number, parameters?: GridParameters): void;
 }
 
 /** Where codecs come from. */

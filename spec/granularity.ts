@@ -15,6 +15,7 @@ import { LowbitError } from "./errors.ts";
  * - `channel`: a row of a weight (an output channel)
  * - `token`: a row of activations; the same arithmetic as `channel`
  * - `group`: `size` neighbours of a row; the last group of a row may be shorter
+ * - `element`: every element has its own, the product of a factor of its row and of its column
  * - `block`: a tile of `rows` x `columns`; tiles at the edges may be smaller
  */
 export type Granularity =
@@ -22,6 +23,7 @@ export type Granularity =
   | { kind: "channel" }
   | { kind: "token" }
   | { kind: "group"; size: number }
+  | { kind: "element" }
   | { kind: "block"; rows: number; columns: number };
 
 /** The zod schema of a granularity. */
@@ -29,6 +31,7 @@ export const granularityZod: z.ZodType<Granularity> = z.discriminatedUnion("kind
   z.strictObject({ kind: z.literal("tensor") }),
   z.strictObject({ kind: z.literal("channel") }),
   z.strictObject({ kind: z.literal("token") }),
+  z.strictObject({ kind: z.literal("element") }),
   z.strictObject({ kind: z.literal("group"), size: z.int().min(1).max(1 << 20) }),
   z.strictObject({
     kind: z.literal("block"),
@@ -92,6 +95,8 @@ function tile(g: Granularity, rows: number, columns: number): [number, number] {
       return [1, Math.max(1, columns)];
     case "group":
       return [1, g.size];
+    case "element":
+      return [1, 1];
     case "block":
       return [g.rows, g.columns];
   }

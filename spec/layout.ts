@@ -8,66 +8,182 @@ import { z } from "zod";
 import { ID_PATTERN } from "./number_format.ts";
 import { type Schema, schema } from "./schema.ts";
 
-/** One field of a struct-of-a-block layout, in the order of the bytes. */
-export type BlockField =
-  | { field: "scale"; format: string }
-  | { field: "minimum"; format: string }
-  | { field: "codes" };
+/**
+ * What a layout lays out at a time:
+ *
+ * - `row`: the codes of one row, padded to a multiple of `align` bytes
+ * - `block`: `codes` codes of a row with their parameters, in `bytes` bytes
+ * - `tile`: the codes of `rows` x `columns`; tiles follow each other row by row
+ * - `matrix`: all codes
+ */
+export type LayoutUnit =
+  | { kind: "row"; align: number }
+  | { kind: "block"; codes: number; bytes: number }
+  | { kind: "tile"; rows: number; columns: number }
+  | { kind: "matrix" };
+
+/** A number of bits; or so many times the rows or columns of the packed matrix: `8*columns`. */
+export type Stride = number | `${number}*rows` | `${number}*columns`;
 
 /**
- * How codes become bytes.
+ * A digit of an index in mixed radix: its size (`*`: what the other digits leave) and the distance
+ * in bits that one step of it makes.
+ */
+export type Digit = [size: number | "*", stride: Stride];
+
+/**
+ * Where some bits of some codes lie. The index of a code (of its column, and of its row in units
+ * with rows) is written in mixed radix, slowest digit first; the bit at which the code begins is
+ * `8 * at + shift` plus each digit times its stride.
+ */
+export interface Plane {
+  /** The lowest bit of the code that is in this plane. */
+  low: number;
+  /** How many bits; all from `low` on if absent. */
+  bits?: number;
+  /** The first code of the plane, and how many codes it has; all if absent. */
+  codes?: [first: number, count: number];
+  /** The byte of the unit at which the plane starts. */
+  at: number;
+  /** Bits to add to it. */
+  shift: number;
+  /** Digits of the column (of the number, for a part). */
+  digits: Digit[];
+  /** Digits of the row, for units with rows. */
+  rows?: Digit[];
+  /**
+   * `bits`, or `base3`: a byte holds up to five codes 0, 1, 2 as `ceil(256/243 * sum c_i 3^(4-i))`,
+   * and the last three bits of a position are i.
+   */
+  coding: "bits" | "base3";
+}
+
+/**
+ * The parts of a block beside its codes. `scale` and `minimum` are those of the scheme's tiles, the
+ * `super` ones those of its second level; `signs` and `index` belong to vector formats.
+ */
+export type PartName =
+  | "scale"
+  | "minimum"
+  | "super_scale"
+  | "super_minimum"
+  | "signs"
+  | "index";
+
+/** Numbers that lie in a block beside its codes. */
+export interface LayoutPart {
+  /** What they are. */
+  part: PartName;
+  /** Their number format: `float32`, or an id of the catalog. */
+  format: string;
+  /** How many a block has. */
+  count: number;
+  /** The byte at which they start, whole bytes one after the other, where there are no planes. */
+  at: number;
+  /** Added to a code (modulo `2^bits`) before it is stored. */
+  offset: number;
+  /** Where their bits lie. */
+  planes?: Plane[];
+}
+
+/**
+ * How codes become bytes: data that one packer and one unpacker read (`formats/pack.ts`).
  *
- * Codes (plus `offset`, modulo `2^bits`) are laid in a little-endian bit stream, the first code in
- * the lowest bits. `order` says which code comes next: `neighbours` follows the row; `halves` puts
- * element `j` and `j + block/2` of a block in one byte. A stream belongs to a row (`block` absent,
- * padded to `row_align` bytes) or to a block of `block` elements. Scales are tensors of their own,
- * unless `fields` places them in the block.
+ * Codes (plus `offset`, modulo `2^bits`) of a unit are a little-endian bit stream, first code in
+ * the lowest bits, unless `planes` say where every bit is. Scales are tensors of their own, unless
+ * `parts` places them in the block.
  */
 export interface Layout {
   /** The catalog id. */
   id: string;
   /** One line: what it is. */
   summary: string;
-  /** Added to every code before packing, modulo `2^bits`: 8 turns int4 into offset binary. */
-  offset: number;
-  /** Which code comes next in the stream. */
-  order: "neighbours" | "halves";
-  /** Rows are padded to a multiple of this many bytes. */
-  row_align: number;
-  /** Elements of a block, for layouts whose unit is a block. */
-  block?: number;
-  /** The fields of a block in the order of their bytes, for layouts that are a struct. */
-  fields?: BlockField[];
   /** The bit widths that it can hold. */
   bits: number[];
+  /** Added to every code before packing, modulo `2^bits`: 8 turns int4 into offset binary. */
+  offset: number;
+  /** `columns`: a stream runs along a row; `rows`: the transposed matrix is laid out. */
+  axis: "columns" | "rows";
+  /** What is laid out at a time. */
+  unit: LayoutUnit;
+  /** Where the bits are, if not in a dense stream. */
+  planes?: Plane[];
+  /** Words of this many bits of all units take turns: word w of unit u is word `w * units + u`. */
+  interleave?: number;
+  /** Parameters in the block. */
+  parts?: LayoutPart[];
   /** Where the definition comes from. */
   source: string;
 }
 
+const id = z.string().regex(ID_PATTERN, "must be lower case letters, digits and _");
+const stride = z.union([
+  z.int().min(-(2 ** 20)).max(2 ** 20),
+  z.templateLiteral([z.int(), "*", z.enum(["rows", "columns"])]),
+]);
+const digits = z.array(z.tuple([z.union([z.int().min(1).max(4096), z.literal("*")]), stride]))
+  .min(1).max(16);
+
+const plane = z.strictObject({
+  low: z.int().min(0).max(15).default(0),
+  bits: z.int().min(1).max(16).optional(),
+  codes: z.tuple([z.int().min(0), z.int().min(1)]).optional(),
+  at: z.int().min(0).max(4096).default(0),
+  shift: z.int().min(0).max(64).default(0),
+  digits,
+  rows: digits.optional(),
+  coding: z.enum(["bits", "base3"]).default("bits"),
+});
+
+const part = z.strictObject({
+  part: z.enum(["scale", "minimum", "super_scale", "super_minimum", "signs", "index"]),
+  format: id,
+  count: z.int().min(1).max(4096).default(1),
+  at: z.int().min(0).max(4096).default(0),
+  offset: z.int().min(0).max(65535).default(0),
+  planes: z.array(plane).min(1).max(16).optional(),
+});
+
 /** The zod schema of a layout. */
 export const layoutZod: z.ZodType<Layout> = z.strictObject({
-  id: z.string().regex(ID_PATTERN, "must be lower case letters, digits and _"),
+  id,
   summary: z.string().min(1),
-  offset: z.int().min(0).max(255).default(0),
-  order: z.enum(["neighbours", "halves"]).default("neighbours"),
-  row_align: z.int().min(1).max(64).default(1),
-  block: z.int().min(2).max(4096).optional(),
-  fields: z.array(z.discriminatedUnion("field", [
-    z.strictObject({ field: z.literal("scale"), format: z.string().regex(ID_PATTERN) }),
-    z.strictObject({ field: z.literal("minimum"), format: z.string().regex(ID_PATTERN) }),
-    z.strictObject({ field: z.literal("codes") }),
-  ])).optional(),
   bits: z.array(z.int().min(1).max(16)).min(1),
+  offset: z.int().min(0).max(65535).default(0),
+  axis: z.enum(["columns", "rows"]).default("columns"),
+  unit: z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("row"), align: z.int().min(1).max(64).default(1) }),
+    z.strictObject({
+      kind: z.literal("block"),
+      codes: z.int().min(2).max(4096),
+      bytes: z.int().min(1).max(4096),
+    }),
+    z.strictObject({
+      kind: z.literal("tile"),
+      rows: z.int().min(1).max(1024),
+      columns: z.int().min(1).max(1024),
+    }),
+    z.strictObject({ kind: z.literal("matrix") }),
+  ]),
+  planes: z.array(plane).min(1).max(16).optional(),
+  interleave: z.union([z.literal(8), z.literal(16), z.literal(32)]).optional(),
+  parts: z.array(part).min(1).max(8).optional(),
   source: z.string().default(""),
 }).superRefine((layout, context) => {
   const issue = (path: string, message: string) =>
     context.addIssue({ code: "custom", path: [path], message });
-  if (layout.order === "halves" && layout.block === undefined) {
-    issue("order", "halves needs a block");
+  const { unit, planes, parts, bits } = layout;
+  if (parts && unit.kind !== "block") issue("parts", "parts need a block");
+  if (planes && bits.length > 1) issue("bits", "a layout with planes holds one width");
+  if (unit.kind === "matrix" && !planes) issue("planes", "a matrix needs planes");
+  const covered = planes?.reduce((sum, p) => sum + (p.codes ? 0 : p.bits ?? bits[0] - p.low), 0);
+  if (planes?.every((p) => !p.codes) && covered !== bits[0]) {
+    issue("planes", `hold ${covered} bits of ${bits[0]}`);
   }
-  if (layout.fields && layout.block === undefined) issue("fields", "fields need a block");
-  if (layout.fields && layout.fields.filter((f) => f.field === "codes").length !== 1) {
-    issue("fields", "must name codes exactly once");
+  const names = parts?.map((p) => p.part) ?? [];
+  if (new Set(names).size !== names.length) issue("parts", "names a part twice");
+  if (layout.interleave && unit.kind === "row" && unit.align * 8 % layout.interleave !== 0) {
+    issue("interleave", "rows must be whole words");
   }
 });
 
@@ -78,8 +194,9 @@ export const layoutZod: z.ZodType<Layout> = z.strictObject({
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { layoutSchema } from "./layout.ts";
- * const layout = layoutSchema.parse({ id: "bytes", summary: "one code a byte", bits: [8] });
- * assertEquals([layout.order, layout.offset, layout.row_align], ["neighbours", 0, 1]);
+ * const unit = { kind: "row" };
+ * const layout = layoutSchema.parse({ id: "bytes", summary: "one code a byte", bits: [8], unit });
+ * assertEquals([layout.axis, layout.offset, layout.unit], ["columns", 0, { kind: "row", align: 1 }]);
  * ```
  */
 export const layoutSchema: Schema<Layout> = schema("layout", layoutZod);

@@ -13,7 +13,17 @@ export { divides, type Granularity, granularityLabel, type Tiling, tiling } from
 export * from "./hadamard.ts";
 export * from "./kernel_ops.ts";
 export * from "./kernels.ts";
-export { type BlockField, type Layout, layoutSchema, streamBytes } from "./layout.ts";
+export {
+  type Digit,
+  type Layout,
+  type LayoutPart,
+  layoutSchema,
+  type LayoutUnit,
+  type PartName,
+  type Plane,
+  streamBytes,
+  type Stride,
+} from "./layout.ts";
 export {
   type Cast,
   type CodebookFormat,
@@ -25,15 +35,16 @@ export {
   type IntFormat,
   type NumberFormat,
   type NumberFormatBase,
-  numberFormatSchema,
   type Overflow,
   type Rounding,
   type TableGenerator,
 } from "./number_format.ts";
+export { numberFormatSchema } from "./number_format_schema.ts";
 export * from "./plugin.ts";
 export * from "./recipe.ts";
 export * from "./schema.ts";
 export {
+  type RangeRule,
   refusesTail,
   type ScaleRule,
   type ScaleSpec,
@@ -41,6 +52,7 @@ export {
   type SchemeReference,
   schemeSchema,
   type SchemeVariant,
+  type SecondLevel,
   type ZeroPointSpec,
 } from "./scheme.ts";
 export * from "./target.ts";

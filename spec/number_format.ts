@@ -5,9 +5,6 @@
  * @module
  */
 
-import { z } from "zod";
-import { type Schema, schema } from "./schema.ts";
-
 /**
  * An identifier of the catalogs: lower case, digits, `_`. An id never changes its bytes.
  *
@@ -55,8 +52,18 @@ export interface Cast {
   infinity: Overflow;
   /** What a NaN becomes: the format's NaN code, or zero, or an error. */
   nan: "nan" | "zero" | "refuse";
-  /** What becomes of -0, and of small negatives that round to zero. */
-  negative_zero: "keep" | "positive";
+  /**
+   * What becomes of -0 and of small negatives that round to zero: the code of -0 for both, for
+   * neither, or (`rounded`) only for numbers that were not zero.
+   */
+  negative_zero: "keep" | "positive" | "rounded";
+  /**
+   * What a negative number becomes in an unsigned int or float format; if absent, NaN where the
+   * format has one, and zero elsewhere.
+   */
+  negative?: "zero" | "absolute" | "nan";
+  /** What zero becomes in a float without zero; if absent, NaN where the format has one. */
+  zero?: "smallest" | "nan";
   /** For `biased_floor`: the number added before the floor. */
   bias?: number;
 }
@@ -138,6 +145,8 @@ export interface CodebookFormat extends NumberFormatBase {
   family: "codebook";
   /** The values in code order, rounded to f32; null for a code that means nothing. */
   values: (number | null)[];
+  /** Whether values ascend with their codes, or stand in any order. */
+  order: "ascending" | "any";
   /** Where a value goes to the upper neighbour: at f32 midpoints, or above these literal bounds. */
   thresholds: "midpoints" | number[];
 }
@@ -149,6 +158,12 @@ export interface CodebookFormat extends NumberFormatBase {
  * - `student_float`: the same of Student's t (SFk)
  * - `abfloat`: sign and magnitude, `(2^mantissa + m) << (e + bias)`, code 0 is zero (OliVe)
  * - `power_of_two`: sign and magnitude, powers of two up to 1, code 0 is zero
+ * - `additive_power_of_two`: fields of `base` bits, the first the highest; field i of n adds 0 or
+ *   `2^-(i + j n)`, j one less than its code; all over the largest sum (APoT)
+ * - `logarithm`: `2^(-i * numerator / denominator)` of code i (log2 quantisers; AdaLog's base)
+ * - `flint`: leading-one coded (ANT). Of n magnitude bits, the highest 0: the others as a whole
+ *   number; the highest 1, the others f: `2f * 4^z` with z the leading zeros of f, and `4^(n-1)`
+ *   for f = 0
  */
 export type TableGenerator =
   | {
@@ -172,7 +187,26 @@ export type TableGenerator =
     /** Added to the exponent. */
     bias: number;
   }
-  | { kind: "power_of_two" };
+  | { kind: "power_of_two" }
+  | {
+    kind: "additive_power_of_two";
+    /** Bits of a field. */
+    base: number;
+    /** Whether the highest bit is a sign. */
+    signed: boolean;
+  }
+  | {
+    kind: "logarithm";
+    /** The exponent of a step, over `denominator`. */
+    numerator: number;
+    /** What `numerator` is counted in. */
+    denominator: number;
+  }
+  | {
+    kind: "flint";
+    /** Whether the highest bit is a sign. */
+    signed: boolean;
+  };
 
 /** A table that is computed from a few numbers instead of written down. */
 export interface GeneratedFormat extends NumberFormatBase {
@@ -197,195 +231,3 @@ export type NumberFormat = IntFormat | FloatFormat | CodebookFormat | GeneratedF
  * ```
  */
 export const FAMILIES = ["int", "float", "codebook", "generated"] as const;
-
-const rounding = z.enum([
-  "nearest_even",
-  "half_away",
-  "half_toward_zero",
-  "half_up",
-  "half_down",
-  "toward_zero",
-  "up",
-  "down",
-  "biased_floor",
-  "stochastic",
-]);
-const overflow = z.enum(["saturate", "infinity", "nan", "wrap"]);
-
-/** The zod schema of parts of a cast, for use inside other schemas. */
-export const partialCastZod: z.ZodType<Partial<Cast>> = z.strictObject({
-  rounding: rounding.optional(),
-  overflow: overflow.optional(),
-  infinity: overflow.optional(),
-  nan: z.enum(["nan", "zero", "refuse"]).optional(),
-  negative_zero: z.enum(["keep", "positive"]).optional(),
-});
-
-const cast = z.strictObject({
-  rounding: rounding.default("nearest_even"),
-  overflow: overflow.default("saturate"),
-  infinity: overflow.default("saturate"),
-  nan: z.enum(["nan", "zero", "refuse"]).default("refuse"),
-  negative_zero: z.enum(["keep", "positive"]).default("keep"),
-  bias: z.number().optional(),
-});
-
-const base = {
-  id: z.string().regex(ID_PATTERN, "must be lower case letters, digits and _"),
-  summary: z.string().min(1),
-  bits: z.int().min(1).max(16),
-  cast: cast.prefault({}),
-  source: z.string().default(""),
-  expect: z.strictObject({
-    largest: z.number().optional(),
-    smallest: z.number().optional(),
-    values: z.int().optional(),
-    decode: z.array(z.tuple([z.int().min(0), z.number()])).optional(),
-    encode: z.array(z.tuple([z.number(), z.int().min(0)])).optional(),
-  }).optional(),
-};
-
-const int = z.strictObject({
-  ...base,
-  family: z.literal("int"),
-  signed: z.boolean(),
-  range: z.enum(["full", "symmetric"]).default("full"),
-  fraction: z.int().min(0).max(16).default(0),
-});
-
-const float = z.strictObject({
-  ...base,
-  family: z.literal("float"),
-  signed: z.boolean().default(true),
-  exponent: z.int().min(1).max(8),
-  mantissa: z.int().min(0).max(10),
-  bias: z.int().min(-127).max(254),
-  subnormals: z.boolean().default(true),
-  infinities: z.enum(["none", "ieee", "top"]).default("none"),
-  nan: z.enum(["none", "ieee", "all_ones", "negative_zero"]).default("none"),
-});
-
-const codebook = z.strictObject({
-  ...base,
-  family: z.literal("codebook"),
-  values: z.array(z.number().nullable()).min(2).max(256),
-  thresholds: z.union([z.literal("midpoints"), z.array(z.number())]).default("midpoints"),
-});
-
-const offset = z.union([z.number().gt(0.5).lt(1), z.literal("per_bits")]).default("per_bits");
-
-const generated = z.strictObject({
-  ...base,
-  family: z.literal("generated"),
-  generator: z.discriminatedUnion("kind", [
-    z.strictObject({ kind: z.literal("normal_float"), offset }),
-    z.strictObject({
-      kind: z.literal("student_float"),
-      degrees: z.number().min(1).max(1e6),
-      offset,
-    }),
-    z.strictObject({
-      kind: z.literal("abfloat"),
-      exponent: z.int().min(0).max(6),
-      mantissa: z.int().min(0).max(6),
-      bias: z.int().min(0).max(64),
-    }),
-    z.strictObject({ kind: z.literal("power_of_two") }),
-  ]),
-});
-
-/** The zod schema of any number format, for use inside other schemas. */
-export const numberFormatZod: z.ZodType<NumberFormat> = z
-  .discriminatedUnion("family", [int, float, codebook, generated])
-  .superRefine((format, context) => {
-    for (const [path, message] of problems(format)) {
-      context.addIssue({ code: "custom", path: [path], message });
-    }
-  });
-
-/**
- * Checks a number format read from YAML or JSON.
- *
- * @example
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { numberFormatSchema } from "./number_format.ts";
- * const document = { id: "int3", summary: "-4 to 3", family: "int", bits: 3, signed: true };
- * assertEquals(numberFormatSchema.parse(document).cast.rounding, "nearest_even");
- * ```
- */
-export const numberFormatSchema: Schema<NumberFormat> = schema("number format", numberFormatZod);
-
-/** What the field types cannot say: relations between fields. */
-function* problems(format: NumberFormat): Generator<[field: string, message: string]> {
-  const { rounding, bias, overflow, infinity } = format.cast;
-  if ((rounding === "biased_floor") !== (bias !== undefined)) {
-    yield ["cast", "bias belongs to rounding biased_floor, and only to it"];
-  }
-  if (rounding === "biased_floor" && format.family !== "int") {
-    yield ["cast", "rounding biased_floor is for the int family"];
-  }
-  if (overflow === "wrap" && format.family !== "int") {
-    yield ["cast", "overflow wrap is for the int family"];
-  }
-  if (infinity === "wrap") yield ["cast", "an infinity cannot wrap"];
-  const hasInfinity = format.family === "float" && format.infinities !== "none";
-  const hasNan = format.family === "float" && format.nan !== "none";
-  if (!hasInfinity && (overflow === "infinity" || infinity === "infinity")) {
-    yield ["cast", "the format has no infinities"];
-  }
-  if (!hasNan && (overflow === "nan" || infinity === "nan" || format.cast.nan === "nan")) {
-    yield ["cast", "the format has no NaN"];
-  }
-  switch (format.family) {
-    case "int":
-      if (format.range === "symmetric" && !format.signed) {
-        yield ["range", "an unsigned integer has no symmetric range"];
-      }
-      break;
-    case "float": {
-      const bits = format.exponent + format.mantissa + (format.signed ? 1 : 0);
-      if (bits !== format.bits) {
-        yield ["bits", `is ${format.bits}, but its fields add up to ${bits}`];
-      }
-      if (format.nan === "negative_zero" && !format.signed) {
-        yield ["nan", "an unsigned float has no negative zero"];
-      }
-      if (format.nan === "ieee" && format.mantissa === 0) {
-        yield ["nan", "an IEEE NaN needs mantissa bits"];
-      }
-      if (format.nan === "all_ones" && format.infinities === "ieee" && format.mantissa === 0) {
-        yield ["nan", "with no mantissa bits the all-ones code cannot be infinity and NaN"];
-      }
-      break;
-    }
-    case "codebook": {
-      const { values, thresholds, bits } = format;
-      if (bits > 8) yield ["bits", "a codebook has at most 8 bits"];
-      if (values.length > 2 ** bits) yield ["values", `has more than 2^${bits} entries`];
-      const numbers = values.filter((v) => v !== null).map(Math.fround);
-      if (numbers.length < 2) yield ["values", "has fewer than two numbers"];
-      if (!numbers.every(Number.isFinite)) yield ["values", "must be finite"];
-      // -0 and 0 are two entries: some tables have both.
-      const distinct = new Set(numbers.map((v) => Object.is(v, -0) ? "-0" : String(v)));
-      if (distinct.size !== numbers.length) yield ["values", "has duplicate entries"];
-      if (thresholds !== "midpoints") {
-        const sorted = [...numbers].sort((a, b) => a - b);
-        if (thresholds.length !== numbers.length - 1) {
-          yield ["thresholds", `must have ${numbers.length - 1} entries`];
-        } else if (thresholds.some((t, i) => !(t >= sorted[i] && t <= sorted[i + 1]))) {
-          yield ["thresholds", "each must lie between its two neighbouring values"];
-        }
-      }
-      break;
-    }
-    case "generated": {
-      const { generator, bits } = format;
-      if (bits > 8) yield ["bits", "a table has at most 8 bits"];
-      if (bits < 2) yield ["bits", "is 1, but a generated format needs two"];
-      if (generator.kind === "abfloat" && generator.exponent + generator.mantissa + 1 !== bits) {
-        yield ["bits", `is ${bits}, but sign, exponent and mantissa add up to something else`];
-      }
-    }
-  }
-}

@@ -6,13 +6,8 @@
 
 import { z } from "zod";
 import { type Granularity, granularityZod, type Tiling } from "./granularity.ts";
-import {
-  type Cast,
-  ID_PATTERN,
-  type NumberFormat,
-  numberFormatZod,
-  partialCastZod,
-} from "./number_format.ts";
+import { type Cast, ID_PATTERN, type NumberFormat } from "./number_format.ts";
+import { numberFormatZod, partialCastZod } from "./number_format_schema.ts";
 import { type Schema, schema } from "./schema.ts";
 
 /**
@@ -22,6 +17,7 @@ import { type Schema, schema } from "./schema.ts";
  * - `absmax`: `max|x| / M`
  * - `signed_extreme`: `x* / -M`, x* the first value of largest magnitude (ggml); may be negative
  * - `minmax`: `(max(x, 0) - min(x, 0)) / (2^bits - 1)`, for schemes with a zero point
+ * - `absmean`: `mean |x|` (BitNet b1.58, ternary), the sum in f64
  * - `mx_floor`: `2^(floor(log2 a) - floor(log2 M))` with a = max|x|, the OCP MX rule
  * - `mx_even`: the same with a rounded to the element's mantissa bits first, halves up
  * - `mx_ceil`: `2^(ceil(log2 a) - floor(log2 M))`
@@ -32,6 +28,7 @@ export type ScaleRule =
   | "absmax"
   | "signed_extreme"
   | "minmax"
+  | "absmean"
   | "mx_floor"
   | "mx_even"
   | "mx_ceil"
@@ -48,21 +45,71 @@ export interface ScaleSpec {
   divisor?: number;
   /** Whether codes are computed with the scale as stored, or before it was rounded. */
   codes_from: "stored" | "unrounded";
-  /** Whether `x / s`, or `x * (1 / s)`, is rounded to a code; each step in f32. */
-  apply: "divide" | "reciprocal";
+  /**
+   * Whether `x / s` or `x * (1 / s)` is rounded to a code, each step in f32. `multiply` is for a
+   * second level that gives a factor to multiply with.
+   */
+  apply: "divide" | "reciprocal" | "multiply";
+  /** What the scales themselves are scaled by. */
+  second?: SecondLevel;
   /** The scale of values that are all zero. */
   all_zero: number;
 }
 
 /**
+ * Scales of scales: what is stored where a scale is itself quantised. `S` is the scale by the rule,
+ * `s` its code's value in the scale's format, M the largest finite element.
+ *
+ * - `super_block`: `tiles` tiles in a row share a scale of their scales (and another of their
+ *   minima), `d = max|S| / max(format)`, stored in `format`; a scale reads back as `d * s`, a
+ *   minimum as `-(d' * m)` (ggml K-quants). With `signed`, d is the S of largest magnitude, with
+ *   its sign, over the most negative code.
+ * - `double`: runs of `tiles` scales, in order, are shifted by the mean of all (f64, rounded) and
+ *   divided by their largest magnitude in f32; a scale reads back as `s * d + mean` (QLoRA)
+ * - `tensor`: one f32 number for the whole tensor, `g = amax / divisor` or its counterpart
+ *   `G = divisor * (1 / amax)`. `scale` says how the value that becomes s is computed, `code` how
+ *   the value that becomes a code is; every operation in f32, a being the absmax of a tile. Scales
+ *   are at least `smallest`, and read back as `s * g` or `s / G` (NVFP4; the published orders)
+ * - `outer`: `t^alpha * c^(1 - alpha) / M` of each element's row absmax t and column absmax c
+ *   (CrossQuant, arXiv 2410.07505, eq. 3); stored as the two factors
+ */
+export type SecondLevel =
+  | { kind: "super_block"; tiles: number; format: string; signed: boolean }
+  | { kind: "double"; tiles: number }
+  | {
+    kind: "tensor";
+    divisor: number;
+    scale: "(a / M) / g" | "a / (M * g)" | "G * (a / M)";
+    code: "x * ((1 / g) / s)" | "x / (s * g)" | "x / (s / G)";
+    smallest: number;
+  }
+  | { kind: "outer"; alpha: number };
+
+/**
+ * Which range of values a scale covers, if not all of it:
+ *
+ * - `percentile`: the range that leaves out `1 - share` of the magnitudes (one side at a time with
+ *   a zero point)
+ * - `entropy`: the range whose quantised histogram of magnitudes has the least Kullback-Leibler
+ *   divergence from the clipped one, among multiples of 1/`bins` (as TensorRT calibrates)
+ * - `error`: the share `1 - (1 - smallest) i / candidates` with the least `sum |x - Q(x)|^norm`
+ *   (Survey of low-bit LLMs, eq. 12 and 13); the largest of equal ones
+ */
+export type RangeRule =
+  | { rule: "percentile"; share: number }
+  | { rule: "entropy"; bins: number }
+  | { rule: "error"; norm: number; candidates: number; smallest: number };
+
+/**
  * What an asymmetric scheme stores beside the scale.
  *
  * - `int`: an integer z in the unsigned range of the element; `x ~ (q - z) * s`
+ * - `float`: a real z, stored in the format of the scale; `q = round(x / s + z)` (HQQ)
  * - `minimum`: a real m, stored in the format of the scale; `x ~ q * s + m` (ggml)
  */
 export interface ZeroPointSpec {
-  /** Which of the two. */
-  kind: "int" | "minimum";
+  /** Which of them. */
+  kind: "int" | "float" | "minimum";
 }
 
 /** A quantisation scheme of a weight, an activation or a cache. */
@@ -79,6 +126,10 @@ export interface Scheme {
   scale: ScaleSpec;
   /** The zero point, for asymmetric schemes. */
   zero_point?: ZeroPointSpec;
+  /** Which range the scale covers; the whole one if absent. */
+  range?: RangeRule;
+  /** `static`: scales of activations are fixed by calibration; if not, each input has its own. */
+  timing?: "dynamic" | "static";
   /** What replaces parts of the element's own cast. */
   cast?: Partial<Cast>;
   /** What happens to a last group that is shorter than the others. */
@@ -92,6 +143,7 @@ export const SCALE_RULES: readonly ScaleRule[] = [
   "absmax",
   "signed_extreme",
   "minmax",
+  "absmean",
   "mx_floor",
   "mx_even",
   "mx_ceil",
@@ -99,12 +151,43 @@ export const SCALE_RULES: readonly ScaleRule[] = [
   "none",
 ];
 
+const second: z.ZodType<SecondLevel> = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("super_block"),
+    tiles: z.int().min(2).max(256),
+    format: z.string().regex(ID_PATTERN).default("float16"),
+    signed: z.boolean().default(false),
+  }),
+  z.strictObject({ kind: z.literal("double"), tiles: z.int().min(2).max(65536) }),
+  z.strictObject({
+    kind: z.literal("tensor"),
+    divisor: z.number().positive(),
+    scale: z.enum(["(a / M) / g", "a / (M * g)", "G * (a / M)"]),
+    code: z.enum(["x * ((1 / g) / s)", "x / (s * g)", "x / (s / G)"]),
+    smallest: z.number().min(0).default(0),
+  }),
+  z.strictObject({ kind: z.literal("outer"), alpha: z.number().min(0).max(1).default(0.15) }),
+]);
+
+/** The zod schema of a range rule. */
+export const rangeRuleZod: z.ZodType<RangeRule> = z.discriminatedUnion("rule", [
+  z.strictObject({ rule: z.literal("percentile"), share: z.number().gt(0).max(1).default(0.999) }),
+  z.strictObject({ rule: z.literal("entropy"), bins: z.int().min(256).max(8192).default(2048) }),
+  z.strictObject({
+    rule: z.literal("error"),
+    norm: z.number().min(1).max(8).default(2.4),
+    candidates: z.int().min(1).max(200).default(20),
+    smallest: z.number().min(0.05).max(1).default(0.6),
+  }),
+]);
+
 const scale = z.strictObject({
   rule: z.enum(SCALE_RULES),
   format: z.string().regex(ID_PATTERN).default("float32"),
   divisor: z.number().positive().optional(),
   codes_from: z.enum(["stored", "unrounded"]).default("stored"),
-  apply: z.enum(["divide", "reciprocal"]).default("divide"),
+  apply: z.enum(["divide", "reciprocal", "multiply"]).default("divide"),
+  second: second.optional(),
   all_zero: z.number().default(1),
 });
 
@@ -114,7 +197,9 @@ const shape = {
   element: z.union([z.string().regex(ID_PATTERN), numberFormatZod]),
   granularity: granularityZod,
   scale,
-  zero_point: z.strictObject({ kind: z.enum(["int", "minimum"]) }).optional(),
+  zero_point: z.strictObject({ kind: z.enum(["int", "float", "minimum"]) }).optional(),
+  range: rangeRuleZod.optional(),
+  timing: z.enum(["dynamic", "static"]).optional(),
   cast: partialCastZod.optional(),
   tail: z.enum(["short", "refuse"]).default("short"),
   source: z.string().default(""),
@@ -129,6 +214,19 @@ export const schemeZod: z.ZodType<Scheme> = z.strictObject(shape).superRefine((s
   }
   if (s.scale.rule === "none" && s.scale.format !== "float32") {
     issue(["scale", "format"], "there is no scale to store");
+  }
+  const { second, rule, apply } = s.scale;
+  if ((second?.kind === "outer") !== (s.granularity.kind === "element")) {
+    issue(["granularity"], "granularity element and a second level outer need each other");
+  }
+  if (second && second.kind !== "super_block" && (rule !== "absmax" || s.zero_point)) {
+    issue(["scale", "second"], `${second.kind} is for rule absmax without zero points`);
+  }
+  if (second?.kind === "super_block" && s.zero_point && s.zero_point.kind !== "minimum") {
+    issue(["scale", "second"], "super_block is for minima, or without zero points");
+  }
+  if ((apply === "multiply") !== (second?.kind === "tensor" && second.code.startsWith("x *"))) {
+    issue(["scale", "apply"], "multiply and a second level whose code is x * ... need each other");
   }
 });
 

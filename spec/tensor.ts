@@ -13,15 +13,31 @@ export interface ResolvedScheme extends Omit<Scheme, "element"> {
   element: NumberFormat;
 }
 
+/** What is stored where scales have a second level; see `SecondLevel` in `spec/scheme.ts`. */
+export interface StoredScales {
+  /** Values of the scale's format, one a tile; the factors of rows for `outer`. */
+  scales: Float32Array;
+  /** The same of minima. */
+  minima?: Float32Array;
+  /** What they are scaled by: one a super-block or run, one for a tensor, one a column. */
+  over: Float32Array;
+  /** The same of minima. */
+  overMinima?: Float32Array;
+  /** Added after that, for `double`: one number. */
+  offset?: Float32Array;
+}
+
 /** Scales and zero points of a matrix, one for each tile of a tiling, row-major. */
 export interface GridParameters {
   /** Scales as they read back from storage, `[gridRows, gridColumns]`. */
   scales: Float32Array;
-  /** Scales that codes are computed with, where the scheme says `codes_from: unrounded`. */
+  /** Where scales have a second level: what is stored. */
+  second?: StoredScales;
+  /** What codes are computed with, where these are not the scales that read back. */
   unrounded?: Float32Array;
   /** Minima before they were rounded for storage, where codes are computed with these. */
   unroundedZeros?: Float32Array;
-  /** Zero points (integers) or minima, `[gridRows, gridColumns]`, for asymmetric schemes. */
+  /** Zero points or minima, `[gridRows, gridColumns]`, for asymmetric schemes. */
   zeros?: Float32Array;
 }
 

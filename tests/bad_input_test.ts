@@ -192,7 +192,7 @@ testRefusals([
   ],
   [
     "a cast of a file without F32",
-    /^NOT_FOUND\] DIR\/x.safetensors: has no F32 tensor$/,
+    /^NOT_FOUND\] DIR\/x.safetensors: has no F32, F16 or BF16 tensor$/,
     encode("nf4", new Uint8Array(2)),
   ],
   [

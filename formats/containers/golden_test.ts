@@ -116,9 +116,9 @@ Deno.test("golden GGUF: our own quantisation and packing give the bytes of the g
   const x = await checkpoint.tensors.get("f32")!.read();
   for (const [id, form] of [["q8_0", "ggml_q8_0"], ["q4_0", "ggml_q4_0"], ["q4_1", "ggml_q4_1"]]) {
     const { codes, parameters, scheme } = quantizeReference(resolveScheme(id), x, 4, 96);
-    const parts = { codes, scales: parameters.scales, minima: parameters.zeros };
+    const packed = { codes, parts: { scale: parameters.scales, minimum: parameters.zeros } };
     const size = { rows: 4, columns: 96, bits: scheme.element.bits };
-    const bytes = referencePack(parts, size, layout(form));
+    const bytes = referencePack(packed, size, layout(form));
     const wanted = await checkpoint.tensors.get(id)!.raw();
     // The scale of the one block that is all zero is -0 in Q4_0 there: the fifth block of 18 bytes.
     if (id === "q4_0") {

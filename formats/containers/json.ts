@@ -77,14 +77,19 @@ export function toPlain(value: JsonValue): unknown {
  * @example
  * ```ts
  * import { sortedJson } from "./json.ts";
- * sortedJson({ b: 1, a: [true] }); // '{"a":[true],"b":1}'
+ * sortedJson({ b: 1, a: [true, -0] }); // '{"a":[true,-0],"b":1}'
  * ```
  */
 export function sortedJson(value: unknown, indent?: number): string {
-  return JSON.stringify(sorted(value), undefined, indent);
+  const text = JSON.stringify(sorted(value), undefined, indent);
+  return text.includes(NEGATIVE_ZERO) ? text.replaceAll(`"${NEGATIVE_ZERO}"`, "-0") : text;
 }
 
+/** Stands for -0, which JSON can say and JSON.stringify cannot; no code point of its own. */
+const NEGATIVE_ZERO = "\u{10fffe}-0";
+
 function sorted(value: unknown): unknown {
+  if (Object.is(value, -0)) return NEGATIVE_ZERO;
   if (Array.isArray(value)) return value.map(sorted);
   if (value === null || typeof value !== "object") return value;
   // A prototype-free object keeps "__proto__" as a name; keys that look like array indices come

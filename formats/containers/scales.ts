@@ -22,19 +22,21 @@ function isFloat(format: string): format is FloatScale {
 
 /**
  * The plain type that holds scales of a format: itself for floats of 16 and 32 bits, `uint8` for
- * formats of 8 bits or fewer (one code a byte), and undefined for others.
+ * formats of 8 bits or fewer (one code a byte), `uint16` for other formats of the catalog.
  */
 export function scaleStorageType(format: string): PlainType | undefined {
   if (isFloat(format)) return format;
-  return numberFormats.has(format) && numberFormat(format).bits <= 8 ? "uint8" : undefined;
+  if (!numberFormats.has(format)) return undefined;
+  return numberFormat(format).bits <= 8 ? "uint8" : "uint16";
 }
 
 /** Bytes of one scale; error `FORMAT` if scales of this format cannot be stored. */
 export function scaleBytes(format: string): number {
   if (isFloat(format)) return format === "float32" ? 4 : 2;
-  if (scaleStorageType(format) === "uint8") return 1;
+  const type = scaleStorageType(format);
+  if (type) return type === "uint8" ? 1 : 2;
   throw new LowbitError("FORMAT", `scales of ${format} cannot be stored`, {
-    advice: "use float32, float16, bfloat16 or a number format of 8 bits or fewer",
+    advice: "use float32, float16, bfloat16 or a number format of the catalog",
   });
 }
 
@@ -64,10 +66,13 @@ export function encodeScales(format: string, scales: Float32Array): Uint8Array<A
 /** Scales from little-endian bytes; exact. */
 export function decodeScales(format: string, bytes: Uint8Array): Float32Array<ArrayBuffer> {
   if (isFloat(format)) return decodePlain(format, bytes);
-  scaleBytes(format);
+  const width = scaleBytes(format);
   const table = tableOf(format);
-  const out = new Float32Array(bytes.length);
-  for (let i = 0; i < bytes.length; i++) out[i] = bytes[i] < table.length ? table[bytes[i]] : NaN;
+  const out = new Float32Array(bytes.length / width);
+  for (let i = 0; i < out.length; i++) {
+    const code = width === 1 ? bytes[i] : bytes[2 * i] + 256 * bytes[2 * i + 1];
+    out[i] = code < table.length ? table[code] : NaN;
+  }
   return out;
 }
 
@@ -80,11 +85,14 @@ function tableOf(format: string): Float32Array {
 }
 
 function encodeCodes(format: string, scales: Float32Array): Uint8Array<ArrayBuffer> {
-  scaleBytes(format);
   const codes = new Map<number, number>();
   tableOf(format).forEach((value, code) => {
     // A Map does not tell -0 from 0; the check after encoding does.
     if (!codes.has(value)) codes.set(value, code);
   });
-  return Uint8Array.from(scales, (scale) => codes.get(scale) ?? 0);
+  if (scaleBytes(format) === 1) return Uint8Array.from(scales, (scale) => codes.get(scale) ?? 0);
+  return Uint8Array.from({ length: 2 * scales.length }, (_, i) => {
+    const code = codes.get(scales[i >> 1]) ?? 0;
+    return i % 2 === 0 ? code % 256 : code >> 8;
+  });
 }

@@ -14,6 +14,7 @@ import {
   tiling,
 } from "../../spec/mod.ts";
 import { elementCount } from "../containers/stored.ts";
+import { parameterParts, partValues } from "../parameter_parts.ts";
 
 /** The plan of a writer: which tensor comes next, and what it must be. */
 export class Plan {
@@ -69,19 +70,23 @@ export function checkQuantized(planned: PlannedTensor, tensor: QuantizedTensor):
       field,
     });
   }
-  const { scheme, codes, parameters: { scales, zeros } } = tensor;
-  const { gridRows, gridColumns } = tiling(scheme.granularity, rows, columns);
-  const grid = gridRows * gridColumns;
+  const { scheme, codes, parameters } = tensor;
+  const parts = parameterParts(scheme, tiling(scheme.granularity, rows, columns));
   const expect = (what: string, actual: number | undefined, expected: number) => {
     if (actual !== expected) {
       throw new LowbitError("SHAPE", `has ${actual ?? 0} ${what}, expected ${expected}`, { field });
     }
   };
   expect("codes", codes.length, rows * columns);
-  if (scheme.scale.rule !== "none") expect("scales", scales.length, grid);
-  if (scheme.zero_point) expect("zero points", zeros?.length, grid);
-  for (const values of [scales, zeros ?? []]) {
-    if (!values.every(Number.isFinite)) {
+  for (const part of parts) {
+    const values = partValues(parameters, part);
+    const [partRows, partColumns] = part.shape;
+    expect(
+      part.name === "zeros" ? "zero points" : part.name,
+      values?.length,
+      partRows * partColumns,
+    );
+    if (!values!.every(Number.isFinite)) {
       throw new LowbitError("NON_FINITE", "has a scale or zero point that is not finite", {
         field,
       });

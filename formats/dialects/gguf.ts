@@ -147,7 +147,8 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
       const { shape: [rows, columns], scheme, codes, parameters: { scales, zeros } } = tensor;
       const layout: Layout = layoutOf(GGML_CODED.get(typeOf(planned))!.layout);
       const size = { rows, columns, bits: scheme.element.bits };
-      const bytes = packMatrix(tools.kernels, { codes, scales, minima: zeros }, size, layout);
+      const parts = { scale: scales, minimum: zeros };
+      const bytes = packMatrix(tools.kernels, { codes, parts }, size, layout);
       await writer.write(name, bytes);
     },
     async finish() {

@@ -100,8 +100,9 @@ export function fromBlocks(
 ): QuantizedTensor {
   const [rows, columns] = shape;
   const size = { rows, columns, bits: scheme.element.bits };
-  const { codes, scales, minima } = unpackMatrix(tools.kernels, bytes, size, layout);
-  const parameters = minima ? { scales: scales!, zeros: minima } : { scales: scales! };
+  const { codes, parts } = unpackMatrix(tools.kernels, bytes, size, layout);
+  const { scale, minimum } = parts!;
+  const parameters = minimum ? { scales: scale!, zeros: minimum } : { scales: scale! };
   return { shape, scheme, codes, parameters };
 }
 

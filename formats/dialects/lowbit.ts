@@ -3,8 +3,10 @@
  *
  * `model.safetensors` has plain tensors under their own names and, for a coded tensor NAME,
  * `NAME.codes` (U8, rows of the layout `lowbit_dense`), `NAME.scales` (in the format of the scale;
- * formats of 8 bits or fewer as U8 codes) and `NAME.zeros` (integer zero points as dense rows of
- * codes, or minima in the format of the scale). The metadata entry `lowbit` describes every coded
+ * formats of 8 bits or fewer as U8 codes, of 16 as U16) and `NAME.zeros` (integer zero points as
+ * dense rows of codes, real ones and minima in the format of the scale). Scales with a second level
+ * have `NAME.scales`, `NAME.minima`, `NAME.over`, `NAME.over_minima` and `NAME.offset`, as
+ * `StoredScales` says. The metadata entry `lowbit` describes every coded
  * tensor with its whole scheme. Side tensors `NAME.sparse.rows|columns|values` and
  * `NAME.low_rank.left|right` are in `model.side.safetensors`.
  *
@@ -33,10 +35,12 @@ import {
 } from "../containers/safetensors.ts";
 import { encodeScales, scaleStorageType } from "../containers/scales.ts";
 import { layout as layoutOf } from "../lookup.ts";
+import { parameterParts, partValues } from "../parameter_parts.ts";
 import { packMatrix } from "../pack.ts";
 import { checkPlan, checkQuantized, matrixShape, plainBytes, Plan, zeroCodes } from "./check.ts";
 import { withoutQuantization, writeSettings } from "./directory.ts";
 import { formatLowbitMetadata, LOWBIT_LAYOUT, type LowbitMetadata } from "./lowbit_metadata.ts";
+import { packsZeros, PART_NAMES, storedPart } from "./lowbit_parts.ts";
 import { SideWriter } from "./lowbit_side.ts";
 
 /** What targets are made with. Without kernels, packing is done in plain TypeScript. */
@@ -125,25 +129,18 @@ function entriesOf(tensor: PlannedTensor): SafetensorsEntry[] {
     : parts(tensor, storage.scheme);
 }
 
-/** Codes, scales and zero points of a coded tensor. */
+/** Codes and parameters of a coded tensor. */
 function parts({ name, shape }: PlannedTensor, scheme: ResolvedScheme): SafetensorsEntry[] {
   const [rows, columns] = shape;
   const { bits } = scheme.element;
-  const { gridRows, gridColumns } = tiling(scheme.granularity, rows, columns);
-  const type = scaleStorageType(scheme.scale.format)!;
-  const entries: SafetensorsEntry[] = [
+  const tiles = tiling(scheme.granularity, rows, columns);
+  return [
     { name: `${name}.codes`, type: "uint8", shape: [rows, streamBytes(columns, bits)] },
+    ...parameterParts(scheme, tiles).map((part) => ({
+      name: `${name}.${PART_NAMES[part.name]}`,
+      ...storedPart(scheme, part),
+    })),
   ];
-  if (scheme.scale.rule !== "none") {
-    entries.push({ name: `${name}.scales`, type, shape: [gridRows, gridColumns] });
-  }
-  if (scheme.zero_point?.kind === "int") {
-    const width = streamBytes(gridColumns, bits);
-    entries.push({ name: `${name}.zeros`, type: "uint8", shape: [gridRows, width] });
-  } else if (scheme.zero_point) {
-    entries.push({ name: `${name}.zeros`, type, shape: [gridRows, gridColumns] });
-  }
-  return entries;
 }
 
 async function create(args: TargetArguments, tools: TargetTools): Promise<TargetWriter> {
@@ -201,22 +198,24 @@ async function writeParts(
   tensor: QuantizedTensor,
   kernels: Kernels | undefined,
 ): Promise<void> {
-  const { shape: [rows, columns], scheme, codes, parameters: { scales, zeros } } = tensor;
+  const { shape: [rows, columns], scheme, codes } = tensor;
   const { bits } = scheme.element;
   const layout = layoutOf(LOWBIT_LAYOUT);
   await writer.write(
     `${name}.codes`,
     packMatrix(kernels, { codes }, { rows, columns, bits }, layout),
   );
-  if (scheme.scale.rule !== "none") {
-    await writer.write(`${name}.scales`, encodeScales(scheme.scale.format, scales));
-  }
-  if (scheme.zero_point?.kind === "minimum") {
-    await writer.write(`${name}.zeros`, encodeScales(scheme.scale.format, zeros!));
-  } else if (scheme.zero_point) {
-    const { gridRows, gridColumns } = tiling(scheme.granularity, rows, columns);
-    const size = { rows: gridRows, columns: gridColumns, bits };
-    const packed = packMatrix(kernels, { codes: zeroCodes(zeros!, bits, name) }, size, layout);
-    await writer.write(`${name}.zeros`, packed);
+  for (const part of parameterParts(scheme, tiling(scheme.granularity, rows, columns))) {
+    const values = partValues(tensor.parameters, part)!;
+    const [partRows, partColumns] = part.shape;
+    const bytes = packsZeros(scheme, part)
+      ? packMatrix(
+        kernels,
+        { codes: zeroCodes(values, bits, name) },
+        { rows: partRows, columns: partColumns, bits },
+        layout,
+      )
+      : encodeScales(part.format, values);
+    await writer.write(`${name}.${PART_NAMES[part.name]}`, bytes);
   }
 }

@@ -7,7 +7,6 @@
 import {
   type GridParameters,
   LowbitError,
-  type PlainType,
   type QuantizedTensor,
   type SideTensor,
   type StoredTensor,
@@ -15,12 +14,14 @@ import {
   tiling,
 } from "../../spec/mod.ts";
 import { decodePlain, decodeUint32 } from "../containers/plain.ts";
-import { decodeScales, scaleBytes, scaleStorageType } from "../containers/scales.ts";
+import { decodeScales } from "../containers/scales.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import { unpackMatrix } from "../pack.ts";
+import { parameterParts, parametersFrom } from "../parameter_parts.ts";
 import { codedTensor, type Tools } from "./coded.ts";
 import type { DirectoryTensors, TensorPart } from "./directory.ts";
 import type { LowbitEntry } from "./lowbit_metadata.ts";
+import { packsZeros, PART_NAMES, storedPart } from "./lowbit_parts.ts";
 
 /**
  * A coded tensor of the dialect. Takes its parts from `directory`.
@@ -36,38 +37,53 @@ export function lowbitTensor(
   const { scheme, shape: [rows, columns] } = entry;
   const { bits } = scheme.element;
   const layout = layoutOf(entry.layout);
-  const { gridRows, gridColumns, tileRows } = tiling(scheme.granularity, rows, columns);
-  const stride = streamBytes(columns, bits, layout.row_align);
+  const tiles = tiling(scheme.granularity, rows, columns);
+  const stride = streamBytes(columns, bits);
   const codes = directory.part(`${name}.codes`, ["uint8"], [rows, stride]);
-  const gridType = scaleType(scheme.scale.format, name);
-  const scales = scheme.scale.rule === "none"
-    ? undefined
-    : directory.part(`${name}.scales`, [gridType], [gridRows, gridColumns]);
-  const zeros = scheme.zero_point && directory.part(
-    `${name}.zeros`,
-    [scheme.zero_point.kind === "int" ? "uint8" : gridType],
-    [gridRows, scheme.zero_point.kind === "int" ? streamBytes(gridColumns, bits) : gridColumns],
-  );
+  const stored = parameterParts(scheme, tiles).map((part) => {
+    const { type, shape } = storedPart(scheme, part);
+    const tensor = directory.part(`${name}.${PART_NAMES[part.name]}`, [type], shape);
+    return { part, tensor };
+  });
   const sides = sideParts(directory, name, rows, columns);
-  const parts = [codes, scales, zeros, ...sides.flatMap((side) => side.parts)];
+  const parts = [codes, ...stored.map(({ tensor }) => tensor), ...sides.flatMap((s) => s.parts)];
   const file = codes.place.source.name;
 
+  /** The values of a part, from row `first` to `last` of its shape. */
+  const valuesOf = async (
+    { part, tensor }: (typeof stored)[number],
+    [first, last]: [number, number],
+  ): Promise<Float32Array> => {
+    const bytes = await tensor.read(first, last);
+    if (!packsZeros(scheme, part)) return decodeScales(part.format, bytes);
+    const size = { rows: last - first, columns: part.shape[1], bits };
+    return Float32Array.from(unpackMatrix(tools.kernels, bytes, size, layout).codes);
+  };
   const parameters = async (start: number, end: number): Promise<GridParameters> => {
     const whole = scheme.granularity.kind === "tensor";
-    const first = whole ? 0 : Math.floor(start / tileRows);
-    const last = whole ? gridRows : Math.ceil(end / tileRows);
-    const count = (last - first) * gridColumns;
-    const stored = scales && decodeScales(scheme.scale.format, await scales.read(first, last));
-    const result: GridParameters = { scales: stored ?? new Float32Array(count).fill(1) };
-    if (!zeros) return result;
-    const bytes = await zeros.read(first, last);
-    if (scheme.zero_point!.kind === "minimum") {
-      result.zeros = decodeScales(scheme.scale.format, bytes);
-    } else {
-      const size = { rows: last - first, columns: gridColumns, bits };
-      result.zeros = Float32Array.from(unpackMatrix(tools.kernels, bytes, size, layout).codes);
+    const first = whole ? 0 : Math.floor(start / tiles.tileRows);
+    const last = whole ? tiles.gridRows : Math.ceil(end / tiles.tileRows);
+    // Rows of tiles can be read alone where every part has a row for each, or one value for all.
+    const { gridRows } = tiles;
+    const sliced = (shape: [number, number]) => shape[0] === gridRows && gridRows > 1;
+    const apart = stored.every(({ part: { shape } }) =>
+      sliced(shape) || shape[0] * shape[1] === 1 || scheme.granularity.kind === "element"
+    );
+    const values = new Map<string, Float32Array>();
+    for (const entry of stored) {
+      const { shape } = entry.part;
+      const rows: [number, number] = apart && sliced(shape) ? [first, last] : [0, shape[0]];
+      values.set(entry.part.name, await valuesOf(entry, rows));
     }
-    return result;
+    const count = (last - first) * tiles.gridColumns;
+    if (apart || count === gridRows * tiles.gridColumns) {
+      const part = { ...tiles, gridRows: last - first };
+      return parametersFrom(scheme, part, values);
+    }
+    const all = parametersFrom(scheme, tiles, values);
+    const from = first * tiles.gridColumns;
+    const cut = (grid: Float32Array) => grid.slice(from, from + count);
+    return { scales: cut(all.scales), ...(all.zeros && { zeros: cut(all.zeros) }) };
   };
 
   return codedTensor({
@@ -75,7 +91,7 @@ export function lowbitTensor(
     shape: [rows, columns],
     scheme,
     layout,
-    bytes: parts.reduce((sum, part) => sum + (part?.bytes ?? 0), 0),
+    bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
     file,
     load: async (start, end): Promise<QuantizedTensor> => {
       const size = { rows: end - start, columns, bits };
@@ -91,13 +107,6 @@ export function lowbitTensor(
       return tensor;
     },
   }, tools);
-}
-
-function scaleType(format: string, name: string): PlainType {
-  const type = scaleStorageType(format);
-  if (type) return type;
-  scaleBytes(format);
-  throw new LowbitError("FORMAT", `scales of ${format} cannot be read`, { field: name });
 }
 
 /** A side tensor: its parts, and how to load its share of some rows. */

@@ -81,6 +81,7 @@ Deno.test("lowbit: tiles of several rows, minima, tensor scales and a format of 
       summary: "five values",
       family: "codebook" as const,
       bits: 3,
+      order: "ascending" as const,
       values: [-1, -0.25, 0, 0.25, 1],
       thresholds: "midpoints" as const,
       cast: resolveScheme("nf4_b64").element.cast,

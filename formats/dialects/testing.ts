@@ -32,12 +32,13 @@ export function quantizeReference(
   const min = new Float32Array(count).fill(Infinity);
   const max = new Float32Array(count).fill(-Infinity);
   const extreme = new Float32Array(count);
+  const mean = new Float32Array(count).fill(1);
   forEachElement(tiles, (i, tile) => {
     min[tile] = Math.min(min[tile], x[i]);
     max[tile] = Math.max(max[tile], x[i]);
     if (Math.abs(x[i]) > Math.abs(extreme[tile])) extreme[tile] = x[i];
   });
-  const parameters = fitParameters(scheme, { min, max, extreme });
+  const parameters = fitParameters(scheme, { min, max, extreme, mean, tiling: tiles });
   const codes = encodeMatrix(scheme, x, tiles, parameters);
   return { shape: [rows, columns], scheme, codes, parameters };
 }

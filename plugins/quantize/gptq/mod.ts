@@ -21,7 +21,6 @@ import {
 } from "../../../spec/mod.ts";
 import { dampedInverseFactor, prepareHessian } from "../../_math/hessian.ts";
 import { inversePermutation, permuteColumns, permuteSymmetric } from "../../_math/permutation.ts";
-import { searchRanges } from "../../_math/range_search.ts";
 
 /** Options of {@linkcode gptq}. */
 export interface GptqOptions {
@@ -133,7 +132,8 @@ function feedback(run: FeedbackRun): QuantizedTensor {
   const { kernels, codec, options, rows, columns, order } = run;
   const tiling = codec.tiling(rows, columns);
   const groups = tiling.gridColumns;
-  const fixed = options.act_order || options.static_groups || tiling.tileRows !== 1;
+  const fixed = options.act_order || options.static_groups || tiling.tileRows !== 1 ||
+    codec.scheme.scale.second !== undefined;
   const parameters = fixed
     ? fitAll(kernels, codec, run.work, tiling, options)
     : emptyParameters(codec, rows * groups);
@@ -147,7 +147,11 @@ function feedback(run: FeedbackRun): QuantizedTensor {
   using groupBuffer = kernels.upload(groupOf);
   // Without fixed scales no block may reach over the start of a group, whose scale is fitted there.
   const largest = fixed ? options.block : Math.min(options.block, tiling.tileColumns);
-  let grid = fixed ? uploadGrid(kernels, expandRows(parameters, tiling)) : undefined;
+  // Error feedback divides: a scheme that multiplies by a factor gets its scales as they read back.
+  const given = codec.scheme.scale.apply;
+  const apply = given === "multiply" ? "divide" : given;
+  const used = given === "multiply" ? { ...parameters, unrounded: undefined } : parameters;
+  let grid = fixed ? uploadGrid(kernels, expandRows(used, tiling)) : undefined;
   for (let start = 0; start < columns;) {
     const groupStart = start % tiling.tileColumns === 0;
     if (!fixed && groupStart) {
@@ -170,7 +174,7 @@ function feedback(run: FeedbackRun): QuantizedTensor {
       scales: grid!.scales,
       stored: grid!.stored,
       zeros: grid!.zeros,
-      apply: codec.scheme.scale.apply,
+      apply,
       encoder: codec.encoder,
       table,
       codes,
@@ -198,12 +202,12 @@ function fitAll(
 ): GridParameters {
   using x = kernels.upload(weight);
   return options.range === "error"
-    ? searchRanges(kernels, codec, x, tiling, { ...SEARCH, norm: options.norm })
-    : codec.fit(codec.ranges(x, tiling));
+    ? codec.parameters(x, tiling, { ...SEARCH, norm: options.norm })
+    : codec.parameters(x, tiling);
 }
 
 /** The factors that a search tries. */
-const SEARCH = { candidates: 20, smallest: 0.6 };
+const SEARCH = { rule: "error" as const, candidates: 20, smallest: 0.6 };
 
 /** Fits the scales of the group that starts at column `start`, from the weights as they are now. */
 function fitGroup(

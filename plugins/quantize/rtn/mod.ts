@@ -7,7 +7,6 @@
 
 import { z } from "zod";
 import { definePlugin, type Plugin, PLUGIN_API_VERSION, schema } from "../../../spec/mod.ts";
-import { searchRanges } from "../../_math/range_search.ts";
 
 /** Options of {@linkcode rtn}. */
 export interface RtnOptions {
@@ -60,10 +59,12 @@ export const rtn: Plugin<RtnOptions> = definePlugin({
   ),
   quantize({ context, linear, weight, codec }) {
     const { rows, columns } = linear;
-    if (context.options.range === "min_max") return codec.quantize(weight, rows, columns);
+    const { range, norm, candidates, smallest } = context.options;
+    if (range === "min_max") return codec.quantize(weight, rows, columns);
     using x = context.kernels.upload(weight);
     const tiling = codec.tiling(rows, columns);
-    const parameters = searchRanges(context.kernels, codec, x, tiling, context.options);
+    const search = { rule: "error" as const, norm, candidates, smallest };
+    const parameters = codec.parameters(x, tiling, search);
     using codes = codec.encode(x, tiling, parameters);
     return {
       shape: [rows, columns],

@@ -1,0 +1,103 @@
+/**
+ * The parts of a block beside its codes: scales, minima and what else a layout places there.
+ *
+ * @module
+ */
+
+import {
+  type Layout,
+  type LayoutPart,
+  LowbitError,
+  type PartName,
+  type Plane,
+} from "../spec/mod.ts";
+import { decodeScales, encodeScales, scaleBytes } from "./containers/scales.ts";
+import { numberFormat } from "./lookup.ts";
+import { type Geometry, type PlaneTable, planeTable } from "./planes.ts";
+
+/** Writes the parts into the blocks, and gives the bytes back. Error `SHAPE` for missing values. */
+export function placeParts(
+  bytes: Uint8Array<ArrayBuffer>,
+  values: Partial<Record<PartName, Float32Array>> = {},
+  { units, stride }: Geometry,
+  layout: Layout,
+): Uint8Array<ArrayBuffer> {
+  for (const part of layout.parts ?? []) {
+    const wanted = units * part.count;
+    const given = values[part.part];
+    if (given?.length !== wanted) {
+      throw new LowbitError(
+        "SHAPE",
+        `needs ${wanted} numbers ${part.part} for its ${units} blocks, not ${given?.length ?? 0}`,
+        { field: layout.id },
+      );
+    }
+    const { width, bits, planes } = planesOf(part, layout.id);
+    const stored = encodeScales(part.format, given);
+    for (let i = 0; i < wanted; i++) {
+      let code = 0;
+      for (let b = width - 1; b >= 0; b--) code = code * 256 + stored[i * width + b];
+      if (part.offset) code = (code + part.offset) % 2 ** bits;
+      const start = Math.floor(i / part.count) * stride * 8;
+      for (const plane of planes) {
+        if (!inPlane(plane, i % part.count)) continue;
+        const position = start + plane.columns[i % part.count - plane.first];
+        for (let bit = 0; bit < plane.bits; bit++) {
+          const to = position + bit;
+          const set = Math.floor(code / 2 ** (plane.low + bit)) % 2;
+          bytes[Math.floor(to / 8)] |= set << (to % 8);
+        }
+      }
+    }
+  }
+  return bytes;
+}
+
+/** Reads the parts of all blocks; undefined for a layout without. */
+export function takeParts(
+  bytes: Uint8Array,
+  { units, stride }: Geometry,
+  layout: Layout,
+): Partial<Record<PartName, Float32Array>> | undefined {
+  if (!layout.parts) return undefined;
+  const values: Partial<Record<PartName, Float32Array>> = {};
+  for (const part of layout.parts) {
+    const { width, bits, planes } = planesOf(part, layout.id);
+    const modulus = 2 ** bits;
+    const stored = new Uint8Array(units * part.count * width);
+    for (let i = 0; i < units * part.count; i++) {
+      const start = Math.floor(i / part.count) * stride * 8;
+      let code = 0;
+      for (const plane of planes) {
+        if (!inPlane(plane, i % part.count)) continue;
+        const position = start + plane.columns[i % part.count - plane.first];
+        for (let bit = 0; bit < plane.bits; bit++) {
+          const from = position + bit;
+          const set = (bytes[Math.floor(from / 8)] >> (from % 8)) & 1;
+          code += set * 2 ** (plane.low + bit);
+        }
+      }
+      if (part.offset) code = (code + modulus - part.offset % modulus) % modulus;
+      for (let b = 0; b < width; b++) stored[i * width + b] = Math.floor(code / 256 ** b) % 256;
+    }
+    values[part.part] = decodeScales(part.format, stored);
+  }
+  return values;
+}
+
+function inPlane({ first, columns }: PlaneTable, index: number): boolean {
+  return index >= first && index < first + columns.length;
+}
+
+/** Where the bits of a part are in the block; whole bytes in a row if the layout does not say. */
+function planesOf(part: LayoutPart, field: string) {
+  const { format, count, at } = part;
+  const width = scaleBytes(format);
+  const bits = format === "float32" ? 32 : numberFormat(format).bits;
+  const unit = { rows: 1, columns: count };
+  const wholeBytes: Plane = { low: 0, at, shift: 0, digits: [["*", 8 * width]], coding: "bits" };
+  const planes = (part.planes ?? [wholeBytes]).map((plane) =>
+    planeTable(plane, unit, bits, unit, field)
+  );
+  return { width, bits, planes };
+}
