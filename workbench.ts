@@ -5,6 +5,7 @@
  * @module
  */
 
+import { loadAutodiff } from "./autodiff/mod.ts";
 import { embeddedPath } from "./embedded/mod.ts";
 import { cutWindows } from "./engine/calibration.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
@@ -281,6 +282,7 @@ export class Workbench implements Disposable {
       plugins: this.plugins,
       kernels: this.kernels,
       codecs: this.codecs,
+      autodiff: loadAutodiff,
       onEvent: this.#onEvent,
     };
   }
@@ -327,7 +329,8 @@ export function parseRecipe(text: string, file = "recipe"): Recipe {
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { embeddedPath } from "./embedded/mod.ts";
+ * import { loadAutodiff } from "./autodiff/mod.ts";
+import { embeddedPath } from "./embedded/mod.ts";
  * import { modelPath } from "./workbench.ts";
  * assertEquals(modelPath("embedded"), embeddedPath("model"));
  * assertEquals(modelPath("./embedded"), "./embedded");

@@ -111,13 +111,16 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
     const claims = steps.filter((step) => step.plugin.quantize && step.selects(linear));
     if (claims.length === 1) quantizers.set(linear.id, claims[0]);
     else conflicts.push(claimConflict(linear, claims));
-    for (const step of claims) conflicts.push(...supportConflicts(linear, scheme, step.plugin));
+    const learners = steps.filter((step) => step.plugin.learn && step.selects(linear));
+    for (const { plugin } of [...claims, ...learners]) {
+      conflicts.push(...supportConflicts(linear, scheme, plugin));
+    }
   }
   const statistics = (linear: LinearInfo) =>
     new Set(steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics));
   const needsCalibration = steps.some(({ plugin }) =>
     plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
-    plugin.learn !== undefined
+    plugin.learn !== undefined || plugin.learnModel !== undefined
   );
   return { recipe, steps, schemes, quantizers, statistics, needsCalibration, conflicts };
 }

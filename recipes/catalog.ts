@@ -286,6 +286,25 @@ export const RECIPES: readonly unknown[] = [{
     use: "rtn",
   }],
 }, {
+  name: "signround-w4g64",
+  summary: "SignRound (AutoRound), 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }, {
+    use: "signround",
+    options: {
+      batch: 2,
+    },
+  }],
+  calibration: {
+    samples: 16,
+    length: 256,
+  },
+}, {
   name: "smoothquant-w8a8",
   summary: "SmoothQuant, 8-bit weights by channel, 8-bit activations by token",
   assign: [{
