@@ -9,6 +9,7 @@ import { biasCorrection } from "./compensate/bias-correction/mod.ts";
 import { lqer } from "./compensate/lqer/mod.ts";
 import { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 import { perplexity } from "./evaluate/perplexity/mod.ts";
+import { omniquant } from "./learn/omniquant/mod.ts";
 import { signround } from "./learn/signround/mod.ts";
 import { gptq } from "./quantize/gptq/mod.ts";
 import { rtn } from "./quantize/rtn/mod.ts";
@@ -25,6 +26,7 @@ export { quarot, type QuarotOptions } from "./transform/quarot/mod.ts";
 export { smoothquant, type SmoothquantOptions } from "./transform/smoothquant/mod.ts";
 export { lqer, type LqerOptions } from "./compensate/lqer/mod.ts";
 export { biasCorrection } from "./compensate/bias-correction/mod.ts";
+export { omniquant, type OmniquantOptions } from "./learn/omniquant/mod.ts";
 export { signround, type SignroundOptions } from "./learn/signround/mod.ts";
 export { perplexity } from "./evaluate/perplexity/mod.ts";
 export { klDivergence } from "./evaluate/kl-divergence/mod.ts";
@@ -39,6 +41,7 @@ export const PLUGINS: readonly Plugin[] = [
   gptq,
   lqer,
   biasCorrection,
+  omniquant,
   signround,
   perplexity,
   klDivergence,

@@ -75,8 +75,8 @@ export function trainBlock(args: TrainArguments): Trained {
     return error.mul(error).mean();
   };
   const batches = makeBatches(autodiff, block, args.batch);
-  using program = autodiff.compile(loss, names);
-  using value = autodiff.compile(loss);
+  // Without any gradient the library would fuse norms into products, which is slower than the gradient.
+  using program = autodiff.compile(loss, names.length > 0 ? names : ["x"]);
   const inputs = ({ x, target }: Batch) => ({
     x,
     target,
@@ -85,7 +85,7 @@ export function trainBlock(args: TrainArguments): Trained {
   const total = () => {
     let [sum, elements] = [0, 0];
     for (const batch of batches) {
-      sum += batch.elements * value.run(inputs(batch)).value[0];
+      sum += batch.elements * program.run(inputs(batch)).value[0];
       elements += batch.elements;
     }
     return checked(sum / elements, block);
