@@ -137,6 +137,54 @@ export const RECIPES: readonly unknown[] = [{
     use: "rtn",
   }],
 }, {
+  name: "omniquant-w4g64",
+  summary: "OmniQuant with learned clipping, 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }, {
+    use: "omniquant",
+    options: {
+      epochs: 10,
+      batch: 2,
+    },
+  }],
+  calibration: {
+    samples: 16,
+    length: 256,
+  },
+}, {
+  name: "omniquant-w6a6",
+  summary: "OmniQuant with learned clipping and scales, 6-bit weights and activations",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int8_channel_asym",
+      element: "uint6",
+    },
+    activation: {
+      base: "int8_token",
+      element: "int6",
+    },
+  }],
+  pipeline: [{
+    use: "rtn",
+  }, {
+    use: "omniquant",
+    options: {
+      epochs: 10,
+      batch: 2,
+      scale: true,
+    },
+  }],
+  calibration: {
+    samples: 16,
+    length: 256,
+  },
+}, {
   name: "os-plus-w8a8",
   summary: "Outlier Suppression+, 8-bit weights by channel, 8-bit activations by token",
   assign: [{
@@ -297,6 +345,7 @@ export const RECIPES: readonly unknown[] = [{
   }, {
     use: "signround",
     options: {
+      steps: 100,
       batch: 2,
     },
   }],
