@@ -120,7 +120,7 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
     new Set(steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics));
   const needsCalibration = steps.some(({ plugin }) =>
     plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
-    plugin.learn !== undefined || plugin.learnModel !== undefined
+    plugin.learn !== undefined || plugin.planLosses !== undefined
   );
   return { recipe, steps, schemes, quantizers, statistics, needsCalibration, conflicts };
 }

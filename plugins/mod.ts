@@ -11,6 +11,8 @@ import { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 import { perplexity } from "./evaluate/perplexity/mod.ts";
 import { omniquant } from "./learn/omniquant/mod.ts";
 import { signround } from "./learn/signround/mod.ts";
+import { hawq } from "./plan/hawq/mod.ts";
+import { sensitivity } from "./plan/sensitivity/mod.ts";
 import { gptq } from "./quantize/gptq/mod.ts";
 import { rtn } from "./quantize/rtn/mod.ts";
 import { awq } from "./transform/awq/mod.ts";
@@ -26,6 +28,8 @@ export { quarot, type QuarotOptions } from "./transform/quarot/mod.ts";
 export { smoothquant, type SmoothquantOptions } from "./transform/smoothquant/mod.ts";
 export { lqer, type LqerOptions } from "./compensate/lqer/mod.ts";
 export { biasCorrection } from "./compensate/bias-correction/mod.ts";
+export { hawq, type HawqOptions } from "./plan/hawq/mod.ts";
+export { sensitivity, type SensitivityOptions } from "./plan/sensitivity/mod.ts";
 export { omniquant, type OmniquantOptions } from "./learn/omniquant/mod.ts";
 export { signround, type SignroundOptions } from "./learn/signround/mod.ts";
 export { perplexity } from "./evaluate/perplexity/mod.ts";
@@ -33,6 +37,8 @@ export { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 
 /** Every shipped plugin. `tests/architecture_test.ts` holds this list against the folders. */
 export const PLUGINS: readonly Plugin[] = [
+  sensitivity,
+  hawq,
   quarot,
   smoothquant,
   osPlus,

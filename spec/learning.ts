@@ -6,7 +6,7 @@
 
 import type { DiffInputs, DiffReplacements, DiffScope, DiffTensor } from "./autodiff.ts";
 import type { Hyperparameters, LinearInfo } from "./graph.ts";
-import type { ResolvedScheme, SideTensor } from "./tensor.ts";
+import type { ResolvedScheme } from "./tensor.ts";
 
 /** A whole model in memory, with calibration windows to learn from. */
 export interface ModelLearner {
@@ -27,26 +27,6 @@ export interface ModelLearner {
   loss(scope: DiffScope, replaced?: DiffReplacements): DiffTensor;
 }
 
-/** A low-rank adapter of a linear: `W + scale * up @ down` (LoRA). */
-export interface Adapter {
-  /** The rank r. */
-  rank: number;
-  /** `[r, columns]`: A. */
-  down: Float32Array;
-  /** `[rows, r]`: B. */
-  up: Float32Array;
-  /** What their product is multiplied by: alpha / r. */
-  scale: number;
-}
-
-/** What a learner makes of a whole model. */
-export interface ModelLearned {
-  /** Adapters by the linear's id. They are written beside the quantised weights. */
-  adapters: ReadonlyMap<string, Adapter>;
-  /** The loss over the steps, first to last. */
-  losses: readonly number[];
-}
-
 /** A whole model before schemes are chosen. */
 export interface ModelPlanner extends ModelLearner {
   /** The schemes to choose from, the same for each linear. */
@@ -59,21 +39,4 @@ export interface ModelPlanner extends ModelLearner {
   divergence(weights: ReadonlyMap<string, Float32Array>): number;
   /** Mean squared error of a block's output on the windows, with one weight replaced, by id. */
   blockError(id: string, weight: Float32Array): number;
-}
-
-/**
- * An adapter as a side tensor of a quantised weight.
- *
- * @example
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { adapterPart } from "./learning.ts";
- * const adapter = { rank: 1, down: Float32Array.of(1, 2), up: Float32Array.of(3), scale: 0.5 };
- * const { left, right } = adapterPart(adapter);
- * assertEquals([[...left], [...right]], [[1.5], [1, 2]]);
- * ```
- */
-export function adapterPart(adapter: Adapter): SideTensor & { kind: "low_rank" } {
-  const { rank, up, down, scale } = adapter;
-  return { kind: "low_rank", rank, left: up.map((value) => value * scale), right: down };
 }

@@ -12,7 +12,7 @@ import type { Codec, Codecs } from "./codec.ts";
 import type { Edge, Hyperparameters, LinearInfo, Node } from "./graph.ts";
 import type { Granularity } from "./granularity.ts";
 import type { Buffer, Kernels } from "./kernels.ts";
-import type { ModelLearned, ModelLearner, ModelPlanner } from "./learning.ts";
+import type { ModelPlanner } from "./learning.ts";
 import type { NumberFormat } from "./number_format.ts";
 import type { SchemeReference, ZeroPointSpec } from "./scheme.ts";
 import type { Schema } from "./schema.ts";
@@ -315,9 +315,6 @@ export interface Plugin<O = unknown> {
     context: PluginContext<O>;
     block: BlockLearner;
   }): Map<string, QuantizedTensor> | BlockLearned;
-
-  /** Unit: model. In order: adapters of a model whose weights are all quantised. */
-  learnModel?(args: { context: PluginContext<O>; model: ModelLearner }): ModelLearned;
 
   /** Unit: the cache of a block. Exactly one plugin decides. */
   cache?(args: {
