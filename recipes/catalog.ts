@@ -105,6 +105,44 @@ export const RECIPES: readonly unknown[] = [{
     },
   }],
 }, {
+  name: "hawq-gptq",
+  summary: "schemes of 2 to 8 bits for 3.75 bits a weight by Hessian traces, then GPTQ",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  budget: {
+    bits: 3.75,
+    schemes: [
+      {
+        base: "int4_g64_asym",
+        element: "uint2",
+      },
+      {
+        base: "int4_g64_asym",
+        element: "uint3",
+      },
+      "int4_g64_asym",
+      {
+        base: "int4_g64_asym",
+        element: "uint6",
+      },
+      {
+        base: "int4_g64_asym",
+        element: "uint8",
+      },
+    ],
+  },
+  pipeline: [{
+    use: "hawq",
+  }, {
+    use: "gptq",
+  }],
+  calibration: {
+    samples: 8,
+    length: 256,
+  },
+}, {
   name: "lqer-w4g64",
   summary: "round to nearest with a weighted low-rank correction, 4 bits, groups of 64",
   assign: [{
@@ -333,6 +371,44 @@ export const RECIPES: readonly unknown[] = [{
   pipeline: [{
     use: "rtn",
   }],
+}, {
+  name: "sensitivity-gptq",
+  summary: "schemes of 2 to 8 bits for 3.75 bits a weight by measured divergence, then GPTQ",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  budget: {
+    bits: 3.75,
+    schemes: [
+      {
+        base: "int4_g64_asym",
+        element: "uint2",
+      },
+      {
+        base: "int4_g64_asym",
+        element: "uint3",
+      },
+      "int4_g64_asym",
+      {
+        base: "int4_g64_asym",
+        element: "uint6",
+      },
+      {
+        base: "int4_g64_asym",
+        element: "uint8",
+      },
+    ],
+  },
+  pipeline: [{
+    use: "sensitivity",
+  }, {
+    use: "gptq",
+  }],
+  calibration: {
+    samples: 8,
+    length: 256,
+  },
 }, {
   name: "signround-w4g64",
   summary: "SignRound (AutoRound), 4 bits, groups of 64",
