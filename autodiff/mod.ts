@@ -67,10 +67,17 @@ function withoutFusedMultiplyAdd({ numpy: np }: Library): void {
   }
 }
 
-function upload(library: Library, values: Readonly<Float32Array>, shape: readonly number[]): Values {
+function upload(
+  library: Library,
+  values: Readonly<Float32Array>,
+  shape: readonly number[],
+): Values {
   const count = shape.reduce((a, b) => a * b, 1);
   if (values.length !== count) {
-    throw new LowbitError("SHAPE", `has ${values.length} elements, but ${shape.join(" x ")} need ${count}`);
+    throw new LowbitError(
+      "SHAPE",
+      `has ${values.length} elements, but ${shape.join(" x ")} need ${count}`,
+    );
   }
   return library.numpy.array(values as Float32Array<ArrayBuffer>, { shape: [...shape] });
 }
@@ -102,7 +109,10 @@ class Uploaded implements DeviceTensor {
 }
 
 type Compiled = Jax.OwnedFunction<
-  (wanted: Record<string, Values>, others: Record<string, Values>) => [Values, Record<string, Values>]
+  (
+    wanted: Record<string, Values>,
+    others: Record<string, Values>,
+  ) => [Values, Record<string, Values>]
 >;
 
 class JaxProgram implements Program {
@@ -160,8 +170,7 @@ function evaluate(library: Library, f: DiffFunction, inputs: Record<string, Valu
   const wrapped = Object.entries(inputs).map(([name, array]) => [name, own(scope, array)]);
   const result = f({
     inputs: Object.fromEntries(wrapped),
-    constant: (values, shape) =>
-      own(scope, upload(library, Float32Array.from(values), shape)),
+    constant: (values, shape) => own(scope, upload(library, Float32Array.from(values), shape)),
   }) as JaxTensor;
   const { ref } = result.array;
   for (const array of scope.owned) array.dispose();

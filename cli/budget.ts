@@ -19,7 +19,7 @@ export const BUDGET_OPTIONS: readonly Option[] = [
     name: "target-size",
     type: "bytes",
     value: "SIZE",
-    help: "choose schemes so that the output is at most so large",
+    help: "choose schemes so that the tensors and their headers are at most so large",
   },
 ];
 

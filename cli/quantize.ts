@@ -121,7 +121,13 @@ async function quantize(
     const chosen = budget?.recipe ?? recipe;
     const { signal, release } = abortOnSignals();
     const overwrite = args.flag("overwrite");
-    const { plan, receipt } = await lowbit.quantize({ ...common, recipe: chosen, out, overwrite, signal })
+    const { plan, receipt } = await lowbit.quantize({
+      ...common,
+      recipe: chosen,
+      out,
+      overwrite,
+      signal,
+    })
       .finally(release);
     const seconds = (performance.now() - started) / 1000;
     const text = args.text("eval");

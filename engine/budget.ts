@@ -5,7 +5,7 @@
  * @module
  */
 
-import { LowbitError, type LinearInfo, type Recipe, type SchemeReference } from "../spec/mod.ts";
+import { type LinearInfo, LowbitError, type Recipe, type SchemeReference } from "../spec/mod.ts";
 import { provideAutodiff } from "./differentiate.ts";
 import { leastLoss } from "./integer_program.ts";
 import { WholeModel } from "./model_view.ts";
@@ -39,8 +39,8 @@ export interface BudgetPlan {
 /** Points of a front. */
 const POINTS = 12;
 
-/** Bytes of a tensor's entry in a header, and of what else a container needs for it. */
-const ENTRY = 256;
+/** Bytes of a header on the safe side: what describes schemes, and the entries of each tensor's parts. */
+const headerBytes = (tensors: number) => 8192 + 512 * tensors;
 
 /** Chooses schemes for a recipe that has a budget. */
 export async function planBudget(
@@ -85,14 +85,16 @@ export async function planBudget(
   }));
   const elements = planned.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
   const own = new Set(planned.map(({ id }) => id));
-  const rest = run.parameters.reduce((sum, { parameter }, i) =>
-    own.has(parameter.id) ? sum : sum + run.plan.tensors[i].bytes, 0);
+  const rest = run.parameters.reduce(
+    (sum, { parameter }, i) => own.has(parameter.id) ? sum : sum + run.plan.tensors[i].bytes,
+    0,
+  );
   const total = (pick: (costs: number[]) => number) =>
     costs.reduce((sum, row) => sum + pick(row), 0);
   const [least, most] = [total((row) => Math.min(...row)), total((row) => Math.max(...row))];
   const limits = [
     ...budget.bits !== undefined ? [Math.floor(budget.bits * elements / 8)] : [],
-    ...budget.bytes !== undefined ? [budget.bytes - rest - ENTRY * run.parameters.length] : [],
+    ...budget.bytes !== undefined ? [budget.bytes - rest - headerBytes(run.parameters.length)] : [],
   ];
   if (limits.length === 0) {
     throw new LowbitError("USAGE", "says neither bits nor bytes", {
@@ -109,12 +111,16 @@ export async function planBudget(
   const [chosen, ...solved] = await leastLoss(choices, [limit, ...steps]);
   if (!chosen) {
     const bits = (8 * least / elements).toFixed(3);
-    throw new LowbitError("CONFLICT", `the smallest plan has ${bits} bits a weight and needs ` +
-      `${least + rest + ENTRY * run.parameters.length} bytes`, {
-      file: recipe.name,
-      field: "budget",
-      advice: "allow more, or offer smaller schemes",
-    });
+    throw new LowbitError(
+      "CONFLICT",
+      `the smallest plan has ${bits} bits a weight and needs ` +
+        `${least + rest + headerBytes(run.parameters.length)} bytes`,
+      {
+        file: recipe.name,
+        field: "budget",
+        advice: "allow more, or offer smaller schemes",
+      },
+    );
   }
   const point = (picks: readonly number[]): BudgetPoint => {
     const bytes = picks.reduce((sum, k, i) => sum + costs[i][k], 0);

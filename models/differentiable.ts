@@ -108,7 +108,8 @@ const OPERATIONS: Operations = {
     const shared = heads / kv;
     const q = query.reshape([windows, tokens, kv, shared, size]).transpose([0, 2, 3, 1, 4])
       .reshape([windows, kv, shared * tokens, size]);
-    const byHead = (x: DiffTensor) => x.reshape([windows, tokens, kv, size]).transpose([0, 2, 1, 3]);
+    const byHead = (x: DiffTensor) =>
+      x.reshape([windows, tokens, kv, size]).transpose([0, 2, 1, 3]);
     const scores = q.matmul(byHead(get(node.key)).transpose()).mul(1 / Math.sqrt(size))
       .reshape([windows, kv, shared, tokens, tokens])
       .add(scope.constant(futureMask(tokens), [tokens, tokens]));

@@ -15,8 +15,22 @@ const kernels = await loadKernels();
 const llama = architectures().find(({ id }) => id === "llama")!;
 
 const common = { vocab: 64, blocks: 1, context: 64, epsilon: 1e-5, theta: 10000, tied: 0 };
-const EMBEDDED = { ...common, hidden: 256, intermediate: 640, heads: 4, kv_heads: 2, head_size: 64 };
-const SMOLLM2 = { ...common, hidden: 576, intermediate: 1536, heads: 9, kv_heads: 3, head_size: 64 };
+const EMBEDDED = {
+  ...common,
+  hidden: 256,
+  intermediate: 640,
+  heads: 4,
+  kv_heads: 2,
+  head_size: 64,
+};
+const SMOLLM2 = {
+  ...common,
+  hidden: 576,
+  intermediate: 1536,
+  heads: 9,
+  kv_heads: 3,
+  head_size: 64,
+};
 const TINY = { ...common, hidden: 16, intermediate: 24, heads: 2, kv_heads: 1, head_size: 8 };
 
 /** Random parameters of a block, and a residual stream. */

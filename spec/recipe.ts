@@ -42,7 +42,7 @@ export interface Budget {
   schemes: SchemeReference[];
   /** Bits a weight over these weights, scales included. */
   bits?: number;
-  /** Bytes of the whole output. */
+  /** Bytes of the files that hold tensors, their headers included; tokenizer and settings are not. */
   bytes?: number;
 }
 

@@ -55,8 +55,11 @@ for (const planner of ["sensitivity", "hawq"]) {
     }
     using result = await run(lowbit, recipe);
     const reported = result.receipt.tensors.filter(({ plugin }) => plugin);
-    assertEquals(reported.map(({ bytes }) => bytes).reduce((a, b) => a + b), plan.weights
-      .map(({ bytes }) => bytes).reduce((a, b) => a + b));
+    assertEquals(
+      reported.map(({ bytes }) => bytes).reduce((a, b) => a + b),
+      plan.weights
+        .map(({ bytes }) => bytes).reduce((a, b) => a + b),
+    );
     model.close();
   });
 }
@@ -69,7 +72,7 @@ Deno.test("a plan within bytes: the files are no larger", async () => {
     recipe: budgeted({ bits: 64 }),
     calibration: WINDOWS,
   });
-  const bytes = free.chosen.bytes + 6000;
+  const bytes = free.chosen.bytes + 18000;
   using result = await run(lowbit, budgeted({ bytes }));
   const weights = [...result.files].filter(([name]) => name.endsWith(".safetensors"));
   assertLessOrEqual(weights.reduce((sum, [, file]) => sum + file.length, 0), bytes);

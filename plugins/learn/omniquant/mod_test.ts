@@ -11,7 +11,11 @@ import { scaleBlock } from "./scales.ts";
 const bench = await openBench();
 const autodiff = await loadAutodiff();
 
-function learn(options: Record<string, unknown>, weight = "int4_g32_asym", activation?: SchemeReference) {
+function learn(
+  options: Record<string, unknown>,
+  weight = "int4_g32_asym",
+  activation?: SchemeReference,
+) {
   const { context, warnings } = testContext(bench, omniquant, options);
   const given = { ...context, autodiff };
   const { codecs } = bench;

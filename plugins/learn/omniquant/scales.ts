@@ -50,9 +50,7 @@ export function initialFactors(
   const x = new Float32Array(count), w = new Float32Array(count);
   for (let column = 0; column < columns; column++) {
     const head = Math.floor(column / head_size);
-    const at = shared === 1
-      ? column
-      : Math.floor(head / shared) * head_size + column % head_size;
+    const at = shared === 1 ? column : Math.floor(head / shared) * head_size + column % head_size;
     x[at] = Math.max(x[at], absMax[column], SMALLEST);
     for (const role of edge.to) {
       const weight = block.weight(role);

@@ -154,4 +154,3 @@ export const signround: Plugin<SignroundOptions> = definePlugin({
     return new Map();
   },
 });
-
