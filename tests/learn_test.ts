@@ -28,7 +28,7 @@ const RECIPES = {
 
 for (const [name, recipe] of Object.entries(RECIPES)) {
   Deno.test(`${name}: the same bytes with 1, 2, 3 and 5 threads, and other ones than rtn`, async () => {
-    const made = [];
+    const made: string[][] = [];
     for (const threads of [1, 2, 3, 5]) {
       using lowbit = await createWorkbench({ threads });
       using result = await run(lowbit, recipe);
