@@ -18,6 +18,7 @@ import { generateCommand } from "./cli/generate.ts";
 import { inspectCommand } from "./cli/inspect.ts";
 import { pluginsCommand, recipesCommand, schemaCommand } from "./cli/lists.ts";
 import { writeError, writeLine } from "./cli/progress.ts";
+import { planCommand } from "./cli/plan.ts";
 import { quantizeCommand } from "./cli/quantize.ts";
 import { VERSION } from "./engine/version.ts";
 import { LowbitError, printable, unknownName } from "./spec/mod.ts";
@@ -25,6 +26,7 @@ import { LowbitError, printable, unknownName } from "./spec/mod.ts";
 /** Every command, in the order of `--help`. */
 const COMMANDS: readonly Command[] = [
   quantizeCommand,
+  planCommand,
   evalCommand,
   generateCommand,
   inspectCommand,

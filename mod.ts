@@ -12,6 +12,7 @@
  * @module
  */
 
+export type { BudgetPlan, BudgetPoint } from "./engine/budget.ts";
 export {
   createWorkbench,
   modelPath,

@@ -5,7 +5,9 @@
  * @module
  */
 
+import { loadAutodiff } from "./autodiff/mod.ts";
 import { embeddedPath } from "./embedded/mod.ts";
+import { type BudgetPlan, planBudget } from "./engine/budget.ts";
 import { cutWindows } from "./engine/calibration.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
@@ -175,10 +177,21 @@ export class Workbench implements Disposable {
     return planRun(this.#run({ model, recipe })).pipeline.needsCalibration;
   }
 
+  /** Chooses schemes for a recipe with a budget: the recipe written out, and the Pareto front. */
+  async planBudget(options: Omit<QuantizeOptions, "out" | "overwrite">): Promise<BudgetPlan> {
+    const run = this.#run(options);
+    const calibration = run.calibration ?? await this.calibration(options.model, run.recipe);
+    const onWarning = (message: string) => this.#onEvent?.({ event: "warning", message });
+    return await planBudget({ ...run, calibration, onWarning });
+  }
+
   /** Quantises a checkpoint and writes it; see `engine/quantize.ts` for the promises. */
   async quantize(options: QuantizeOptions): Promise<QuantizeResult> {
-    const run = this.#run(options);
     const { out, overwrite, signal } = options;
+    const asked = this.#run(options);
+    const run = asked.recipe.budget
+      ? this.#run({ ...options, recipe: (await this.planBudget(options)).recipe })
+      : asked;
     let { calibration } = options;
     if (!calibration) {
       const { plan, pipeline } = planRun(run);
@@ -285,6 +298,7 @@ export class Workbench implements Disposable {
       plugins: this.plugins,
       kernels: this.kernels,
       codecs: this.codecs,
+      autodiff: loadAutodiff,
       onEvent: this.#onEvent,
     };
   }
@@ -331,7 +345,8 @@ export function parseRecipe(text: string, file = "recipe"): Recipe {
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { embeddedPath } from "./embedded/mod.ts";
+ * import { loadAutodiff } from "./autodiff/mod.ts";
+import { embeddedPath } from "./embedded/mod.ts";
  * import { modelPath } from "./workbench.ts";
  * assertEquals(modelPath("embedded"), embeddedPath("model"));
  * assertEquals(modelPath("./embedded"), "./embedded");

@@ -70,7 +70,7 @@ function describePlugin(plugin: Plugin) {
 }
 
 function hooksOf(plugin: Plugin): string[] {
-  return HOOKS.filter((hook) => plugin[hook] !== undefined);
+  return HOOKS.filter((hook) => Object.keys(plugin).some((key) => key.startsWith(hook)));
 }
 
 /** The command `recipes`. */

@@ -9,7 +9,9 @@ import type { UserFormats } from "../formats/lookup.ts";
 import { withUnnamedFormats } from "../formats/user_formats.ts";
 import { LowbitError, type Plan, type Recipe } from "../spec/mod.ts";
 import { beforeCalibration, createWorkbench } from "../workbench.ts";
+import type { BudgetPlan } from "../engine/budget.ts";
 import type { Arguments, Command } from "./arguments.ts";
+import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
 import {
   importPlugins,
@@ -37,6 +39,7 @@ export const quantizeCommand: Command = {
     },
     { name: "eval", type: "text", value: "TEXT", help: "score the result on a text, beside MODEL" },
     { name: "to", type: "text", value: "TARGET", help: "lowbit, compressed-tensors or gguf" },
+    ...BUDGET_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     { name: "max-memory", type: "bytes", value: "SIZE", help: "refuse a run that needs more" },
     {
@@ -64,7 +67,7 @@ export const quantizeCommand: Command = {
       throw new LowbitError("USAGE", "--recipe is missing", { advice: "see `lowbit recipes`" });
     }
     const formats = await readFormats(args);
-    const recipe = withUnnamedFormats(await readRecipe(name), formats);
+    const recipe = withBudget(withUnnamedFormats(await readRecipe(name), formats), args);
     try {
       return await quantize(args, recipe, formats, started);
     } catch (error) {
@@ -114,9 +117,17 @@ async function quantize(
       onEvent({ event: "warning", message });
     }
     onEvent({ event: "start", command: "quantize", model: modelName, recipe: recipe.name });
+    const budget = recipe.budget && await lowbit.planBudget(common);
+    const chosen = budget?.recipe ?? recipe;
     const { signal, release } = abortOnSignals();
     const overwrite = args.flag("overwrite");
-    const { plan, receipt } = await lowbit.quantize({ ...common, out, overwrite, signal })
+    const { plan, receipt } = await lowbit.quantize({
+      ...common,
+      recipe: chosen,
+      out,
+      overwrite,
+      signal,
+    })
       .finally(release);
     const seconds = (performance.now() - started) / 1000;
     const text = args.text("eval");
@@ -135,6 +146,7 @@ async function quantize(
       seconds,
       warnings: receipt.warnings,
       ...(evaluation && { evaluation }),
+      ...(budget && { budget }),
       tensors: receipt.tensors,
     });
   } finally {
@@ -152,6 +164,7 @@ interface Result extends Record<string, unknown> {
   peak_rss_bytes: number;
   seconds: number;
   evaluation?: Evaluation;
+  budget?: BudgetPlan;
 }
 
 function printResult(args: Arguments, result: Result): void {
@@ -163,6 +176,9 @@ function printResult(args: Arguments, result: Result): void {
     ["size", formatBytes(result.bytes)],
     ["peak memory", formatBytes(result.peak_rss_bytes)],
     ["seconds", result.seconds.toFixed(1)],
+    ...(result.budget
+      ? [["bits of planned weights", result.budget.chosen.bits.toFixed(3)]] as [string, string][]
+      : []),
     ...(result.evaluation ? evaluationRows(result.evaluation) : []),
   ]));
 }

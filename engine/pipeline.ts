@@ -112,15 +112,16 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
     else if (vector && claims.length === 0) conflicts.push(vectorClaim(linear, vector));
     else conflicts.push(claimConflict(linear, claims));
     if (vector) conflicts.push(...vectorConflicts(linear, vector, working));
-    for (const step of scheme ? claims : []) {
-      conflicts.push(...supportConflicts(linear, scheme!, step.plugin));
+    const learners = working.filter((step) => step.plugin.learn);
+    for (const { plugin } of scheme ? [...claims, ...learners] : []) {
+      conflicts.push(...supportConflicts(linear, scheme!, plugin));
     }
   }
   const statistics = (linear: LinearInfo) =>
     new Set(steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics));
   const needsCalibration = steps.some(({ plugin }) =>
     plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
-    plugin.learn !== undefined
+    plugin.learn !== undefined || plugin.planLosses !== undefined
   );
   return { recipe, steps, schemes, quantizers, statistics, needsCalibration, conflicts };
 }

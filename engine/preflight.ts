@@ -149,7 +149,7 @@ function keptStorage(
   parameter: ParameterInfo,
 ): PlannedTensor["storage"] {
   const transformed = parameter.block !== undefined &&
-    pipeline.steps.some(({ plugin }) => plugin.transform !== undefined);
+    pipeline.steps.some(({ plugin }) => plugin.transform !== undefined || plugin.meta.transforms);
   if (transformed) return { kind: "plain", type: "float32" };
   const { keep } = pipeline.recipe;
   if (keep !== "source" && parameter.shape.length > 1) return { kind: "plain", type: keep };

@@ -9,6 +9,7 @@ import type { FileHash, Output, Plan, Receipt } from "../spec/mod.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { type ModelChange, rewriteCheckpoint } from "../models/rewrite.ts";
 import { checkWindows } from "./calibration.ts";
+import { provideAutodiff } from "./differentiate.ts";
 import { hashSources } from "./hash.ts";
 import { compilePipeline, type Pipeline } from "./pipeline.ts";
 import { type PlannedParameter, preflight, refuseConflicts } from "./preflight.ts";
@@ -89,6 +90,7 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
     const planned = planRun({ ...args, onWarning });
     const { model, pipeline, plan, parameters } = planned;
     refuseConflicts(plan);
+    await provideAutodiff(pipeline.steps, args.autodiff);
     await proveChanges(args, planned);
     const writer = await args.target.create(targetArguments(
       model,

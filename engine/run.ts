@@ -30,6 +30,7 @@ import { LoadedBlock } from "./block.ts";
 import { checkTensor, checkVectorTensor, weightError } from "./checks.ts";
 import { clipWeight } from "./clip.ts";
 import { addBias } from "./compensation.ts";
+import type { AutodiffLoader } from "./differentiate.ts";
 import { quantizedExecutor, withActivation } from "./executor.ts";
 import { learnBlock } from "./learn.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -55,6 +56,8 @@ export interface QuantizeArguments {
   codecs: Codecs;
   /** Windows of token ids. */
   calibration?: readonly Int32Array[];
+  /** Loads the autodiff library, for plugins that ask for gradients. */
+  autodiff?: AutodiffLoader;
   /** Bytes of memory that the plan may need. */
   maxMemory?: number;
   /** Takes the events of the run. */
@@ -140,7 +143,14 @@ export class Run {
         const tensor = this.#quantize(linear, block.weight(linear.role), block);
         if (tensor) quantized.set(linear.role, tensor);
       }
-      learnBlock({ block, steps: this.#pipeline.steps, quantized, states, ...this.#args });
+      learnBlock({
+        block,
+        steps: this.#pipeline.steps,
+        quantized,
+        states,
+        ...this.#args,
+        requantize: (linear) => this.#quantize(linear, block.weight(linear.role), block),
+      });
       for (const planned of this.#parameters) {
         const { parameter } = planned;
         if (parameter.block !== index) continue;

@@ -9,6 +9,10 @@ import { biasCorrection } from "./compensate/bias-correction/mod.ts";
 import { lqer } from "./compensate/lqer/mod.ts";
 import { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 import { perplexity } from "./evaluate/perplexity/mod.ts";
+import { omniquant } from "./learn/omniquant/mod.ts";
+import { signround } from "./learn/signround/mod.ts";
+import { hawq } from "./plan/hawq/mod.ts";
+import { sensitivity } from "./plan/sensitivity/mod.ts";
 import { gptq } from "./quantize/gptq/mod.ts";
 import { rtn } from "./quantize/rtn/mod.ts";
 import { awq } from "./transform/awq/mod.ts";
@@ -24,11 +28,17 @@ export { quarot, type QuarotOptions } from "./transform/quarot/mod.ts";
 export { smoothquant, type SmoothquantOptions } from "./transform/smoothquant/mod.ts";
 export { lqer, type LqerOptions } from "./compensate/lqer/mod.ts";
 export { biasCorrection } from "./compensate/bias-correction/mod.ts";
+export { hawq, type HawqOptions } from "./plan/hawq/mod.ts";
+export { sensitivity, type SensitivityOptions } from "./plan/sensitivity/mod.ts";
+export { omniquant, type OmniquantOptions } from "./learn/omniquant/mod.ts";
+export { signround, type SignroundOptions } from "./learn/signround/mod.ts";
 export { perplexity } from "./evaluate/perplexity/mod.ts";
 export { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 
 /** Every shipped plugin. `tests/architecture_test.ts` holds this list against the folders. */
 export const PLUGINS: readonly Plugin[] = [
+  sensitivity,
+  hawq,
   quarot,
   smoothquant,
   osPlus,
@@ -37,6 +47,8 @@ export const PLUGINS: readonly Plugin[] = [
   gptq,
   lqer,
   biasCorrection,
+  omniquant,
+  signround,
   perplexity,
   klDivergence,
 ];

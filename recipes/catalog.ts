@@ -105,6 +105,44 @@ export const RECIPES: readonly unknown[] = [{
     },
   }],
 }, {
+  name: "hawq-gptq",
+  summary: "schemes of 2 to 8 bits for 3.75 bits a weight by Hessian traces, then GPTQ",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  budget: {
+    bits: 3.75,
+    schemes: [
+      {
+        base: "int4_g64_asym",
+        element: "uint2",
+      },
+      {
+        base: "int4_g64_asym",
+        element: "uint3",
+      },
+      "int4_g64_asym",
+      {
+        base: "int4_g64_asym",
+        element: "uint6",
+      },
+      {
+        base: "int4_g64_asym",
+        element: "uint8",
+      },
+    ],
+  },
+  pipeline: [{
+    use: "hawq",
+  }, {
+    use: "gptq",
+  }],
+  calibration: {
+    samples: 8,
+    length: 256,
+  },
+}, {
   name: "lqer-w4g64",
   summary: "round to nearest with a weighted low-rank correction, 4 bits, groups of 64",
   assign: [{
@@ -136,6 +174,54 @@ export const RECIPES: readonly unknown[] = [{
   pipeline: [{
     use: "rtn",
   }],
+}, {
+  name: "omniquant-w4g64",
+  summary: "OmniQuant with learned clipping, 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }, {
+    use: "omniquant",
+    options: {
+      epochs: 10,
+      batch: 2,
+    },
+  }],
+  calibration: {
+    samples: 16,
+    length: 256,
+  },
+}, {
+  name: "omniquant-w6a6",
+  summary: "OmniQuant with learned clipping and scales, 6-bit weights and activations",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int8_channel_asym",
+      element: "uint6",
+    },
+    activation: {
+      base: "int8_token",
+      element: "int6",
+    },
+  }],
+  pipeline: [{
+    use: "rtn",
+  }, {
+    use: "omniquant",
+    options: {
+      epochs: 10,
+      batch: 2,
+      scale: true,
+    },
+  }],
+  calibration: {
+    samples: 16,
+    length: 256,
+  },
 }, {
   name: "os-plus-w8a8",
   summary: "Outlier Suppression+, 8-bit weights by channel, 8-bit activations by token",
@@ -354,6 +440,64 @@ export const RECIPES: readonly unknown[] = [{
   pipeline: [{
     use: "rtn",
   }],
+}, {
+  name: "sensitivity-gptq",
+  summary: "schemes of 2 to 8 bits for 3.75 bits a weight by measured divergence, then GPTQ",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  budget: {
+    bits: 3.75,
+    schemes: [
+      {
+        base: "int4_g64_asym",
+        element: "uint2",
+      },
+      {
+        base: "int4_g64_asym",
+        element: "uint3",
+      },
+      "int4_g64_asym",
+      {
+        base: "int4_g64_asym",
+        element: "uint6",
+      },
+      {
+        base: "int4_g64_asym",
+        element: "uint8",
+      },
+    ],
+  },
+  pipeline: [{
+    use: "sensitivity",
+  }, {
+    use: "gptq",
+  }],
+  calibration: {
+    samples: 8,
+    length: 256,
+  },
+}, {
+  name: "signround-w4g64",
+  summary: "SignRound (AutoRound), 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }, {
+    use: "signround",
+    options: {
+      steps: 100,
+      batch: 2,
+    },
+  }],
+  calibration: {
+    samples: 16,
+    length: 256,
+  },
 }, {
   name: "smoothquant-w8a8",
   summary: "SmoothQuant, 8-bit weights by channel, 8-bit activations by token",

@@ -4,6 +4,7 @@
  * @module
  */
 
+export * from "./autodiff.ts";
 export * from "./checkpoint.ts";
 export * from "./codec.ts";
 export * from "./conformance.ts";
@@ -33,6 +34,7 @@ export {
   streamBytes,
   type Stride,
 } from "./layout.ts";
+export * from "./learning.ts";
 export {
   type Cast,
   type CodebookFormat,

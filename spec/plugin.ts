@@ -7,10 +7,12 @@
  * @module
  */
 
+import type { Autodiff, DiffReplacements, DiffScope, DiffTensor } from "./autodiff.ts";
 import type { Codec, Codecs, VectorCodec } from "./codec.ts";
 import type { Edge, Hyperparameters, LinearInfo, Node } from "./graph.ts";
 import type { Granularity } from "./granularity.ts";
 import type { Buffer, Kernels } from "./kernels.ts";
+import type { ModelPlanner } from "./learning.ts";
 import type { NumberFormat } from "./number_format.ts";
 import type { SchemeReference, ZeroPointSpec } from "./scheme.ts";
 import type { Schema } from "./schema.ts";
@@ -56,6 +58,8 @@ export interface PluginMeta {
   needs: {
     /** Statistics of the inputs of the linears it works on. */
     statistics: StatisticName[];
+    /** Gradients: its context has an `autodiff`. */
+    autodiff?: boolean;
   };
   /** What it can work with; what is absent is not restricted. */
   supports: {
@@ -72,6 +76,8 @@ export interface PluginMeta {
   after?: string[];
   /** Plugins that must not be in the same pipeline. */
   conflicts?: string[];
+  /** Its `learn` hook may return transforms; what it changes is then stored in full precision. */
+  transforms?: boolean;
   /** `exact`: the same bytes always; `seeded`: the same bytes for the same seed. */
   determinism: "exact" | "seeded";
 }
@@ -96,6 +102,8 @@ export interface PluginContext<O = unknown> {
   kernels: Kernels;
   /** Number formats and schemes at work. */
   codecs: Codecs;
+  /** Gradients, where the manifest asks for them. */
+  autodiff?: Autodiff;
   /** Says something that the user should know; it lands in the receipt and on the screen. */
   warn(message: string): void;
 }
@@ -192,6 +200,22 @@ export interface BlockLearner extends BlockView {
   inputs: readonly Readonly<Float32Array>[];
   /** The outputs of the block for a window, with these weights in place of the original ones. */
   forward(window: number, weights: ReadonlyMap<string, Float32Array>): Float32Array;
+  /**
+   * The outputs for `x` `[windows, tokens, hidden]` inside a differentiated function. Linears (by
+   * role) and parameters that are not replaced are those of full precision.
+   */
+  differentiate?(scope: DiffScope, x: DiffTensor, replaced?: DiffReplacements): DiffTensor;
+}
+
+/** What a learner makes of a block. */
+export interface BlockLearned {
+  /** Better quantised weights, by role. */
+  quantized: Map<string, QuantizedTensor>;
+  /**
+   * Transforms that these weights belong to; applied and proven like all others. Needs `transforms`
+   * in the manifest. A weight that they change and `quantized` lacks is quantised again.
+   */
+  transforms?: TransformOp[];
 }
 
 /** A key/value cache of one block during generation or evaluation. */
@@ -241,6 +265,12 @@ export interface Plugin<O = unknown> {
     linears: readonly LinearInfo[];
     schemes: ReadonlyMap<string, LinearSchemes>;
   }): Map<string, { weight?: SchemeReference; activation?: SchemeReference }>;
+
+  /**
+   * Unit: model. Exactly one, where the recipe has a `budget`: what each linear, by id, is predicted
+   * to cost in quality under each candidate. The engine chooses schemes within the budget.
+   */
+  planLosses?(args: { context: PluginContext<O>; model: ModelPlanner }): Map<string, number[]>;
 
   /** Unit: the inputs of a linear. Side by side: a custom statistic, kept under the plugin's name. */
   collect?(args: { context: PluginContext<O>; linear: LinearInfo }): Statistic;
@@ -295,7 +325,10 @@ export interface Plugin<O = unknown> {
   }): Compensation;
 
   /** Unit: block. In order: better quantised weights, by role. */
-  learn?(args: { context: PluginContext<O>; block: BlockLearner }): Map<string, QuantizedTensor>;
+  learn?(args: {
+    context: PluginContext<O>;
+    block: BlockLearner;
+  }): Map<string, QuantizedTensor> | BlockLearned;
 
   /** Unit: the cache of a block. Exactly one plugin decides. */
   cache?(args: {

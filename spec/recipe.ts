@@ -36,6 +36,16 @@ export interface CalibrationSpec {
   length: number;
 }
 
+/** What the weights of a recipe may cost together; schemes are chosen by a plugin that plans. */
+export interface Budget {
+  /** The schemes to choose from, for every weight that has one. */
+  schemes: SchemeReference[];
+  /** Bits a weight over these weights, scales included. */
+  bits?: number;
+  /** Bytes of the files that hold tensors, their headers included; tokenizer and settings are not. */
+  bytes?: number;
+}
+
 /** A recipe. */
 export interface Recipe {
   /** Its name, for reports. */
@@ -46,6 +56,8 @@ export interface Recipe {
   seed: number;
   /** Schemes; a later assignment wins over an earlier one. */
   assign: Assignment[];
+  /** Lets a plugin that plans choose among schemes. */
+  budget?: Budget;
   /** Plugins, in order. */
   pipeline: Step[];
   /** Calibration. */
@@ -74,6 +86,11 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
     weight: schemeReferenceZod.optional(),
     activation: schemeReferenceZod.optional(),
   })).min(1),
+  budget: z.strictObject({
+    schemes: z.array(schemeReferenceZod).min(2).max(64),
+    bits: z.number().positive().max(64).optional(),
+    bytes: z.int().positive().optional(),
+  }).optional(),
   pipeline: z.array(z.strictObject({
     use: z.string().min(1).max(80),
     options: z.record(z.string(), z.unknown()).default({}),
