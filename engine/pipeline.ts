@@ -6,6 +6,7 @@
  */
 
 import {
+  blockColumns,
   type Codecs,
   type Kernels,
   type LinearInfo,
@@ -177,13 +178,17 @@ function assignSchemes({ recipe, linears, codecs }: PipelineArguments): Map<stri
   recipe.assign.forEach((assignment, index) => {
     const place = `${recipe.name}: assign.${index}`;
     const weight = assignment.weight && codecs.resolve(assignment.weight, `${place}.weight`);
+    const otherwise = assignment.otherwise &&
+      codecs.resolve(assignment.otherwise, `${place}.otherwise`);
     const activation = assignment.activation &&
       codecs.resolve(assignment.activation, `${place}.activation`);
     for (const linear of linears) {
       if (!selects(assignment.select, linear)) continue;
+      const whole = !weight || linear.columns % blockColumns(weight) === 0;
+      const chosen = whole ? weight : otherwise ?? weight;
       schemes.set(linear.id, {
         ...schemes.get(linear.id),
-        ...(weight && { weight }),
+        ...(chosen && { weight: chosen }),
         ...(activation && { activation }),
       });
     }

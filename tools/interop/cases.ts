@@ -57,6 +57,10 @@ export const CASES: readonly Case[] = [
   forLlamaCpp("ggml-q8_0"),
   forLlamaCpp("ggml-q4_0"),
   forLlamaCpp(GPTQ_ON_Q4_0),
+  forLlamaCpp("ggml-q4_k"),
+  forLlamaCpp("ggml-q6_k"),
+  ...["q5_0", "iq4_nl", "ggml_mxfp4"].map((scheme) => forLlamaCpp(ggml(scheme))),
+  forLlamaCpp(ggml("tq2_0", "q4_0")),
 ];
 
 function forTransformers(name: string | Recipe, to: Case["to"] = "compressed-tensors"): Case {
@@ -67,6 +71,17 @@ function forTransformers(name: string | Recipe, to: Case["to"] = "compressed-ten
 function forLlamaCpp(name: string | Recipe, limit = ROUNDED_ACTIVATIONS): Case {
   const recipe = typeof name === "string" ? presetRecipe(name) : name;
   return { recipe, to: "gguf", runtime: "llama.cpp", limit };
+}
+
+/** A scheme of ggml for all linears of the blocks, another where it has no whole blocks. */
+function ggml(scheme: string, otherwise?: string): Recipe {
+  const name = scheme.startsWith("ggml_") ? scheme.replace("_", "-") : `ggml-${scheme}`;
+  return recipe({
+    name,
+    summary: `ggml's ${scheme}`,
+    assign: [{ select: ["blocks.*"], weight: scheme, otherwise }],
+    pipeline: [{ use: "rtn" }],
+  });
 }
 
 function recipe(document: unknown): Recipe {
