@@ -68,7 +68,7 @@ export const PLAIN_BYTES: Readonly<Record<PlainType, number>> = {
 
 /**
  * How a tensor is stored: plainly, as codes with parameters, or (`foreign`) in a type of the
- * container that can be listed and hashed but not read, such as `Q4_K`.
+ * container that has no code for each element, such as `IQ2_XXS`: its values can be read.
  */
 export type TensorStorage =
   | { kind: "plain"; type: PlainType }
