@@ -6,6 +6,7 @@
  */
 
 import {
+  blockColumns,
   type Codecs,
   type Kernels,
   type LinearInfo,
@@ -181,9 +182,13 @@ function assignSchemes({ recipe, linears, codecs }: PipelineArguments): Map<stri
   recipe.assign.forEach((assignment, index) => {
     const place = `${recipe.name}: assign.${index}`;
     const parts = resolveParts(codecs, assignment, place);
+    const otherwise = assignment.otherwise === undefined
+      ? parts
+      : resolveParts(codecs, { ...assignment, weight: assignment.otherwise }, place);
     for (const linear of linears) {
       if (!selects(assignment.select, linear)) continue;
-      schemes.set(linear.id, { ...schemes.get(linear.id), ...parts });
+      const whole = !parts.weight || linear.columns % blockColumns(parts.weight) === 0;
+      schemes.set(linear.id, { ...schemes.get(linear.id), ...whole ? parts : otherwise });
     }
   });
   return schemes;

@@ -65,6 +65,28 @@ export const RECIPES: readonly unknown[] = [{
     use: "rtn",
   }],
 }, {
+  name: "ggml-q4_k",
+  summary: "ggml's Q4_K, for GGUF files; Q5_0 where columns are no whole blocks of 256",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q4_k",
+    otherwise: "q5_0",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "ggml-q6_k",
+  summary: "ggml's Q6_K, for GGUF files; Q8_0 where columns are no whole blocks of 256",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
   name: "ggml-q8_0",
   summary: "ggml's Q8_0, for GGUF files",
   assign: [{

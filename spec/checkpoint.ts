@@ -70,7 +70,8 @@ export const PLAIN_BYTES: Readonly<Record<PlainType, number>> = {
 
 /**
  * How a tensor is stored: plainly, as codes with parameters, in a vector format, or (`foreign`) in
- * a type of the container that can be listed and hashed but not read, such as `Q4_K`.
+ * a type of the container that has no code for each element, such as `IQ2_XXS`: its values can be
+ * read.
  */
 export type TensorStorage =
   | { kind: "plain"; type: PlainType }

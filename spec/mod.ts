@@ -55,6 +55,7 @@ export * from "./plugin.ts";
 export * from "./recipe.ts";
 export * from "./schema.ts";
 export {
+  blockColumns,
   type RangeRule,
   refusesTail,
   type ScaleRule,

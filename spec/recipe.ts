@@ -14,6 +14,8 @@ export interface Assignment {
   select: string[];
   /** The scheme of the weight; absent keeps it in full precision. */
   weight?: SchemeReference;
+  /** The scheme of weights whose columns are not whole blocks of `weight`. */
+  otherwise?: SchemeReference;
   /** The scheme of the input activations; absent keeps them in full precision. */
   activation?: SchemeReference;
 }
@@ -84,6 +86,7 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
   assign: z.array(z.strictObject({
     select: patterns,
     weight: schemeReferenceZod.optional(),
+    otherwise: schemeReferenceZod.optional(),
     activation: schemeReferenceZod.optional(),
   })).min(1),
   budget: z.strictObject({

@@ -289,6 +289,28 @@ export const schemeReferenceZod: z.ZodType<SchemeReference> = z.union([
 ]);
 
 /**
+ * Columns of a block: of a group, or of the groups that share a super-block; 1 for schemes without.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { blockColumns } from "./scheme.ts";
+ * const second = { kind: "super_block", tiles: 8, format: "float16", signed: false } as const;
+ * const granularity = { kind: "group", size: 32 } as const;
+ * assertEquals(blockColumns({ granularity, scale: { second } }), 256);
+ * ```
+ */
+export function blockColumns(
+  { granularity, scale: { second } }: {
+    granularity: Granularity;
+    scale: Pick<ScaleSpec, "second">;
+  },
+): number {
+  if (granularity.kind !== "group") return 1;
+  return granularity.size * (second?.kind === "super_block" ? second.tiles : 1);
+}
+
+/**
  * Whether a scheme refuses a matrix because its last group would be shorter than the others.
  *
  * @example

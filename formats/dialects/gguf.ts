@@ -87,7 +87,7 @@ function fit(tensor: PlannedTensor): Fit {
   if (!type) {
     return no(
       `no ggml block holds ${storage.scheme.id}`,
-      "use a scheme of ggml (q4_0, q8_0, q4_k, ...), or int4 and int8 with f16 scales by groups of 32",
+      "use q4_0, q4_k or another scheme of ggml, or int4 and int8 with f16 scales by groups of 32",
     );
   }
   if (shape.length !== 2) return no("is not a matrix", "keep it in full precision");
