@@ -22,6 +22,7 @@ const args = parseArgs(Deno.args, { boolean: ["quick"], string: ["model", "out"]
 const model = args.model === undefined ? [] : ["--model", args.model as string];
 const lines = [
   ...await run(["bench/kernels.ts", "--json", ...args.quick ? ["--quick"] : []]),
+  ...await run(["bench/lookup.ts", "--json", ...args.quick ? ["--quick"] : []]),
   ...await run(["bench/engine.ts", "--json", ...model]),
 ];
 if (args.out !== undefined) {

@@ -7,13 +7,24 @@
 import { stringify } from "@std/yaml";
 import { compareFormats } from "../engine/compare_formats.ts";
 import { openModel } from "../models/architecture.ts";
-import { checkFormat } from "../formats/check_format.ts";
+import { type Check, checkFormat } from "../formats/check_format.ts";
+import { checkLayout } from "../formats/check_layout.ts";
+import { checkScheme } from "../formats/check_scheme.ts";
 import { type FormatFacts, formatFacts } from "../formats/facts.ts";
+import { type UsedBy, usedBy } from "../formats/used_by.ts";
 import { readUserFormats } from "../formats/user_formats.ts";
 import { readText } from "./inputs.ts";
 import { seededRng } from "../engine/rng.ts";
 import { encodeFile } from "../formats/encode_file.ts";
-import { layouts, numberFormats, resolveScheme, schemes } from "../formats/lookup.ts";
+import {
+  layouts,
+  numberFormats,
+  resolveScheme,
+  resolveVectorFormat,
+  schemes,
+  vectorFormat,
+  vectorFormats,
+} from "../formats/lookup.ts";
 import { decodeTable, largestFinite } from "../formats/reference.ts";
 import {
   type Cast,
@@ -29,6 +40,7 @@ import { checkVectors, conform, CONFORM_OPTIONS } from "./conform.ts";
 import { plain, print } from "./lists.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
+import { describeVector, showVectorFormat, testVectorFormat } from "./vector_formats.ts";
 
 /** The command. */
 export const formatsCommand: Command = {
@@ -79,6 +91,7 @@ function list(args: Arguments): void {
   const documents = {
     formats: formats.map(({ id, family, bits, summary }) => ({ id, family, bits, summary })),
     schemes: schemes.ids().map((id) => describeScheme(id)),
+    vectors: vectorFormats.ids().map((id) => describeVector(vectorFormat(id))),
     layouts: layouts.ids().map((id) => ({ id, summary: layouts.get(id).summary })),
   };
   print(args, documents, () =>
@@ -90,6 +103,10 @@ function list(args: Arguments): void {
       table(
         ["scheme", "element", "granularity", "scale", "what it is"],
         documents.schemes.map((s) => [s.id, s.element, s.granularity, s.scale, s.summary]),
+      ),
+      table(
+        ["vector format", "family", "bits a weight", "what it is"],
+        documents.vectors.map((v) => [v.id, v.family, v.bits_per_weight, v.summary]),
       ),
       table(["layout", "what it is"], documents.layouts.map((l) => [l.id, l.summary])),
     ].join("\n"));
@@ -110,15 +127,32 @@ function show(args: Arguments, id: string): void {
   if (numberFormats.has(id)) return showNumberFormat(args, numberFormats.get(id));
   if (schemes.has(id)) {
     const scheme = resolveScheme(id);
-    return print(args, { kind: "scheme", ...scheme }, () => stringify(plain(scheme)).trimEnd());
+    const used = usedBy(id);
+    return print(
+      args,
+      { kind: "scheme", ...scheme, used_by: used },
+      () => [stringify(plain(scheme)).trimEnd(), ...describeUse(used)].join("\n"),
+    );
   }
   if (layouts.has(id)) {
     const layout = layouts.get(id);
-    return print(args, { kind: "layout", ...layout }, () => stringify(plain(layout)).trimEnd());
+    const used = usedBy(id);
+    return print(
+      args,
+      { kind: "layout", ...layout, used_by: used },
+      () => [stringify(plain(layout)).trimEnd(), ...describeUse(used)].join("\n"),
+    );
   }
-  throw unknownName("format", id, [...numberFormats.ids(), ...schemes.ids(), ...layouts.ids()], {
-    advice: "`lowbit formats list` shows them all",
-  });
+  if (vectorFormats.has(id)) return showVectorFormat(args, vectorFormat(id));
+  const ids = [numberFormats, schemes, vectorFormats, layouts].flatMap((catalog) => catalog.ids());
+  throw unknownName("format", id, ids, { advice: "`lowbit formats list` shows them all" });
+}
+
+function describeUse({ schemes, layouts, targets }: UsedBy): string[] {
+  const lines = { "in schemes": schemes, "in layouts": layouts, "written to": targets };
+  return Object.entries(lines)
+    .filter(([, ids]) => ids.length > 0)
+    .map(([where, ids]) => `${where}: ${ids.join(", ")}`);
 }
 
 function showNumberFormat(args: Arguments, format: NumberFormat): void {
@@ -132,12 +166,13 @@ function showNumberFormat(args: Arguments, format: NumberFormat): void {
       bits,
       ...(shown && { values: shown }),
       ...(values ? { facts: formatFacts(format) } : { largest: largestFinite(format) }),
+      used_by: usedBy(id),
       definition: plain({ family, bits, ...rest }),
     }));
   }
   const lines = [`${id}: ${format.summary}`];
   if (values) lines.push(numberLine(values), describeFacts(formatFacts(format)));
-  lines.push(stringify(plain(format)).trimEnd());
+  lines.push(stringify(plain(format)).trimEnd(), ...describeUse(usedBy(id)));
   if (values && bits <= 5) {
     const shown = values.map((value) => Object.is(value, -0) ? "-0" : String(value));
     const width = Math.max(...shown.map((value) => value.length));
@@ -148,25 +183,43 @@ function showNumberFormat(args: Arguments, format: NumberFormat): void {
   writeLine(lines.join("\n"));
 }
 
-/** Checks a number format or a scheme in a file; the exit code says whether everything holds. */
+/** Checks a format, scheme or layout in a file; the exit code says whether everything holds. */
 async function test(args: Arguments, file: string): Promise<number> {
   const user = readUserFormats([{ file, text: await readText(file) }]);
-  const [scheme] = user.schemes.values();
-  const format = scheme ? resolveScheme(scheme, user).element : [...user.numbers.values()][0];
+  const [vector] = user.vectors.values();
+  if (vector) return testVectorFormat(args, file, resolveVectorFormat(vector, user));
   using lowbit = await createWorkbench();
-  const checks = checkFormat(lowbit.kernels, format);
+  const { kernels, codecs } = lowbit;
+  const [layout] = user.layouts.values();
+  if (layout) return report(args, file, layout.id, checkLayout(kernels, layout));
+  const [document] = user.schemes.values();
+  const scheme = document && resolveScheme(document, user);
+  const format = scheme?.element ?? [...user.numbers.values()][0];
+  const checks = [
+    ...checkFormat(kernels, format),
+    ...(scheme ? checkScheme(codecs, scheme) : []),
+  ];
   const vectors = args.text("vectors");
-  if (vectors !== undefined) {
-    checks.push(await checkVectors(lowbit, vectors, format, scheme && resolveScheme(scheme, user)));
-  }
+  if (vectors !== undefined) checks.push(await checkVectors(lowbit, vectors, format, scheme));
+  return report(args, file, scheme?.id ?? format.id, checks, formatFacts(format));
+}
+
+/** Prints what was checked, and facts if there are any; 1 if anything does not hold. */
+function report(
+  args: Arguments,
+  file: string,
+  id: string,
+  checks: readonly Check[],
+  facts?: FormatFacts,
+): number {
   const ok = checks.every((check) => check.ok);
-  print(args, { file, id: scheme?.id ?? format.id, ok, checks, facts: formatFacts(format) }, () =>
+  print(args, { file, id, ok, checks, ...(facts && { facts }) }, () =>
     [
       table(
-        [scheme?.id ?? format.id, "", ""],
+        [id, "", ""],
         checks.map((check) => [check.ok ? "ok" : "FAILED", check.name, check.detail]),
       ),
-      describeFacts(formatFacts(format)),
+      ...(facts ? [describeFacts(facts)] : []),
     ].join("\n"));
   return ok ? 0 : 1;
 }
@@ -197,7 +250,8 @@ async function compare(args: Arguments): Promise<void> {
   if (on === undefined) throw new LowbitError("USAGE", "--on is missing; name a model");
   const ids = args.positional.slice(1);
   const group = { kind: "group", size: 64 } as const;
-  const chosen = ids.map((id) =>
+  const vectors = ids.filter((id) => vectorFormats.has(id)).map(vectorFormat);
+  const chosen = ids.filter((id) => !vectorFormats.has(id)).map((id) =>
     numberFormats.has(id) && !schemes.has(id)
       ? resolveScheme({ base: "int8_channel_sym", element: id, granularity: group })
       : resolveScheme(id)
@@ -209,6 +263,7 @@ async function compare(args: Arguments): Promise<void> {
     const scores = await compareFormats({
       model: openModel(model),
       schemes: chosen,
+      vectors,
       codecs: lowbit.codecs,
       progress: (done, total) =>
         view.onEvent({ event: "progress", stage: "evaluate", done, total, detail: "weights" }),
@@ -216,8 +271,14 @@ async function compare(args: Arguments): Promise<void> {
     view.close();
     print(args, { model: on, scores }, () =>
       table(
-        ["scheme", "bits a weight", "SQNR dB", "relative error"],
-        scores.map((s) => [s.scheme, s.bits_per_weight, s.sqnr_db, s.relative_error]),
+        ["scheme", "bits a weight", "dB at equal bits", "SQNR dB", "relative error"],
+        scores.map((s) => [
+          s.scheme,
+          s.bits_per_weight,
+          s.equal_bits_db,
+          s.sqnr_db,
+          s.relative_error,
+        ]),
       ));
   } finally {
     view.close();

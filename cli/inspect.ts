@@ -6,7 +6,7 @@
 
 import { openCheckpoint } from "../formats/open.ts";
 import { openModel } from "../models/architecture.ts";
-import { LowbitError, type StoredTensor } from "../spec/mod.ts";
+import { LowbitError, storageLabel, type StoredTensor } from "../spec/mod.ts";
 import { modelPath } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
 import { writeError, writeLine } from "./progress.ts";
@@ -61,7 +61,7 @@ function describe(tensor: StoredTensor) {
   return {
     name,
     shape: [...shape],
-    scheme: storage.kind === "coded" ? storage.scheme.id : storage.type,
+    scheme: storageLabel(storage),
     ...(storage.kind === "coded" && { layout: storage.layout.id }),
     bytes,
     elements: shape.reduce((a, b) => a * b, 1),

@@ -17,6 +17,7 @@ import {
   type Schema,
   schemeSchema,
   unknownName,
+  vectorFormatSchema,
 } from "../spec/mod.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { writeLine } from "./progress.ts";
@@ -28,6 +29,7 @@ const HOOKS = [
   "collect",
   "transform",
   "quantize",
+  "quantizeVector",
   "compensate",
   "learn",
   "cache",
@@ -97,6 +99,7 @@ export const recipesCommand: Command = {
 const SCHEMAS: Record<string, Schema<unknown>> = {
   recipe: recipeSchema,
   format: numberFormatSchema,
+  "vector-format": vectorFormatSchema,
   scheme: schemeSchema,
   layout: layoutSchema,
   architecture: architectureSchema,

@@ -14,12 +14,15 @@ import {
   type LinearInfo,
   type LinearSchemes,
   LowbitError,
+  type Node,
   type TransformOp,
 } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { runBlock } from "../models/interpreter.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
+import { biasName } from "../models/online.ts";
 import { parameterTensor } from "../models/weights.ts";
+import { applyOp } from "./block_ops.ts";
 import { rescaleStatistics } from "./statistics.ts";
 
 /** Called with the input of every linear before it runs. */
@@ -34,7 +37,7 @@ export class LoadedBlock implements BlockView {
   readonly #weights: Map<string, Float32Array>;
   readonly #norms = new Map<string, Buffer<"f32">>();
   readonly #executors = new Map<string, LinearExecutor>();
-  readonly #statistics = new Map<string, InputStatistics>();
+  #statistics?: Map<string, InputStatistics>;
   readonly #schemes: ReadonlyMap<string, LinearSchemes>;
 
   private constructor(
@@ -78,9 +81,14 @@ export class LoadedBlock implements BlockView {
     });
   }
 
-  /** The names of the parameters. */
-  names(): string[] {
-    return [...this.#weights.keys()];
+  /** The operations of the block. */
+  get graph(): readonly Node[] {
+    return this.model.architecture.graph.block;
+  }
+
+  /** Whether the block has a parameter. */
+  has(name: string): boolean {
+    return this.#weights.has(name);
   }
 
   /** A linear of the block, by role. */
@@ -96,12 +104,12 @@ export class LoadedBlock implements BlockView {
   /** Statistics of the inputs of a linear; empty ones before they are collected. */
   statistics(role: string): InputStatistics {
     const { input, columns } = this.linear(role);
-    return this.#statistics.get(input) ?? { columns, tokens: 0, custom: new Map() };
+    return this.#statistics?.get(input) ?? { columns, tokens: 0, custom: new Map() };
   }
 
-  /** Keeps the statistics of a value of the graph. */
-  setStatistics(input: string, statistics: InputStatistics): void {
-    this.#statistics.set(input, statistics);
+  /** Keeps the statistics of values of the graph. */
+  setStatistics(statistics: ReadonlyMap<string, InputStatistics>): void {
+    this.#statistics = new Map(statistics);
   }
 
   /**
@@ -131,46 +139,41 @@ export class LoadedBlock implements BlockView {
   transform(ops: readonly TransformOp[], plugin: string): void {
     for (const op of ops) {
       const edge = this.edges.find(({ id }) => id === op.edge);
-      if (!edge) throw this.#badOp(plugin, `names the edge ${JSON.stringify(op.edge)}`);
-      this.#scale(edge, op.factors, plugin);
+      const problem = edge ? applyOp(this, edge, op) : `names the edge ${JSON.stringify(op.edge)}`;
+      if (problem !== undefined) throw this.#badOp(plugin, problem);
+      this.#follow(op, edge!);
     }
     this.#forgetPrepared();
   }
 
-  #scale(edge: Edge, factors: Float32Array, plugin: string): void {
-    const columns = this.linear(edge.to[0]).columns;
-    if (factors.length !== columns || !factors.every((f) => f > 0 && Number.isFinite(f))) {
-      throw this.#badOp(plugin, `needs ${columns} finite positive factors for ${edge.id}`);
-    }
-    const produced = edge.shared_heads ? this.#sharedFactors(factors, edge, plugin) : factors;
-    const producer = this.weight(edge.from);
-    const width = producer.length / produced.length;
-    for (let i = 0; i < producer.length; i++) {
-      producer[i] = producer[i] / produced[Math.floor(i / width)];
-    }
-    for (const role of edge.to) {
-      const weight = this.weight(role);
-      for (let i = 0; i < weight.length; i++) weight[i] = weight[i] * factors[i % columns];
-    }
+  /** Statistics follow a change of scale; any other change makes them wrong. */
+  #follow(op: TransformOp, edge: Edge): void {
     const { input } = this.linear(edge.to[0]);
-    const statistics = this.#statistics.get(input);
-    if (statistics) this.#statistics.set(input, rescaleStatistics(statistics, factors));
+    const statistics = this.#statistics?.get(input);
+    if (!statistics) return;
+    if (op.op === "scale" && statistics.custom.size === 0) {
+      this.#statistics!.set(input, rescaleStatistics(statistics, op.factors));
+    } else {
+      this.#statistics = undefined;
+    }
   }
 
-  /** The factors of the value heads, which must be equal among the query heads that share one. */
-  #sharedFactors(factors: Float32Array, edge: Edge, plugin: string): Float32Array {
-    const { heads, kv_heads, head_size } = this.hyperparameters;
-    const shared = heads / kv_heads;
-    const result = new Float32Array(kv_heads * head_size);
-    factors.forEach((factor, channel) => {
-      const head = Math.floor(channel / head_size);
-      const at = Math.floor(head / shared) * head_size + channel % head_size;
-      if (head % shared === 0) result[at] = factor;
-      else if (result[at] !== factor) {
-        throw this.#badOp(plugin, `gives heads that share values different factors (${edge.id})`);
-      }
-    });
-    return result;
+  /** Whether statistics were collected and still hold. */
+  get hasStatistics(): boolean {
+    return this.#statistics !== undefined;
+  }
+
+  /** Adds to what is added to a value; the block must have such a parameter. */
+  addBias(value: string, addend: ArrayLike<number>, plugin: string): void {
+    if (!this.#weights.has(biasName(value))) {
+      throw this.#badOp(
+        plugin,
+        `adds to ${value}, which has no bias; declare it in transformModel`,
+      );
+    }
+    const bias = this.weight(biasName(value));
+    for (let i = 0; i < bias.length; i++) bias[i] += addend[i];
+    this.#forgetPrepared();
   }
 
   #badOp(plugin: string, problem: string): LowbitError {

@@ -5,23 +5,25 @@
  */
 
 import {
+  checkVector,
   type LinearInfo,
   LowbitError,
   type Plugin,
   type QuantizedTensor,
   type TensorReport,
   tiling,
+  type VectorTensor,
 } from "../spec/mod.ts";
 
-/** How far a transform may move a block's output, relative to its largest magnitude. */
+/** How far a transform may move an output, relative to its largest magnitude. */
 const EQUIVALENCE = 1e-4;
 
-/** Throws `PLUGIN` if two outputs of a block differ by more than rounding. */
+/** Throws `PLUGIN` if two outputs of a block or a model differ by more than rounding. */
 export function proveEqual(
   before: Float32Array,
   after: Float32Array,
   plugin: string,
-  block: number,
+  place: string,
 ): void {
   let [largest, difference] = [0, 0];
   for (let i = 0; i < before.length; i++) {
@@ -34,7 +36,7 @@ export function proveEqual(
     `transform changed the output by ${difference} (largest value ${largest})`,
     {
       file: plugin,
-      field: `blocks.${block}`,
+      field: place,
       advice: "a transform must leave the full-precision output as it is",
     },
   );
@@ -60,6 +62,21 @@ export function checkTensor(tensor: QuantizedTensor, linear: LinearInfo, plugin:
   }
   if (!scales.every(Number.isFinite)) throw fail("gave a scale that is not finite");
   if (zeros && !zeros.every(Number.isFinite)) throw fail("gave a zero point that is not finite");
+}
+
+/** Throws `PLUGIN` if a tensor in a vector format does not fit its linear, or holds a NaN. */
+export function checkVectorTensor(tensor: VectorTensor, linear: LinearInfo, plugin: Plugin): void {
+  const fail = (problem: string) =>
+    new LowbitError("PLUGIN", problem, { file: plugin.meta.name, field: linear.id });
+  const [rows, columns] = tensor.shape;
+  if (rows !== linear.rows || columns !== linear.columns) {
+    throw fail(`gave a tensor of ${rows} x ${columns} for ${linear.rows} x ${linear.columns}`);
+  }
+  try {
+    checkVector(tensor);
+  } catch (error) {
+    throw error instanceof LowbitError ? fail(`gave a tensor that ${error.problem}`) : error;
+  }
 }
 
 /** The error of decoded values against the weight that they stand for. */

@@ -10,6 +10,8 @@ import {
   type Checkpoint,
   type Codec,
   type Codecs,
+  type CodedTensor,
+  isVector,
   type Kernels,
   type LinearWeight,
   type QuantizedTensor,
@@ -43,8 +45,12 @@ export function checkpointLinears(
 export function quantizedExecutor(
   kernels: Kernels,
   codecs: Codecs,
-  tensor: QuantizedTensor,
+  tensor: CodedTensor,
 ): LinearExecutor {
+  if (isVector(tensor)) {
+    // No kernel multiplies by vector formats: the values are decoded, side tensors included.
+    return weightExecutor(kernels, kernels.denseWeight(codecs.decode(tensor), ...tensor.shape));
+  }
   const executor = weightExecutor(
     kernels,
     prepareWeight(kernels, codecs.get(tensor.scheme), tensor),

@@ -4,7 +4,13 @@
  * @module
  */
 
-import type { Buffer, Kernels, QuantizedTensor } from "../spec/mod.ts";
+import {
+  type Buffer,
+  type CodedTensor,
+  isVector,
+  type Kernels,
+  type QuantizedTensor,
+} from "../spec/mod.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
 import type { LoadedBlock } from "./block.ts";
 import { checkTensor } from "./checks.ts";
@@ -15,7 +21,7 @@ export function learnBlock(args: {
   block: LoadedBlock;
   steps: readonly PipelineStep[];
   /** The quantised weights by role; replaced by what is learned. */
-  quantized: Map<string, QuantizedTensor>;
+  quantized: Map<string, CodedTensor>;
   /** Calibration inputs of the block. */
   states: readonly Buffer<"f32">[];
   calibration?: readonly Int32Array[];
@@ -34,7 +40,7 @@ export function learnBlock(args: {
         weight: (name) => block.weight(name),
         statistics: (role) => block.statistics(role),
         schemes: (role) => block.schemes(role),
-        quantized,
+        quantized: withScheme(quantized),
         inputs: states.map((state) => state.array.slice()),
         forward: (window, weights) =>
           runWith(block, kernels, states[window], calibration[window].length, weights),
@@ -45,6 +51,13 @@ export function learnBlock(args: {
       quantized.set(role, tensor);
     }
   }
+}
+
+/** The quantised weights that have a scheme; learners do not see vector formats. */
+function withScheme(tensors: ReadonlyMap<string, CodedTensor>): Map<string, QuantizedTensor> {
+  const found = new Map<string, QuantizedTensor>();
+  for (const [role, tensor] of tensors) if (!isVector(tensor)) found.set(role, tensor);
+  return found;
 }
 
 /** A block's output with some weights replaced. */

@@ -17,10 +17,13 @@ import {
   type Recipe,
   refusesTail,
   type ResolvedScheme,
+  type SchemeReference,
   selects,
   type StatisticName,
   tiling,
   unknownName,
+  type VectorFormat,
+  vectorMisfit,
 } from "../spec/mod.ts";
 import { seededRng } from "./rng.ts";
 
@@ -90,28 +93,28 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
   const schemes = assignSchemes(args);
   for (const { plugin, context } of steps) {
     const refined = plugin.plan?.({ context, linears, schemes });
-    for (const [id, { weight, activation }] of refined ?? []) {
+    for (const [id, references] of refined ?? []) {
       if (!linears.some((linear) => linear.id === id)) throw unknownLinear(plugin, id);
-      const before = schemes.get(id) ?? {};
-      schemes.set(id, {
-        ...before,
-        ...(weight !== undefined && { weight: args.codecs.resolve(weight) }),
-        ...(activation !== undefined && { activation: args.codecs.resolve(activation) }),
-      });
+      schemes.set(id, { ...schemes.get(id), ...resolveParts(args.codecs, references) });
     }
   }
   const quantizers = new Map<string, PipelineStep>();
   const conflicts = [...stepConflicts(steps), ...unusedPatterns(recipe, linears)];
   for (const linear of linears) {
-    const scheme = schemes.get(linear.id)?.weight;
-    const activation = schemes.get(linear.id)?.activation;
+    const { weight: scheme, vector, activation } = schemes.get(linear.id) ?? {};
     if (activation) conflicts.push(...schemeConflicts(linear, activation, "activation"));
-    if (!scheme) continue;
-    conflicts.push(...schemeConflicts(linear, scheme, "weight"));
-    const claims = steps.filter((step) => step.plugin.quantize && step.selects(linear));
+    if (!scheme && !vector) continue;
+    if (scheme) conflicts.push(...schemeConflicts(linear, scheme, "weight"));
+    const hook = vector ? "quantizeVector" : "quantize";
+    const working = steps.filter((step) => step.selects(linear));
+    const claims = working.filter((step) => step.plugin[hook]);
     if (claims.length === 1) quantizers.set(linear.id, claims[0]);
+    else if (vector && claims.length === 0) conflicts.push(vectorClaim(linear, vector));
     else conflicts.push(claimConflict(linear, claims));
-    for (const step of claims) conflicts.push(...supportConflicts(linear, scheme, step.plugin));
+    if (vector) conflicts.push(...vectorConflicts(linear, vector, working));
+    for (const step of scheme ? claims : []) {
+      conflicts.push(...supportConflicts(linear, scheme!, step.plugin));
+    }
   }
   const statistics = (linear: LinearInfo) =>
     new Set(steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics));
@@ -176,19 +179,31 @@ function assignSchemes({ recipe, linears, codecs }: PipelineArguments): Map<stri
   const schemes = new Map<string, LinearSchemes>();
   recipe.assign.forEach((assignment, index) => {
     const place = `${recipe.name}: assign.${index}`;
-    const weight = assignment.weight && codecs.resolve(assignment.weight, `${place}.weight`);
-    const activation = assignment.activation &&
-      codecs.resolve(assignment.activation, `${place}.activation`);
+    const parts = resolveParts(codecs, assignment, place);
     for (const linear of linears) {
       if (!selects(assignment.select, linear)) continue;
-      schemes.set(linear.id, {
-        ...schemes.get(linear.id),
-        ...(weight && { weight }),
-        ...(activation && { activation }),
-      });
+      schemes.set(linear.id, { ...schemes.get(linear.id), ...parts });
     }
   });
   return schemes;
+}
+
+/** What references name; a weight has a scheme or a vector format, and replaces both. */
+function resolveParts(
+  codecs: Codecs,
+  { weight, activation }: { weight?: SchemeReference; activation?: SchemeReference },
+  place?: string,
+): LinearSchemes {
+  const parts: LinearSchemes = {};
+  if (weight !== undefined) {
+    const field = place && `${place}.weight`;
+    parts.vector = codecs.resolveVector(weight, field);
+    parts.weight = parts.vector ? undefined : codecs.resolve(weight, field);
+  }
+  if (activation !== undefined) {
+    parts.activation = codecs.resolve(activation, place && `${place}.activation`);
+  }
+  return parts;
 }
 
 function unknownLinear(plugin: Plugin, id: string): LowbitError {
@@ -248,6 +263,47 @@ function claimConflict(linear: LinearInfo, claims: PipelineStep[]): Conflict {
       ? "add a plugin that quantises, such as rtn"
       : "give the steps a select, so that one of them is left",
   };
+}
+
+function vectorClaim(linear: LinearInfo, { id }: VectorFormat): Conflict {
+  return {
+    code: "CLAIM",
+    where: linear.id,
+    problem: `is to be in the vector format ${id}, but no plugin quantises to it`,
+    advice: "add a plugin that does, such as rtn",
+  };
+}
+
+function* vectorConflicts(
+  linear: LinearInfo,
+  format: VectorFormat,
+  steps: readonly PipelineStep[],
+): Generator<Conflict> {
+  const where = linear.id;
+  const misfit = vectorMisfit(format, linear.rows, linear.columns);
+  if (misfit) {
+    const problem = `${format.id}: ${misfit.problem}`;
+    yield { code: "SHAPE", where, problem, advice: misfit.advice! };
+  }
+  for (const { plugin: { meta, quantizeVector, compensate } } of steps) {
+    const { vectors } = meta.supports;
+    if (quantizeVector && vectors && !vectors.includes(format.family)) {
+      yield {
+        code: "SUPPORT",
+        where,
+        problem: `${meta.name} does not support vector formats of the family ${format.family}`,
+        advice: `it supports ${vectors.join(", ")}`,
+      };
+    }
+    if (compensate) {
+      yield {
+        code: "SUPPORT",
+        where,
+        problem: `${meta.name} does not compensate weights in vector formats`,
+        advice: "give the step a select that leaves them out",
+      };
+    }
+  }
 }
 
 function* schemeConflicts(

@@ -10,6 +10,7 @@ import {
   type PlainType,
   type Plan,
   type PlannedTensor,
+  storageLabel,
   type StoredTensor,
   type Target,
 } from "../spec/mod.ts";
@@ -58,7 +59,7 @@ export function preflight(args: {
     tensors.push({
       name: planned.name,
       shape: parameter.shape,
-      scheme: planned.storage.kind === "plain" ? planned.storage.type : planned.storage.scheme.id,
+      scheme: storageLabel(planned.storage),
       ...(fit.ok && fit.layout && { layout: fit.layout }),
       ...(pipeline.quantizers.has(parameter.id) &&
         { plugin: pipeline.quantizers.get(parameter.id)!.plugin.meta.name }),
@@ -69,7 +70,7 @@ export function preflight(args: {
   for (const { problem, advice } of target.conflicts(parameters.map(({ tensor }) => tensor))) {
     conflicts.push({ code: "TARGET", where: target.id, problem, advice });
   }
-  conflicts.push(...tiedConflicts(model, pipeline));
+  conflicts.push(...transformConflicts(model, pipeline, target), ...tiedConflicts(model, pipeline));
   if (pipeline.needsCalibration && calibrationTokens === 0) {
     conflicts.push({
       code: "CALIBRATION",
@@ -131,6 +132,7 @@ function planTensor(
     ...(schemes?.activation && { activation: schemes.activation }),
   };
   if (schemes?.weight) return { ...base, storage: { kind: "coded", scheme: schemes.weight } };
+  if (schemes?.vector) return { ...base, storage: { kind: "vector", format: schemes.vector } };
   const stored = parameterTensor(model, parameter.id);
   const wanted = keptStorage(stored, pipeline, parameter);
   const preferred: PlannedTensor = { ...base, storage: wanted };
@@ -147,16 +149,36 @@ function keptStorage(
   parameter: ParameterInfo,
 ): PlannedTensor["storage"] {
   const transformed = parameter.block !== undefined &&
-    pipeline.steps.some((step) => step.plugin.transform !== undefined);
+    pipeline.steps.some(({ plugin }) => plugin.transform !== undefined);
   if (transformed) return { kind: "plain", type: "float32" };
   const { keep } = pipeline.recipe;
   if (keep !== "source" && parameter.shape.length > 1) return { kind: "plain", type: keep };
   if (stored.storage.kind === "coded") return { kind: "coded", scheme: stored.storage.scheme };
+  if (stored.storage.kind === "vector") return stored.storage;
   if (stored.storage.kind === "foreign") return { kind: "plain", type: "float32" };
   const floats: PlainType[] = ["float32", "float16", "bfloat16"];
   const { type: own } = stored.storage;
   const type = floats.find((type) => type === own);
   return { kind: "plain", type: type ?? "float32" };
+}
+
+/** Online transforms for a target that has no place for them. */
+function* transformConflicts(
+  { checkpoint: { transforms = [] } }: ModelGraph,
+  { steps }: Pipeline,
+  target: Target,
+): Generator<Conflict> {
+  if (transforms.length === 0 || target.transforms) return;
+  const names = steps.filter(({ plugin }) => plugin.transformModel).map((s) => s.plugin.meta.name);
+  yield {
+    code: "TARGET",
+    where: target.id,
+    problem: "cannot say that blocks do more than their architecture: " +
+      transforms.map(({ op, value }) => `${op} of ${value}`).join(", "),
+    advice: names.length > 0
+      ? `write with --to lowbit, or turn off the options of ${names.join(", ")} that need it`
+      : "write with --to lowbit",
+  };
 }
 
 /** A tied head has no weight of its own that could be quantised. */
@@ -176,7 +198,7 @@ function* tiedConflicts(model: ModelGraph, pipeline: Pipeline): Generator<Confli
 const BASE_MEMORY = 200 * 2 ** 20;
 
 /** Bytes an element that a tensor outside the blocks needs on its way from codes, or from plain. */
-const FROM_CODES = { coded: 8, plain: 14 };
+const FROM_CODES = { coded: 8, vector: 12, plain: 14 };
 
 /**
  * The memory that a run needs, from shapes alone and on the safe side, since memory that was used
@@ -206,7 +228,9 @@ function estimateMemory(
     0,
     ...outside.map(({ parameter, tensor }) => {
       const { storage, bytes } = parameterTensor(model, parameter.id);
-      if (storage.kind === "coded") return elements(parameter) * FROM_CODES[tensor.storage.kind];
+      if (storage.kind === "coded" || storage.kind === "vector") {
+        return elements(parameter) * FROM_CODES[tensor.storage.kind];
+      }
       return tensor.storage.kind === "plain" ? 2 * bytes : 12 * elements(parameter);
     }),
   );

@@ -7,10 +7,12 @@
 
 import type { FileHash, Output, Plan, Receipt } from "../spec/mod.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
+import { type ModelChange, rewriteCheckpoint } from "../models/rewrite.ts";
 import { checkWindows } from "./calibration.ts";
 import { hashSources } from "./hash.ts";
 import { compilePipeline, type Pipeline } from "./pipeline.ts";
 import { type PlannedParameter, preflight, refuseConflicts } from "./preflight.ts";
+import { proveModel } from "./prove.ts";
 import { makeReceipt, receiptText } from "./receipt.ts";
 import { type QuantizeArguments, Run } from "./run.ts";
 import { targetArguments } from "./target_arguments.ts";
@@ -23,17 +25,35 @@ export interface QuantizeResult {
   receipt: Receipt;
 }
 
+/** A run before it starts. */
+export interface PlannedRun {
+  /** The model as it is in the checkpoint. */
+  original: ModelGraph;
+  /** The model that is quantised: after transforms of the whole of it. */
+  model: ModelGraph;
+  /** What these transforms are. */
+  changes: readonly ModelChange[];
+  /** The steps. */
+  pipeline: Pipeline;
+  /** What `--dry-run` prints. */
+  plan: Plan;
+  /** Every tensor of the output. */
+  parameters: PlannedParameter[];
+}
+
 /** Everything about a run before it starts: what `--dry-run` shows. Reads headers only. */
 export function planRun(
   args: Omit<QuantizeArguments, "output"> & { onWarning?: (message: string) => void },
-): { model: ModelGraph; pipeline: Pipeline; plan: Plan; parameters: PlannedParameter[] } {
+): PlannedRun {
   const { checkpoint, recipe, plugins, kernels, codecs, target, calibration = [] } = args;
-  const model = openModel(checkpoint);
-  const { vocab: vocabulary, context } = model.hyperparameters;
+  const original = openModel(checkpoint);
+  const { vocab: vocabulary, context } = original.hyperparameters;
   if (args.calibration) checkWindows(calibration, { vocabulary, context }, "calibration");
   const onWarning = args.onWarning ?? (() => {});
-  const { linears } = model;
+  const { linears } = original;
   const pipeline = compilePipeline({ recipe, plugins, linears, kernels, codecs, onWarning });
+  const changes = changesOf(original, pipeline);
+  const model = changes.length > 0 ? openModel(rewriteCheckpoint(original, changes)) : original;
   const calibrationTokens = calibration.reduce((sum, window) => sum + window.length, 0);
   const planned = preflight({
     model,
@@ -42,7 +62,17 @@ export function planRun(
     calibrationTokens,
     maxMemory: args.maxMemory,
   });
-  return { model, pipeline, ...planned };
+  return { original, model, pipeline, changes, ...planned };
+}
+
+/** What the steps of a pipeline want of the whole model. */
+function changesOf(original: ModelGraph, { steps, schemes }: Pipeline): ModelChange[] {
+  const { hyperparameters, linears, tied, architecture: { graph, edges } } = original;
+  const model = { hyperparameters, linears, tied, schemes, graph: graph.block, edges };
+  return steps.flatMap(({ plugin, context }) => {
+    const ops = plugin.transformModel?.({ context, model }) ?? [];
+    return ops.length > 0 ? [{ plugin: plugin.meta.name, ops }] : [];
+  });
 }
 
 /**
@@ -56,8 +86,10 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
     args.onEvent?.({ event: "warning", message });
   };
   try {
-    const { model, pipeline, plan, parameters } = planRun({ ...args, onWarning });
+    const planned = planRun({ ...args, onWarning });
+    const { model, pipeline, plan, parameters } = planned;
     refuseConflicts(plan);
+    await proveChanges(args, planned);
     const writer = await args.target.create(targetArguments(
       model,
       args.recipe,
@@ -86,6 +118,25 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
   } catch (error) {
     await args.output.abort();
     throw error;
+  }
+}
+
+/** Proves that each plugin's transforms of the whole model leave its predictions as they were. */
+async function proveChanges(
+  { kernels, calibration }: QuantizeArguments,
+  { original, changes }: PlannedRun,
+): Promise<void> {
+  let before = original;
+  for (const [i, { plugin }] of changes.entries()) {
+    const rewritten = openModel(rewriteCheckpoint(original, changes.slice(0, i + 1)));
+    await proveModel({
+      original: before,
+      rewritten,
+      plugin,
+      kernels,
+      window: calibration?.[0],
+    });
+    before = rewritten;
   }
 }
 

@@ -4,35 +4,38 @@
  * @module
  */
 
-import type {
-  Buffer,
-  Checkpoint,
-  Codecs,
-  EventSink,
-  Kernels,
-  LinearInfo,
-  Output,
-  Plugin,
-  QuantizedTensor,
-  Recipe,
-  Statistic,
-  StoredTensor,
-  Target,
-  TargetWriter,
-  TensorReport,
+import {
+  type Buffer,
+  type Checkpoint,
+  type Codecs,
+  type CodedTensor,
+  type EventSink,
+  isVector,
+  type Kernels,
+  type LinearInfo,
+  type Output,
+  type Plugin,
+  type Recipe,
+  storageLabel,
+  type StoredTensor,
+  type Target,
+  type TargetWriter,
+  type TensorReport,
 } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { embedWindows } from "../models/evaluate.ts";
-import type { LinearExecutor } from "../models/linear.ts";
+import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
 import { fileOrder, parameterTensor, permuteQuantized, permuteRows } from "../models/weights.ts";
 import { LoadedBlock } from "./block.ts";
-import { checkTensor, proveEqual, weightError } from "./checks.ts";
+import { checkTensor, checkVectorTensor, weightError } from "./checks.ts";
+import { clipWeight } from "./clip.ts";
+import { addBias } from "./compensation.ts";
 import { quantizedExecutor, withActivation } from "./executor.ts";
 import { learnBlock } from "./learn.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { plainBytes } from "./plain.ts";
 import type { PlannedParameter } from "./preflight.ts";
-import { byInput, InputCollector } from "./statistics.ts";
+import { prepareBlock } from "./prepare.ts";
 
 /** What a run needs. */
 export interface QuantizeArguments {
@@ -114,15 +117,25 @@ export class Run {
   }
 
   async #block(index: number, states: Buffer<"f32">[]): Promise<void> {
-    const { kernels } = this.#args;
+    const { kernels, calibration = [] } = this.#args;
     const block = await LoadedBlock.load(this.#model, kernels, index, this.#pipeline.schemes);
     // What the original block makes of the windows, if the next block is to see that.
     const outputs: Buffer<"f32">[] = [];
     try {
       const original = this.#pipeline.recipe.propagate === "original";
-      await this.#collect(block, states, original ? outputs : undefined);
-      this.#transform(block, states);
-      const quantized = new Map<string, QuantizedTensor>();
+      await prepareBlock({
+        block,
+        pipeline: this.#pipeline,
+        states,
+        calibration,
+        kernels,
+        ...(original && { outputs }),
+        onWindow: (done) => {
+          this.#progress("calibrate", done, states.length, `block ${index}`);
+          this.#stopIfAborted();
+        },
+      });
+      const quantized = new Map<string, CodedTensor>();
       for (const linear of block.linears) {
         const tensor = this.#quantize(linear, block.weight(linear.role), block);
         if (tensor) quantized.set(linear.role, tensor);
@@ -142,94 +155,36 @@ export class Run {
     }
   }
 
-  /** Runs the windows through the block, watching the inputs of its linears; keeps `outputs`. */
-  async #collect(
-    block: LoadedBlock,
-    states: Buffer<"f32">[],
-    outputs?: Buffer<"f32">[],
-  ): Promise<void> {
-    const { kernels, calibration = [] } = this.#args;
-    const collectors = new Map<string, InputCollector>();
-    for (const [input, linears] of byInput(block.linears)) {
-      const needs = new Set(linears.flatMap((l) => [...this.#pipeline.statistics(l)]));
-      const custom = this.#customStatistics(linears[0]);
-      if (needs.size + custom.size === 0) continue;
-      collectors.set(input, new InputCollector(kernels, linears[0].columns, needs, custom));
-    }
-    try {
-      for (const [i, state] of states.entries()) {
-        const seen = new Set<string>();
-        const output = block.run(state, calibration[i].length, {
-          observe(linear, x, tokens) {
-            if (seen.has(linear.input)) return;
-            seen.add(linear.input);
-            collectors.get(linear.input)?.add(x, tokens);
-          },
-        });
-        if (outputs) outputs.push(output);
-        else output.free();
-        this.#progress("calibrate", i + 1, states.length, `block ${block.index}`);
-        // Lets timers, signals and progress bars have their turn.
-        await new Promise((resolve) => setTimeout(resolve, 0));
-        this.#stopIfAborted();
-      }
-      for (const [input, collector] of collectors) block.setStatistics(input, collector.finish());
-    } finally {
-      for (const collector of collectors.values()) collector.free();
-    }
-  }
-
-  #customStatistics(linear: LinearInfo): Map<string, Statistic> {
-    const custom = new Map<string, Statistic>();
-    for (const { plugin, context } of this.#pipeline.steps) {
-      if (plugin.collect) custom.set(plugin.meta.name, plugin.collect({ context, linear }));
-    }
-    return custom;
-  }
-
-  /** Applies the transforms of all steps, and proves on one window that the output is the same. */
-  #transform(block: LoadedBlock, states: Buffer<"f32">[]): void {
-    const steps = this.#pipeline.steps.filter((step) => step.plugin.transform);
-    if (steps.length === 0) return;
-    const tokens = this.#args.calibration?.[0]?.length ?? 0;
-    const run = () => {
-      if (states.length === 0) return undefined;
-      using output = block.run(states[0], tokens);
-      return output.array.slice();
-    };
-    let before = run();
-    for (const { plugin, context } of steps) {
-      block.transform(plugin.transform!({ context, block }), plugin.meta.name);
-      const after = run();
-      if (before && after) proveEqual(before, after, plugin.meta.name, block.index);
-      before = after;
-    }
-  }
-
   /** The quantised weight of a linear with its side tensors; undefined if it has no scheme. */
   #quantize(
     linear: LinearInfo,
     weight: Float32Array,
     block?: LoadedBlock,
-  ): QuantizedTensor | undefined {
+  ): CodedTensor | undefined {
     const step = this.#pipeline.quantizers.get(linear.id);
     if (!step) return undefined;
     const { codecs } = this.#args;
-    const codec = codecs.get(this.#pipeline.schemes.get(linear.id)!.weight!);
+    const schemes = this.#pipeline.schemes.get(linear.id)!;
     const statistics = block?.statistics(linear.role) ??
       { columns: linear.columns, tokens: 0, custom: new Map() };
-    let tensor = step.plugin.quantize!({
-      context: step.context,
-      linear,
-      weight,
-      codec,
-      statistics,
-    });
+    const given = { context: step.context, linear, statistics };
+    if (schemes.vector) {
+      const codec = codecs.vector(schemes.vector);
+      const tensor = step.plugin.quantizeVector!({ ...given, weight, codec });
+      checkVectorTensor(tensor, linear, step.plugin);
+      return tensor;
+    }
+    const codec = codecs.get(schemes.weight!);
+    const { steps } = this.#pipeline;
+    const clipped = clipWeight({ steps, linear, weight, codec, statistics });
+    let tensor = step.plugin.quantize!({ ...given, weight: clipped, codec });
     checkTensor(tensor, linear, step.plugin);
     for (const { plugin, context, selects } of this.#pipeline.steps) {
       if (!plugin.compensate || !selects(linear)) continue;
-      const side = plugin.compensate({ context, linear, weight, tensor, codec, statistics });
-      tensor = { ...tensor, side: [...tensor.side ?? [], ...side] };
+      const made = plugin.compensate({ context, linear, weight, tensor, codec, statistics });
+      const { side = [], bias } = made;
+      if (side.length > 0) tensor = { ...tensor, side: [...tensor.side ?? [], ...side] };
+      if (bias) addBias(linear, bias, plugin, block);
     }
     return tensor;
   }
@@ -237,7 +192,7 @@ export class Run {
   /** The next block sees what the quantised block makes of its inputs. */
   #propagateQuantized(
     block: LoadedBlock,
-    quantized: ReadonlyMap<string, QuantizedTensor>,
+    quantized: ReadonlyMap<string, CodedTensor>,
     states: Buffer<"f32">[],
   ): void {
     const { kernels, codecs, calibration = [] } = this.#args;
@@ -246,6 +201,13 @@ export class Run {
       for (const [role, tensor] of quantized) {
         const executor = quantizedExecutor(kernels, codecs, tensor);
         const { activation } = block.schemes(role);
+        executors.set(role, withActivation(kernels, codecs, executor, activation));
+      }
+      for (const { role, rows, columns } of block.linears) {
+        const { activation } = block.schemes(role);
+        if (executors.has(role) || !activation) continue;
+        const dense = kernels.denseWeight(block.weight(role), rows, columns);
+        const executor = weightExecutor(kernels, dense);
         executors.set(role, withActivation(kernels, codecs, executor, activation));
       }
       for (const [i, state] of states.entries()) {
@@ -275,8 +237,9 @@ export class Run {
         return;
       }
     }
-    if (!quantizes && stored.storage.kind === "coded" && tensor.storage.kind === "coded") {
-      return await this.#write(planned, undefined, await stored.quantized());
+    // Codes that stay codes are copied without their values.
+    if (!quantizes && tensor.storage.kind !== "plain" && stored.storage.kind !== "plain") {
+      return await this.#write(planned);
     }
     const weight = await stored.read();
     const linear = this.#model.linears.find(({ id }) => id === parameter.id);
@@ -286,18 +249,21 @@ export class Run {
   async #write(
     planned: PlannedParameter,
     weight?: Float32Array,
-    quantized?: QuantizedTensor,
+    quantized?: CodedTensor,
   ): Promise<void> {
     const { parameter, tensor } = planned;
     const order = this.#args.target.naming === "gguf" ? fileOrder(parameter) : undefined;
     const { storage } = tensor;
-    if (storage.kind === "coded") {
-      const coded = quantized ?? await parameterTensor(this.#model, parameter.id).quantized();
-      await this.#writer.coded(tensor.name, order ? permuteQuantized(coded, order) : coded);
+    if (storage.kind !== "plain") {
+      const stored = parameterTensor(this.#model, parameter.id);
+      const coded = quantized ??
+        (storage.kind === "vector" ? await stored.vector!() : await stored.quantized());
+      if (isVector(coded)) await this.#writer.vector!(tensor.name, coded);
+      else await this.#writer.coded(tensor.name, order ? permuteQuantized(coded, order) : coded);
       const error = this.#pipeline.quantizers.has(parameter.id) && weight
-        ? weightError(weight, this.#args.codecs.get(coded.scheme).dequantize(coded))
+        ? weightError(weight, this.#args.codecs.decode(coded))
         : undefined;
-      return this.#report(planned, undefined, error);
+      return this.#report(planned, undefined, error, sideBytes(coded));
     }
     const values = order ? permuteRows(weight!, order) : weight!;
     const bytes = plainBytes(this.#args.kernels, values, storage.type);
@@ -305,17 +271,21 @@ export class Run {
     this.#report(planned, bytes.length);
   }
 
-  #report(planned: PlannedParameter, bytes?: number, error?: TensorReport["error"]): void {
+  #report(
+    planned: PlannedParameter,
+    bytes?: number,
+    error?: TensorReport["error"],
+    more = 0,
+  ): void {
     const { parameter, tensor } = planned;
     const fit = this.#args.target.fit(tensor);
     const elements = parameter.shape.reduce((a, b) => a * b, 1);
-    const size = bytes ?? (fit.ok ? fit.bytes : 0);
-    const { storage } = tensor;
+    const size = (bytes ?? (fit.ok ? fit.bytes : 0)) + more;
     const plugin = this.#pipeline.quantizers.get(parameter.id)?.plugin.meta.name;
     const report: TensorReport = {
       name: tensor.name,
       shape: parameter.shape,
-      scheme: storage.kind === "plain" ? storage.type : storage.scheme.id,
+      scheme: storageLabel(tensor.storage),
       ...(fit.ok && fit.layout && { layout: fit.layout }),
       ...(plugin && { plugin }),
       bytes: size,
@@ -333,6 +303,14 @@ export class Run {
   #stopIfAborted(): void {
     if (this.#args.signal?.aborted) throw this.#args.signal.reason;
   }
+}
+
+/** Bytes of the side tensors of a weight: f32 values and u32 indices. */
+function sideBytes({ side = [] }: CodedTensor): number {
+  const elements = side.map((part) =>
+    part.kind === "sparse" ? 3 * part.values.length : part.left.length + part.right.length
+  );
+  return 4 * elements.reduce((a, b) => a + b, 0);
 }
 
 /** Elements that a check reads at once. */

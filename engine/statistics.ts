@@ -21,6 +21,7 @@ export class InputCollector {
   readonly #gram?: Buffer<"f64">;
   readonly #absMax?: Buffer<"f32">;
   readonly #absSum?: Buffer<"f64">;
+  readonly #moments?: Moments;
   #tokens = 0;
 
   /** Makes room for what is needed of inputs of `columns` channels. */
@@ -38,6 +39,7 @@ export class InputCollector {
       this.#absMax = kernels.alloc("f32", columns);
       this.#absSum = kernels.alloc("f64", columns);
     }
+    if (needs.has("moments")) this.#moments = new Moments(columns);
   }
 
   /** Takes inputs `[rows, columns]`. */
@@ -53,6 +55,7 @@ export class InputCollector {
         absSum: this.#absSum!,
       });
     }
+    this.#moments?.add(x.array);
     for (const statistic of this.#custom.values()) statistic.add(x, rows, columns);
     this.#tokens += rows;
   }
@@ -67,6 +70,7 @@ export class InputCollector {
       gram: this.#gram?.array.slice(),
       absMax: this.#absMax?.array.slice(),
       absMean: absSum && Float32Array.from(absSum, (sum) => sum / Math.max(1, tokens)),
+      ...this.#moments?.result(tokens),
       custom: new Map([...this.#custom].map(([name, statistic]) => [name, statistic.value()])),
     };
     this.free();
@@ -81,17 +85,50 @@ export class InputCollector {
   }
 }
 
+/** Extremes and sums of channels. */
+class Moments {
+  readonly #min: Float32Array;
+  readonly #max: Float32Array;
+  readonly #sum: Float64Array;
+
+  constructor(columns: number) {
+    this.#min = new Float32Array(columns).fill(Infinity);
+    this.#max = new Float32Array(columns).fill(-Infinity);
+    this.#sum = new Float64Array(columns);
+  }
+
+  add(x: Float32Array): void {
+    const [min, max, sum] = [this.#min, this.#max, this.#sum];
+    for (let i = 0, j = 0; i < x.length; i++) {
+      const value = x[i];
+      if (value < min[j]) min[j] = value;
+      if (value > max[j]) max[j] = value;
+      sum[j] += value;
+      if (++j === sum.length) j = 0;
+    }
+  }
+
+  result(tokens: number): Pick<InputStatistics, "min" | "max" | "mean"> {
+    const mean = this.#sum.map((sum) => sum / Math.max(1, tokens));
+    return { min: this.#min, max: this.#max, mean };
+  }
+}
+
 /** The statistics of inputs whose channel j has been divided by `factors[j]`. */
 export function rescaleStatistics(
   statistics: InputStatistics,
   factors: Readonly<Float32Array>,
 ): InputStatistics {
   const { columns, gram } = statistics;
-  const divide = (values?: Float32Array) => values?.map((value, j) => value / factors[j]);
+  const divide = <T extends Float32Array | Float64Array>(values?: T) =>
+    values?.map((value, j) => value / factors[j]) as T | undefined;
   return {
     ...statistics,
     absMax: divide(statistics.absMax),
     absMean: divide(statistics.absMean),
+    min: divide(statistics.min),
+    max: divide(statistics.max),
+    mean: divide(statistics.mean),
     gram: gram?.map((value, i) => value / factors[Math.floor(i / columns)] / factors[i % columns]),
   };
 }

@@ -27,6 +27,7 @@ export function targetArguments(
     sidecars: checkpoint.naming === "gguf" ? madeSidecars(model) : checkpoint.sidecars,
     ...(gguf && { gguf: madeGguf(model, config) }),
     tensors,
+    ...(checkpoint.transforms && { transforms: checkpoint.transforms }),
     provenance: { lowbit: VERSION, recipe: recipe.name },
   };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Codecs, type ResolvedScheme, type Tiling } from "../spec/mod.ts";
+import type { Codecs, ResolvedScheme, Tiling } from "../spec/mod.ts";
 import type { Check } from "./check_format.ts";
 import { parameterParts, parametersFrom, partValues, storedBits } from "./parameter_parts.ts";
 import { decodeMatrix, encodeMatrix } from "./reference.ts";

@@ -10,21 +10,26 @@ import {
   type Codecs,
   type ElementEncoder,
   type GridParameters,
+  isVector,
   type Kernels,
   LowbitError,
   type QuantizedTensor,
   type Ranges,
   refusesTail,
   type ResolvedScheme,
-  type SideTensor,
   type Tiling,
   tiling,
+  type VectorCodec,
 } from "../spec/mod.ts";
-import { resolveScheme, type UserFormats } from "./lookup.ts";
+import { resolveScheme, resolveVectorFormat, type UserFormats, vectorFormats } from "./lookup.ts";
 import { fitParameters } from "./parameters.ts";
 import { rangedParameters } from "./range.ts";
 import { decodeTable, forEachElement, scaledValue } from "./reference.ts";
+import { addSide } from "./side.ts";
 import { elementEncoder } from "./steps.ts";
+import { vectorCodec } from "./vectors/codec.ts";
+
+export { addSide } from "./side.ts";
 
 /**
  * Makes the codecs that run on `kernels`, for the catalog and for what the user brings. A codec is
@@ -44,21 +49,39 @@ import { elementEncoder } from "./steps.ts";
  */
 export function createCodecs(kernels: Kernels, user?: UserFormats): Codecs {
   const made = new Map<string, Codec>();
-  return {
-    resolve(reference, file) {
-      try {
-        return resolveScheme(reference, user);
-      } catch (error) {
-        throw error instanceof LowbitError && file ? error.in(file) : error;
-      }
-    },
-    get(scheme) {
-      const key = JSON.stringify(scheme);
-      let codec = made.get(key);
-      if (!codec) made.set(key, codec = new KernelCodec(kernels, scheme));
-      return codec;
-    },
+  const vectors = new Map<string, VectorCodec>();
+  const inFile = <T>(file: string | undefined, work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      throw error instanceof LowbitError && file ? error.in(file) : error;
+    }
   };
+  const codecs: Codecs = {
+    resolve: (reference, file) => inFile(file, () => resolveScheme(reference, user)),
+    get: (scheme) => once(made, scheme, () => new KernelCodec(kernels, scheme)),
+    resolveVector: (reference, file) =>
+      inFile(file, () => {
+        if (typeof reference !== "string") return undefined;
+        const own = user?.vectors.get(reference);
+        if (!own && !vectorFormats.has(reference)) return undefined;
+        return resolveVectorFormat(own ?? vectorFormats.get(reference), user);
+      }),
+    vector: (format) => once(vectors, format, () => vectorCodec(format)),
+    decode: (tensor) =>
+      isVector(tensor)
+        ? codecs.vector(tensor.format).decode(tensor)
+        : codecs.get(tensor.scheme).dequantize(tensor),
+  };
+  return codecs;
+}
+
+/** What was made for a document before, or is made now. */
+function once<T>(made: Map<string, T>, document: unknown, make: () => T): T {
+  const key = JSON.stringify(document);
+  let value = made.get(key);
+  if (!value) made.set(key, value = make());
+  return value;
 }
 
 class KernelCodec implements Codec {
@@ -104,9 +127,14 @@ class KernelCodec implements Codec {
     return fitParameters(this.scheme, ranges, clip);
   }
 
-  parameters(x: Buffer<"f32">, tiling: Tiling, range = this.scheme.range): GridParameters {
+  parameters(
+    x: Buffer<"f32">,
+    tiling: Tiling,
+    range = this.scheme.range,
+    importance?: Float32Array,
+  ): GridParameters {
     return range
-      ? rangedParameters(this.#kernels, this, x, tiling, range)
+      ? rangedParameters(this.#kernels, this, x, tiling, range, importance)
       : this.fit(this.ranges(x, tiling));
   }
 
@@ -131,11 +159,16 @@ class KernelCodec implements Codec {
     return y;
   }
 
-  quantize(x: Float32Array, rows: number, columns: number): QuantizedTensor {
+  quantize(
+    x: Float32Array,
+    rows: number,
+    columns: number,
+    importance?: Float32Array,
+  ): QuantizedTensor {
     checkLength(x.length, rows, columns);
     const tiles = this.tiling(rows, columns);
     using buffer = this.#kernels.upload(x);
-    const parameters = this.parameters(buffer, tiles);
+    const parameters = this.parameters(buffer, tiles, undefined, importance);
     using codes = this.encode(buffer, tiles, parameters);
     return {
       shape: [rows, columns],
@@ -199,34 +232,6 @@ function meanMagnitudes(x: Float32Array, tiling: Tiling): Float32Array {
     counts[tile]++;
   });
   return Float32Array.from(sums, (sum, tile) => sum / counts[tile]);
-}
-
-/**
- * Adds a side tensor to decoded values `[rows, columns]`, in place; f64 sums for low rank.
- *
- * @example
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { addSide } from "./codec.ts";
- * const [rows, columns] = [Uint32Array.of(1), Uint32Array.of(0)];
- * const values = Float32Array.of(1, 2, 3, 4);
- * addSide(values, 2, { kind: "sparse", rows, columns, values: Float32Array.of(0.5) });
- * assertEquals([...values], [1, 2, 3.5, 4]);
- * ```
- */
-export function addSide(values: Float32Array, columns: number, side: SideTensor): void {
-  if (side.kind === "sparse") {
-    side.values.forEach((value, i) => values[side.rows[i] * columns + side.columns[i]] += value);
-    return;
-  }
-  const { rank, left, right } = side;
-  for (let row = 0; row * columns < values.length; row++) {
-    for (let column = 0; column < columns; column++) {
-      let sum = 0;
-      for (let r = 0; r < rank; r++) sum += left[row * rank + r] * right[r * columns + column];
-      values[row * columns + column] += sum;
-    }
-  }
 }
 
 function checkLength(length: number, rows: number, columns: number): void {

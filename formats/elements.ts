@@ -280,10 +280,16 @@ function sortedValues(format: CodebookFormat): { v: number; code: number }[] {
   if (!order) {
     order = format.values
       .flatMap((v, code) => v === null ? [] : [{ v: Math.fround(v), code }])
-      .sort((a, b) => a.v - b.v || (Object.is(a.v, -0) ? -1 : 1));
+      .sort((a, b) => a.v - b.v || order0(a.v) - order0(b.v) || a.code - b.code)
+      .filter(({ v }, i, all) => i === 0 || !Object.is(v, all[i - 1].v));
     sorted.set(format, order);
   }
   return order;
+}
+
+/** -0 comes before 0. */
+function order0(v: number): number {
+  return Object.is(v, -0) ? -1 : 0;
 }
 
 /** Whether a value between two entries of a codebook becomes the upper one. */

@@ -8,7 +8,6 @@ import {
   type Cast,
   type Codecs,
   type Kernels,
-  type Layout,
   LowbitError,
   type NumberFormat,
   numberFormatSchema,
@@ -18,12 +17,19 @@ import {
   type ScaleSpec,
   schemeSchema,
   unknownName,
+  type VectorFormat,
 } from "../spec/mod.ts";
-import { fileOutput } from "./containers/output.ts";
-import { writeSafetensors } from "./containers/safetensors.ts";
-import { layouts, numberFormats, resolveScheme, schemes } from "./lookup.ts";
+import { bytesOf, type Part, writeParts } from "./containers/parts.ts";
+import {
+  layouts,
+  numberFormats,
+  resolveScheme,
+  schemes,
+  vectorFormat,
+  vectorFormats,
+} from "./lookup.ts";
 import { openCheckpoint } from "./open.ts";
-import { packMatrix } from "./pack.ts";
+import { packFile } from "./pack_file.ts";
 import { parameterParts, partValues } from "./parameter_parts.ts";
 import { decodeElement, decodeTable, encodeElement, encodeNan } from "./reference.ts";
 import { elementEncoder } from "./steps.ts";
@@ -31,21 +37,13 @@ import { elementEncoder } from "./steps.ts";
 /** What is cast; f16 and bf16 are f32 exactly. */
 const SOURCES: ReadonlySet<PlainType> = new Set(["float32", "float16", "bfloat16"]);
 
-/** One tensor to be written. */
-interface Part {
-  name: string;
-  type: PlainType;
-  shape: number[];
-  bytes: Uint8Array;
-}
-
 /**
- * Turns every F32, F16 or BF16 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one code an
- * element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile; where scales have a
- * second level, `NAME.second.PART` too, as they are stored), and `NAME.values`
- * (F32, decoded). A scheme sees the last dimension as columns and all others as rows. The id of a
- * layout packs every U8 tensor `NAME.codes`, with `NAME.scales` and `NAME.zeros` where its blocks
- * have them, into `NAME.bytes`.
+ * Turns every F32, F16 or BF16 tensor NAME of `input` into `NAME.codes` (U8, or U16 above 8 bits, one
+ * code an element), for schemes also `NAME.scales` and `NAME.zeros` (F32, one a tile; where scales
+ * have a second level, `NAME.second.PART` too, as they are stored), and `NAME.values` (F32, decoded).
+ * Vector formats have codes of U8, U16 or U32 in the shape of the format, and `NAME.tables` and
+ * `NAME.scales` where they have any. Schemes and vector formats see the last dimension as columns and
+ * all others as rows. The id of a layout packs tensors of codes; see `packFile`.
  *
  * Errors: `UNKNOWN_NAME`, `NON_FINITE` for a NaN that the cast refuses (named with its tensor).
  *
@@ -89,16 +87,9 @@ export async function encodeFile(args: {
   /** Random numbers in `[0, 1)` for stochastic rounding. */
   random?: () => number;
 }): Promise<{ name: string; shape: number[] }[]> {
-  const { id, input, output } = args;
-  if (layouts.has(id)) return await packFile(args, layouts.get(id));
-  if (!numberFormats.has(id) && !schemes.has(id)) {
-    throw unknownName("format", id, [...numberFormats.ids(), ...schemes.ids(), ...layouts.ids()]);
-  }
-  const isNumber = numberFormats.has(id);
-  const format = isNumber ? varyFormat(id, args.cast) : undefined!;
-  const scheme = isNumber
-    ? undefined!
-    : varyScheme(id, args.cast, args.rule && { rule: args.rule });
+  const { input, output } = args;
+  if (layouts.has(args.id)) return await packFile(args, layouts.get(args.id));
+  const encode = encoderOf(args);
   const checkpoint = await openCheckpoint(input);
   const parts: Part[] = [];
   try {
@@ -107,11 +98,7 @@ export async function encodeFile(args: {
       const values = await tensor.read();
       const shape = [...tensor.shape];
       try {
-        parts.push(
-          ...isNumber
-            ? encodeTensor(args.kernels, format, tensor.name, values, shape, args.random)
-            : encodeScheme(args.codecs, scheme, tensor.name, values, shape),
-        );
+        parts.push(...encode(tensor.name, values, shape));
       } catch (error) {
         if (!(error instanceof LowbitError)) throw error;
         const { code, problem, advice, cause } = error;
@@ -124,56 +111,36 @@ export async function encodeFile(args: {
   if (parts.length === 0) {
     throw new LowbitError("NOT_FOUND", "has no F32, F16 or BF16 tensor", { file: input });
   }
-  await write(output, parts, args.overwrite);
+  await writeParts(output, parts, args.overwrite);
   return parts.map(({ name, shape }) => ({ name, shape }));
 }
 
-/** Packs the codes of a file. */
-async function packFile(
-  args: {
-    kernels: Kernels;
-    id: string;
-    input: string;
-    output: string;
-    overwrite?: boolean;
-    bits?: number;
-  },
-  layout: Layout,
-): Promise<{ name: string; shape: number[] }[]> {
-  const { kernels, input, output } = args;
-  const checkpoint = await openCheckpoint(input);
-  const parts: Part[] = [];
-  try {
-    for (const tensor of checkpoint.tensors.values()) {
-      const { name, storage, shape } = tensor;
-      if (storage.kind !== "plain" || storage.type !== "uint8" || !name.endsWith(".codes")) {
-        continue;
-      }
-      const stem = name.slice(0, -".codes".length);
-      const numbers = async (role: string) =>
-        await checkpoint.tensors.get(`${stem}.${role}`)?.read();
-      const [scale, minimum] = [await numbers("scales"), await numbers("zeros")];
-      const columns = shape.at(-1) ?? 1;
-      const rows = shape.slice(0, -1).reduce((product, n) => product * n, 1);
-      const bytes = packMatrix(
-        kernels,
-        {
-          codes: (await tensor.raw()).slice(),
-          parts: { ...(scale && { scale }), ...(minimum && { minimum }) },
-        },
-        { rows, columns, bits: args.bits ?? layout.bits[0] },
-        layout,
-      );
-      parts.push({ name: `${stem}.bytes`, type: "uint8", shape: [bytes.length], bytes });
+/** How the tensors of a file are turned into parts. */
+type TensorEncoder = (name: string, values: Float32Array, shape: number[]) => Part[];
+
+function encoderOf(args: Parameters<typeof encodeFile>[0]): TensorEncoder {
+  const { id, kernels, codecs, cast, rule, random } = args;
+  if (numberFormats.has(id)) {
+    const format = varyFormat(id, cast);
+    return (name, values, shape) => encodeTensor(kernels, format, name, values, shape, random);
+  }
+  if (schemes.has(id)) {
+    const scheme = varyScheme(id, cast, rule && { rule });
+    return (name, values, shape) => encodeScheme(codecs, scheme, name, values, shape);
+  }
+  if (vectorFormats.has(id)) {
+    if (rule !== undefined || Object.keys(cast ?? {}).length > 0) {
+      throw new LowbitError("USAGE", `${id} is a vector format, which has no cast to change`);
     }
-  } finally {
-    checkpoint.close();
+    const format = vectorFormat(id);
+    return (name, values, shape) => encodeVector(codecs, format, name, values, shape);
   }
-  if (parts.length === 0) {
-    throw new LowbitError("NOT_FOUND", "has no U8 tensor NAME.codes", { file: input });
-  }
-  await write(output, parts, args.overwrite);
-  return parts.map(({ name, shape }) => ({ name, shape }));
+  throw unknownName("format", id, [
+    ...numberFormats.ids(),
+    ...schemes.ids(),
+    ...vectorFormats.ids(),
+    ...layouts.ids(),
+  ]);
 }
 
 /** A number format with another cast, checked like one from a file. */
@@ -306,10 +273,7 @@ export function quantizeTensor(
   grid: number[];
   stored: { name: string; shape: number[]; values: Float32Array }[];
 } {
-  const at = values.findIndex((value) => !Number.isFinite(value));
-  if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is ${values[at]}`);
-  const columns = shape.at(-1) ?? 1;
-  const rows = columns === 0 ? 0 : values.length / columns;
+  const { rows, columns } = finiteMatrix(values, shape);
   const codec = codecs.get(scheme);
   const tiles = codec.tiling(rows, columns);
   const tensor = codec.quantize(values, rows, columns);
@@ -323,21 +287,45 @@ export function quantizeTensor(
   return { codes: tensor.codes, scales, zeros, stored, grid, values: codec.dequantize(tensor) };
 }
 
-function bytesOf(values: Float32Array | Uint16Array | Uint8Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+/** The last dimension as columns, all others as rows; every value must be finite. */
+function finiteMatrix(
+  values: Float32Array,
+  shape: readonly number[],
+): { rows: number; columns: number } {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0) throw new LowbitError("NON_FINITE", `element ${at} is ${values[at]}`);
+  const columns = shape.at(-1) ?? 1;
+  return { rows: columns === 0 ? 0 : values.length / columns, columns };
 }
 
-async function write(path: string, parts: Part[], overwrite = false): Promise<void> {
-  const output = await fileOutput(path, { overwrite });
-  try {
-    const sink = await output.file(path);
-    const entries = parts.map(({ name, type, shape }) => ({ name, type, shape }));
-    const writer = await writeSafetensors(sink, entries);
-    for (const { name, bytes } of parts) await writer.write(name, bytes);
-    await writer.finish();
-    await output.commit();
-  } catch (error) {
-    await output.abort();
-    throw error;
-  }
+function encodeVector(
+  codecs: Codecs,
+  format: VectorFormat,
+  name: string,
+  values: Float32Array,
+  shape: number[],
+): Part[] {
+  const { rows, columns } = finiteMatrix(values, shape);
+  const codec = codecs.vector(format);
+  const tensor = codec.encode(values, rows, columns);
+  const { codeRows, codeColumns, codeBits, tables, tableSize, scales } = codec.shape(rows, columns);
+  const [type, codes]: [PlainType, Uint8Array | Uint16Array | Uint32Array] = codeBits <= 8
+    ? ["uint8", Uint8Array.from(tensor.codes)]
+    : codeBits <= 16
+    ? ["uint16", Uint16Array.from(tensor.codes)]
+    : ["uint32", tensor.codes];
+  const floats = (part: string, shape: number[], values: Float32Array): Part => ({
+    name: `${name}.${part}`,
+    type: "float32",
+    shape,
+    bytes: bytesOf(values),
+  });
+  return [
+    { name: `${name}.codes`, type, shape: [codeRows, codeColumns], bytes: bytesOf(codes) },
+    ...(tables
+      ? [floats("tables", [tables.gridRows * tables.gridColumns, tableSize], tensor.tables!)]
+      : []),
+    ...(scales ? [floats("scales", [scales.gridRows, scales.gridColumns], tensor.scales!)] : []),
+    floats("values", shape, codec.decode(tensor)),
+  ];
 }

@@ -109,8 +109,17 @@ function quantiles(kind: Distribution): Float64Array {
   return samples;
 }
 
-/** Inverse distribution functions; Student's t with 4 degrees of freedom has a closed form. */
-const INVERSE: Record<Distribution, (p: number) => number> = {
+/**
+ * Inverse distribution functions; Student's t with 4 degrees of freedom has a closed form.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { INVERSE } from "./facts.ts";
+ * assertEquals(INVERSE.laplace(0.25), -Math.log(2));
+ * ```
+ */
+export const INVERSE: Record<Distribution, (p: number) => number> = {
   gaussian: normalQuantile,
   laplace: (p) => p < 0.5 ? Math.log(2 * p) : -Math.log(2 * (1 - p)),
   student_t(p) {

@@ -34,7 +34,14 @@ export function generated(format: GeneratedFormat): CodebookFormat {
     const values = tableOf(generator, format.bits);
     made.set(
       format,
-      codebook = { ...rest, family: "codebook", values, order: "any", thresholds: "midpoints" },
+      codebook = {
+        ...rest,
+        family: "codebook",
+        values,
+        order: "any",
+        thresholds: "midpoints",
+        repeats: false,
+      },
     );
   }
   return codebook;

@@ -18,8 +18,10 @@ import {
   type SchemeReference,
   schemeSchema,
   unknownName,
+  type VectorFormat,
+  vectorFormatSchema,
 } from "../spec/mod.ts";
-import { LAYOUTS, NUMBER_FORMATS, SCHEMES } from "./catalog.ts";
+import { LAYOUTS, NUMBER_FORMATS, SCHEMES, VECTOR_FORMATS } from "./catalog.ts";
 
 /** A read-only set of named things. */
 export interface Catalog<T> {
@@ -103,15 +105,40 @@ export const layouts: Catalog<Layout> = catalog(
   (document) => layoutSchema.parse(document),
 );
 
+/**
+ * The shipped vector formats.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { vectorFormats } from "./lookup.ts";
+ * assertEquals(vectorFormats.get("e8p").family, "grid");
+ * ```
+ */
+export const vectorFormats: Catalog<VectorFormat> = catalog(
+  "vector format",
+  VECTOR_FORMATS,
+  (document) => vectorFormatSchema.parse(document),
+);
+
 /** Formats and schemes that a user brings, by id; their ids are never those of the catalog. */
 export interface UserFormats {
   /** Number formats. */
   numbers: ReadonlyMap<string, NumberFormat>;
   /** Schemes. */
   schemes: ReadonlyMap<string, Scheme>;
+  /** Vector formats. */
+  vectors: ReadonlyMap<string, VectorFormat>;
+  /** Layouts; for checks of them. */
+  layouts: ReadonlyMap<string, Layout>;
 }
 
-const NO_USER_FORMATS: UserFormats = { numbers: new Map(), schemes: new Map() };
+const NO_USER_FORMATS: UserFormats = {
+  numbers: new Map(),
+  schemes: new Map(),
+  vectors: new Map(),
+  layouts: new Map(),
+};
 
 /**
  * The number format with this id.
@@ -145,6 +172,63 @@ export function scheme(id: string): Scheme {
 }
 
 /**
+ * The vector format with this id, number formats looked up.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { vectorFormat } from "./lookup.ts";
+ * const format = vectorFormat("ovp4_flint");
+ * assertEquals(format.family === "pair" && typeof format.normal, "object");
+ * ```
+ */
+export function vectorFormat(id: string): VectorFormat {
+  return resolveVectorFormat(vectorFormats.get(id));
+}
+
+/**
+ * A vector format with every number format in it looked up. Error: `UNKNOWN_NAME`.
+ *
+ * @example
+ * ```ts
+ * import { assertThrows } from "@std/assert";
+ * import { LowbitError } from "../spec/mod.ts";
+ * import { resolveVectorFormat, vectorFormats } from "./lookup.ts";
+ * const format = { ...vectorFormats.get("lut4_channel"), entries: "float61" };
+ * assertThrows(() => resolveVectorFormat(format), LowbitError, "float61");
+ * ```
+ */
+export function resolveVectorFormat(
+  format: VectorFormat,
+  user: UserFormats = NO_USER_FORMATS,
+): VectorFormat {
+  const number = (reference: string | NumberFormat): NumberFormat => {
+    if (typeof reference !== "string") return reference;
+    return user.numbers.get(reference) ?? numberFormat(reference);
+  };
+  if ("entries" in format) checkStored(format.entries, format.id, "entries");
+  if ("scale" in format && format.scale) checkStored(format.scale.format, format.id, "scale");
+  if (format.family === "pair") {
+    return { ...format, normal: number(format.normal), outlier: number(format.outlier) };
+  }
+  if (format.family === "grid" && format.points.kind === "product") {
+    return { ...format, points: { ...format.points, element: number(format.points.element) } };
+  }
+  return format;
+}
+
+/** Tables and scales are stored as plain floats, or as codes of a byte. */
+function checkStored(id: string, file: string, field: string): void {
+  if (id === "float32" || id === "float16" || id === "bfloat16") return;
+  if (numberFormat(id).bits <= 8) return;
+  throw new LowbitError("FORMAT", `numbers of ${id} cannot be stored in tables or scales`, {
+    file,
+    field,
+    advice: "use float32, float16, bfloat16 or a number format of 8 bits or fewer",
+  });
+}
+
+/**
  * The layout with this id.
  *
  * @example
@@ -174,7 +258,16 @@ export function resolveScheme(
   user: UserFormats = NO_USER_FORMATS,
 ): ResolvedScheme {
   const find = (id: string) => user.schemes.get(id) ?? scheme(id);
-  if (typeof reference === "string") return resolve(find(reference), user);
+  if (typeof reference === "string") {
+    if (user.schemes.has(reference) || schemes.has(reference)) {
+      return resolve(find(reference), user);
+    }
+    // Weights of recipes name schemes and vector formats alike.
+    const known = [user.schemes, user.vectors].flatMap((ids) => [...ids.keys()]);
+    throw unknownName("scheme", reference, [...schemes.ids(), ...vectorFormats.ids(), ...known], {
+      advice: "`lowbit formats list` shows them all",
+    });
+  }
   if (!("base" in reference)) return resolve(reference, user);
   const base = find(reference.base);
   const varied: Scheme = {

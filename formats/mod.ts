@@ -25,3 +25,24 @@ export * from "./check_format.ts";
 export * from "./facts.ts";
 export * from "./user_formats.ts";
 export * from "./yaml.ts";
+export { checkVectorFormat } from "./vectors/check.ts";
+export { vectorCodec } from "./vectors/codec.ts";
+export {
+  vectorBits,
+  type VectorFacts,
+  vectorFacts,
+  type VectorSizes,
+  vectorSizes,
+} from "./vectors/facts.ts";
+export { decodePoint, nearestPoint, type PointSet, pointSet } from "./vectors/grid.ts";
+export { kMeans, type KMeansArguments } from "./vectors/kmeans.ts";
+export { nearestEntries, type Vectors } from "./vectors/nearest.ts";
+export { packCodes, unpackCodes } from "./vectors/pack.ts";
+export { additiveCodes } from "./vectors/tables.ts";
+export { stateValues } from "./vectors/trellis.ts";
+export {
+  tailBiting,
+  type TrellisArguments,
+  type TrellisCodes,
+  viterbi,
+} from "./vectors/viterbi.ts";

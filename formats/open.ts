@@ -8,6 +8,7 @@ import {
   type ByteSource,
   type Checkpoint,
   LowbitError,
+  type OnlineTransform,
   type ResolvedScheme,
   type StoredTensor,
 } from "../spec/mod.ts";
@@ -29,6 +30,7 @@ import {
 import { openGguf } from "./dialects/gguf_read.ts";
 import { parseLowbitMetadata, SIDE_FILE } from "./dialects/lowbit_metadata.ts";
 import { lowbitTensor } from "./dialects/lowbit_read.ts";
+import { lowbitVector } from "./dialects/lowbit_vector.ts";
 
 /**
  * Opens a checkpoint: a Hugging Face folder (plain, sharded, of the dialects lowbit and
@@ -258,6 +260,7 @@ async function assemble(
   const directory = new DirectoryTensors(files);
   const coded = new Map<string, StoredTensor>();
   const activations = new Map<string, ResolvedScheme>();
+  const transforms: OnlineTransform[] = [];
   let kind = "safetensors";
   for (const file of files) {
     const text = file.metadata.get("lowbit");
@@ -273,7 +276,11 @@ async function assemble(
     for (const [tensor, entry] of metadata.tensors) {
       coded.set(tensor, lowbitTensor(directory, tensor, entry, tools));
     }
+    for (const [tensor, entry] of metadata.vectors) {
+      coded.set(tensor, lowbitVector(directory, tensor, entry, tools));
+    }
     for (const [tensor, scheme] of metadata.activations) activations.set(tensor, scheme);
+    transforms.push(...metadata.transforms);
   }
   const quantization = config.quantization_config;
   if (typeof quantization === "object" && quantization !== null) {
@@ -307,6 +314,7 @@ async function assemble(
     files: sources,
     sidecars: texts,
     ...(activations.size > 0 && { activations }),
+    ...(transforms.length > 0 && { transforms }),
     close: () => sources.forEach((source) => source.close()),
   };
 }

@@ -86,6 +86,14 @@ const quantized = (quantization_config: unknown) => ({
 });
 
 /** What is wrong, the files, the code, and what the message must name. */
+/** Metadata of the dialect lowbit with online transforms. */
+function withTransforms(version: number, transforms: unknown[]): string {
+  return JSON.stringify({
+    ...{ version, transforms, schemes: [], tensors: {}, activations: {} },
+    ...{ side: false, lowbit: "0", recipe: "r" },
+  });
+}
+
 const REFUSED: [what: string, files: () => Promise<Files>, code: ErrorCode, names: string][] = [
   [
     "no config.json",
@@ -267,13 +275,33 @@ const REFUSED: [what: string, files: () => Promise<Files>, code: ErrorCode, name
     "model.safetensors",
   ],
   [
-    "lowbit metadata: version 2",
+    "lowbit metadata: version 3",
     async () => ({
       ...CONFIG,
-      "model.safetensors": await weights(["a"], { lowbit: '{"version":2}' }),
+      "model.safetensors": await weights(["a"], { lowbit: '{"version":3}' }),
     }),
     "UNSUPPORTED",
-    "version 2",
+    "version 3",
+  ],
+  [
+    "lowbit metadata: transforms in version 1",
+    async () => ({
+      ...CONFIG,
+      "model.safetensors": await weights(["a"], { lowbit: withTransforms(1, []) }),
+    }),
+    "MALFORMED",
+    "transforms",
+  ],
+  [
+    "lowbit metadata: transforms that are none",
+    async () => ({
+      ...CONFIG,
+      "model.safetensors": await weights(["a"], {
+        lowbit: withTransforms(2, [{ op: "hadamard", value: "x", size: -1 }]),
+      }),
+    }),
+    "SCHEMA",
+    "0.size",
   ],
   [
     "lowbit metadata: no schemes",

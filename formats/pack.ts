@@ -3,7 +3,7 @@
  *
  * {@linkcode referencePack} and {@linkcode referenceUnpack} are normative and obvious: one bit after
  * the other. {@linkcode packMatrix} and {@linkcode unpackMatrix} give the same bytes, streams and
- * split halves by way of the kernels, other planes some bits at a time.
+ * split halves by way of the kernels, other planes by tables of places.
  *
  * @module
  */
@@ -16,6 +16,7 @@ import {
   type PartName,
 } from "../spec/mod.ts";
 import { placeParts, takeParts } from "./pack_parts.ts";
+import { POWERS, readPlane, writePlane } from "./plane_bits.ts";
 import { type Geometry, geometry, type MatrixSize, type PlaneTable } from "./planes.ts";
 
 export type { MatrixSize } from "./planes.ts";
@@ -63,9 +64,6 @@ function forEachCode(
     }
   }
 }
-
-/** How many base-3 digits come before one in its byte, as powers. */
-const POWERS = [81, 27, 9, 3, 1];
 
 /**
  * Packs a matrix, bit by bit. Normative; slow.
@@ -150,7 +148,7 @@ function finished(
   const modulus = 2 ** size.bits;
   const back = modulus - layout.offset % modulus;
   if (layout.offset !== 0) {
-    for (let i = 0; i < stored.length; i++) stored[i] = (stored[i] + back) % modulus;
+    for (let i = 0; i < stored.length; i++) stored[i] = (stored[i] + back) & (modulus - 1);
   }
   const { rows, columns, bits } = size;
   const codes = turned(stored, { rows: columns, columns: rows, bits }, layout);
@@ -260,9 +258,6 @@ export function packMatrix(
 ): Uint8Array<ArrayBuffer> {
   const shape = checked(packed, size, layout);
   const stream = streamOf(layout, size.bits);
-  if (!stream && shape.planes.some(({ base3 }) => base3)) {
-    return referencePack(packed, size, layout);
-  }
   const codes = turned(packed.codes, size, layout);
   const bytes = new Uint8Array(shape.units * shape.stride);
   if (kernels && stream) {
@@ -276,15 +271,8 @@ export function packMatrix(
     }
   } else {
     const mask = 2 ** size.bits - 1;
-    for (const plane of shape.planes) {
-      const some = 2 ** plane.bits - 1;
-      forEachCode(shape, plane, (i, bit) => {
-        const value = ((((codes[i] + layout.offset) & mask) >> plane.low) & some) << (bit % 8);
-        const byte = Math.floor(bit / 8);
-        bytes[byte] |= value;
-        if (value > 255) bytes[byte + 1] |= value >> 8;
-      });
-    }
+    const stored = layout.offset ? codes.map((code) => (code + layout.offset) & mask) : codes;
+    for (const plane of shape.planes) writePlane(bytes, stored, shape, plane);
   }
   return interleave(placeParts(bytes, packed.parts, shape, layout), shape, layout);
 }
@@ -315,9 +303,6 @@ export function unpackMatrix(
   const shape = geometry(size, layout);
   checkBytes(bytes, shape);
   const stream = streamOf(layout, size.bits);
-  if (!stream && shape.planes.some(({ base3 }) => base3)) {
-    return referenceUnpack(bytes, size, layout);
-  }
   const source = deinterleave(bytes, shape, layout);
   const stored = new Uint8Array(size.rows * size.columns);
   if (kernels && stream) {
@@ -330,15 +315,7 @@ export function unpackMatrix(
       stored.set(codes.array, from * columns);
     }
   } else {
-    for (const plane of shape.planes) {
-      const some = 2 ** plane.bits - 1;
-      forEachCode(shape, plane, (i, bit) => {
-        const byte = Math.floor(bit / 8);
-        const shift = bit % 8;
-        const high = shift + plane.bits > 8 ? source[byte + 1] << 8 : 0;
-        stored[i] |= (((source[byte] | high) >> shift) & some) << plane.low;
-      });
-    }
+    for (const plane of shape.planes) readPlane(stored, source, shape, plane);
   }
   return finished(stored, source, shape, size, layout);
 }
@@ -348,7 +325,7 @@ function streamOf(
   layout: Layout,
   bits: number,
 ): Pick<PackArguments, "start" | "order"> | undefined {
-  if (layout.unit.kind === "tile" || layout.unit.kind === "matrix") return undefined;
+  if (layout.unit.kind === "tile" || layout.unit.kind === "matrix" || bits === 0) return undefined;
   if (!layout.planes) return { start: 0, order: "neighbours" };
   const [plane, ...others] = layout.planes;
   const whole = others.length === 0 && plane.coding === "bits" && plane.low === 0 &&

@@ -63,22 +63,30 @@ export function takeParts(
   const values: Partial<Record<PartName, Float32Array>> = {};
   for (const part of layout.parts) {
     const { width, bits, planes } = planesOf(part, layout.id);
-    const modulus = 2 ** bits;
-    const stored = new Uint8Array(units * part.count * width);
-    for (let i = 0; i < units * part.count; i++) {
-      const start = Math.floor(i / part.count) * stride * 8;
-      let code = 0;
-      for (const plane of planes) {
-        if (!inPlane(plane, i % part.count)) continue;
-        const position = start + plane.columns[i % part.count - plane.first];
-        for (let bit = 0; bit < plane.bits; bit++) {
-          const from = position + bit;
-          const set = (bytes[Math.floor(from / 8)] >> (from % 8)) & 1;
-          code += set * 2 ** (plane.low + bit);
+    const { count } = part;
+    const codes = new Float64Array(units * count);
+    for (const { low, bits: some, first, columns } of planes) {
+      const [place, weight] = [2 ** low, 2 ** some];
+      for (let j = 0; j < columns.length; j++) {
+        const from = Math.floor(columns[j] / 8);
+        const divisor = 2 ** (columns[j] % 8);
+        const more = Math.ceil((columns[j] % 8 + some) / 8);
+        for (let u = 0, at = from, i = first + j; u < units; u++, at += stride, i += count) {
+          let word = bytes[at];
+          for (let b = 1; b < more; b++) word += bytes[at + b] * 256 ** b;
+          codes[i] += Math.floor(word / divisor) % weight * place;
         }
       }
-      if (part.offset) code = (code + modulus - part.offset % modulus) % modulus;
-      for (let b = 0; b < width; b++) stored[i * width + b] = Math.floor(code / 256 ** b) % 256;
+    }
+    const modulus = 2 ** bits;
+    const back = modulus - part.offset % modulus;
+    const stored = new Uint8Array(codes.length * width);
+    for (let i = 0; i < codes.length; i++) {
+      let code = part.offset ? (codes[i] + back) % modulus : codes[i];
+      for (let b = 0; b < width; b++) {
+        stored[i * width + b] = code % 256;
+        code = Math.floor(code / 256);
+      }
     }
     values[part.part] = decodeScales(part.format, stored);
   }

@@ -47,7 +47,11 @@ export function fitParameters(
     }
   }
   const { zero_point } = scheme;
-  const minima = zero_point?.kind === "minimum" ? clipped.min : undefined;
+  const minima = zero_point?.kind !== "minimum"
+    ? undefined
+    : second
+    ? clipped.min.map((m) => Math.min(m, 0))
+    : clipped.min;
   if (second) return secondLevel(scheme, second, raw, clipped, minima);
   const parameters = storedScales(scheme, raw, minima);
   if (!zero_point || minima) return parameters;
@@ -97,12 +101,18 @@ function storedScales(
     // A scale too small to store is a zero with its sign, where codes do not need it.
     return stored === 0 && (value === 0 || !keep) ? all_zero : stored;
   });
+  const unrounded = keep ? raw.map((value) => value === 0 ? 1 : value) : divisors(scales);
   return {
     scales,
-    ...(keep && { unrounded: raw.map((value) => value === 0 ? 1 : value) }),
+    ...(unrounded && { unrounded }),
     ...(keep && minima && { unroundedZeros: minima.slice() }),
     ...(minima && { zeros: minima.map(store) }),
   };
+}
+
+/** What to divide by where a scale is zero: then every code is that of zero. */
+function divisors(scales: Float32Array): Float32Array | undefined {
+  return scales.includes(0) ? scales.map((s) => s === 0 ? Infinity : s) : undefined;
 }
 
 /**
@@ -116,7 +126,7 @@ function scaleRule(
   const largest = largestFinite(scheme.element);
   const divisor = scheme.scale.divisor ?? largest;
   const levels = 2 ** scheme.element.bits - 1;
-  const includeZero = scheme.zero_point?.kind !== "minimum";
+  const includeZero = scheme.zero_point?.kind !== "minimum" || scheme.scale.second !== undefined;
   switch (rule) {
     case "absmax":
       return (min, max) => fround(Math.max(-min, max) / divisor);

@@ -13,10 +13,12 @@ import type {
   Ranges,
   Tiling,
 } from "../spec/mod.ts";
+import { leastSquares } from "./least_squares.ts";
 import { forEachElement } from "./reference.ts";
 
 /**
  * The parameters of `x` `[rows, columns]` over the range that a rule says; see `RangeRule`.
+ * `importance` weighs the columns of `least_squares`.
  *
  * @example
  * ```ts
@@ -38,7 +40,11 @@ export function rangedParameters(
   x: Buffer<"f32">,
   tiling: Tiling,
   range: RangeRule,
+  importance?: Float32Array,
 ): GridParameters {
+  if (range.rule === "least_squares") {
+    return leastSquares(codec.scheme, x.array, tiling, range, importance);
+  }
   const ranges = codec.ranges(x, tiling);
   switch (range.rule) {
     case "percentile":

@@ -57,7 +57,7 @@ export function readScales(
   switch (second.kind) {
     case "super_block": {
       const at = (i: number) => Math.floor(i / second.tiles);
-      const zeros = minima?.map((m, i) => -fround(m * overMinima![at(i)]) + 0);
+      const zeros = minima?.map((m, i) => -fround(m * overMinima![at(i)]));
       return { scales: scales.map((s, i) => s * over[at(i)]), ...(zeros && { zeros }) };
     }
     case "double": {

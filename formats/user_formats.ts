@@ -5,15 +5,28 @@
  */
 
 import {
+  type Layout,
+  layoutSchema,
   LowbitError,
   type NumberFormat,
   numberFormatSchema,
   type Recipe,
+  type Schema,
   type Scheme,
   type SchemeReference,
   schemeSchema,
+  VECTOR_FAMILIES,
+  type VectorFormat,
+  vectorFormatSchema,
 } from "../spec/mod.ts";
-import { numberFormats, resolveScheme, schemes, type UserFormats } from "./lookup.ts";
+import {
+  layouts,
+  numberFormats,
+  resolveScheme,
+  schemes,
+  type UserFormats,
+  vectorFormats,
+} from "./lookup.ts";
 import { parseYaml, readYaml } from "./yaml.ts";
 
 /** A file that a user brings. */
@@ -25,7 +38,8 @@ export interface FormatFile {
 }
 
 /**
- * Reads number formats (documents with a `family`) and schemes (documents with a `granularity`).
+ * Reads number formats and vector formats (documents with a `family`), schemes (documents with a
+ * `granularity`) and layouts (documents with a `unit`).
  *
  * Errors name file, line and field: what {@linkcode parseYaml} throws, and `CONFLICT` for an id that
  * the catalog or another file has.
@@ -42,25 +56,39 @@ export interface FormatFile {
 export function readUserFormats(files: readonly FormatFile[]): UserFormats {
   const numbers = new Map<string, NumberFormat>();
   const found = new Map<string, Scheme>();
+  const vectors = new Map<string, VectorFormat>();
+  const own = new Map<string, Layout>();
+  const taken = [numberFormats, schemes, vectorFormats, layouts, numbers, found, vectors, own];
   for (const { file, text } of files) {
     const { document, lineOf } = readYaml(text, file);
-    const isScheme = typeof document === "object" && document !== null &&
-      Object.hasOwn(document, "granularity");
-    const entry = isScheme
-      ? parseYaml(text, schemeSchema, file)
-      : parseYaml(text, numberFormatSchema, file);
-    const { id } = entry;
-    if (numberFormats.has(id) || schemes.has(id) || numbers.has(id) || found.has(id)) {
+    const free = ({ id }: { id: string }) => {
+      if (!taken.some((ids) => ids.has(id))) return;
       throw new LowbitError("CONFLICT", `${id} is taken, and an id never changes its bytes`, {
         file: `${file}:${lineOf("id")}`,
         field: "id",
         advice: "choose another id",
       });
-    }
-    if ("granularity" in entry) found.set(id, entry);
-    else numbers.set(id, entry);
+    };
+    const read = <T extends { id: string }>(schema: Schema<T>, into: Map<string, T>) => {
+      const entry = parseYaml(text, schema, file);
+      free(entry);
+      into.set(entry.id, entry);
+    };
+    if (has(document, "unit")) read(layoutSchema, own);
+    else if (has(document, "granularity")) read(schemeSchema, found);
+    else if (isVectorDocument(document)) read(vectorFormatSchema, vectors);
+    else read(numberFormatSchema, numbers);
   }
-  return { numbers, schemes: found };
+  return { numbers, schemes: found, vectors, layouts: own };
+}
+
+function has<K extends string>(document: unknown, key: K): document is Record<K, unknown> {
+  return typeof document === "object" && document !== null && Object.hasOwn(document, key);
+}
+
+function isVectorDocument(document: unknown): boolean {
+  const families: readonly unknown[] = VECTOR_FAMILIES;
+  return has(document, "family") && families.includes(document.family);
 }
 
 /**
@@ -101,9 +129,22 @@ export function withFormat(recipe: Recipe, format: string, user?: UserFormats): 
   };
 }
 
+/** A recipe whose weights are in a vector format. */
+function withVectorFormat(recipe: Recipe, format: string): Recipe {
+  return {
+    ...recipe,
+    name: `${recipe.name}-${format.replaceAll("_", "-")}`,
+    assign: recipe.assign.map((assignment) => ({
+      ...assignment,
+      ...(assignment.weight !== undefined && { weight: format }),
+    })),
+  };
+}
+
 /**
- * A recipe with the number formats of the user in it: one that the recipe does not name takes the
- * place of the elements of all its weights. `CONFLICT` if there are several of those.
+ * A recipe with the formats of the user in it: a number format that the recipe does not name takes
+ * the place of the elements of all its weights, a vector format that of their schemes. `CONFLICT` if
+ * there are several of those.
  *
  * @example
  * ```ts
@@ -117,9 +158,17 @@ export function withFormat(recipe: Recipe, format: string, user?: UserFormats): 
  */
 export function withUnnamedFormats(recipe: Recipe, user: UserFormats): Recipe {
   const named = JSON.stringify(recipe.assign);
-  const unnamed = [...user.numbers.keys()].filter((id) => !named.includes(JSON.stringify(id)));
+  const inVectors = JSON.stringify([...user.vectors.values()]);
+  const isNamed = (id: string) =>
+    [named, inVectors].some((text) => text.includes(JSON.stringify(id)));
+  const vectors = [...user.vectors.keys()].filter((id) => !named.includes(JSON.stringify(id)));
+  const numbers = [...user.numbers.keys()].filter((id) => !isNamed(id));
+  const unnamed = [...numbers, ...vectors];
   if (unnamed.length === 0) return recipe;
-  if (unnamed.length === 1) return withFormat(recipe, unnamed[0], user);
+  if (unnamed.length === 1) {
+    const [id] = unnamed;
+    return vectors.length === 1 ? withVectorFormat(recipe, id) : withFormat(recipe, id, user);
+  }
   throw new LowbitError("CONFLICT", `does not say which of ${unnamed.join(", ")} is used where`, {
     file: recipe.name,
     field: "assign",

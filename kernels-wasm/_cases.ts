@@ -5,126 +5,14 @@
  * @module
  */
 
-import { type Granularity, type Tiling, tiling } from "../spec/granularity.ts";
 import type { KernelOp } from "../spec/kernel_ops.ts";
-import type { BufferArrays, ElementEncoder, Kernels } from "../spec/kernels.ts";
+import type { Kernels } from "../spec/kernels.ts";
+import { ALGEBRA_CASES } from "./_cases_algebra.ts";
+import { DENSE_CASES } from "./_cases_dense.ts";
+import { LOOKUP_CASES } from "./_cases_lookup.ts";
+import type { Case, Output, Random, Run } from "./_random.ts";
 
-/** An output. */
-export type Output = BufferArrays[keyof BufferArrays];
-
-/** Random numbers from a seed (xorshift), the same everywhere. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = (seed * 2654435761 + 1) >>> 0 || 1;
-    for (let i = 0; i < 8; i++) this.bits();
-  }
-
-  /** 32 random bits. */
-  bits(): number {
-    this.#state ^= this.#state << 13;
-    this.#state ^= this.#state >>> 17;
-    this.#state ^= this.#state << 5;
-    return this.#state >>> 0;
-  }
-
-  /** A number in `[low, high]`. */
-  int(low: number, high: number): number {
-    return low + this.bits() % (high - low + 1);
-  }
-
-  /** One of the values. */
-  of<T>(values: readonly T[]): T {
-    return values[this.int(0, values.length - 1)];
-  }
-
-  /** About normal. */
-  normal(): number {
-    return (this.bits() + this.bits() + this.bits() - this.bits() - this.bits() - this.bits()) /
-      2 ** 32;
-  }
-
-  /** f32, now and then a zero. */
-  floats(length: number, scale = 1): Float32Array {
-    return Float32Array.from(
-      { length },
-      () => this.int(0, 20) ? this.normal() * scale : this.of([0, -0]),
-    );
-  }
-
-  /** f32 with all that there is: infinities, subnormals, NaN if wanted. */
-  wild(length: number, nan: boolean): Float32Array {
-    const special = [Infinity, -Infinity, 0, -0, 1e-42, -1e-45, 3e38, 65519, 65520, 2 ** -25];
-    return Float32Array.from({ length }, () => {
-      if (nan && this.int(0, 60) === 0) return NaN;
-      if (this.int(0, 4) === 0) return this.of(special);
-      return this.normal() * 2 ** this.int(-30, 20);
-    });
-  }
-
-  /** Positive f32. */
-  scales(length: number): Float32Array {
-    return Float32Array.from({ length }, () => Math.abs(this.normal()) / 8 + 0.01);
-  }
-
-  /** Codes below `limit`. */
-  codes(length: number, limit: number): Uint8Array {
-    return Uint8Array.from({ length }, () => this.int(0, limit - 1));
-  }
-
-  /** A tiling of about the given size. */
-  tiling(rows: number, columns: number): Tiling {
-    const granularity: Granularity = this.of<Granularity>([
-      { kind: "tensor" },
-      { kind: "channel" },
-      { kind: "group", size: this.of([1, 3, 8, 16, 32, 40, 64]) },
-      { kind: "block", rows: this.int(1, 5), columns: this.of([1, 7, 16, 32]) },
-    ]);
-    return tiling(granularity, rows, columns);
-  }
-
-  /** An encoder and the width of its codes. */
-  encoder(bits: number): ElementEncoder {
-    if (this.int(0, 1)) {
-      const signed = this.int(0, 1);
-      const min = signed ? -(1 << (bits - 1)) : 0;
-      const range = { min, max: min + (1 << bits) - 1, mask: (1 << bits) - 1 };
-      return this.of<ElementEncoder>([
-        { kind: "int", ...range },
-        { kind: "int", ...range, rounding: "half_away" },
-        {
-          kind: "int",
-          ...range,
-          rounding: "floor",
-          bias: this.of([0.5, 8.5, -3]),
-          shift: 1 << bits,
-        },
-      ]);
-    }
-    const count = this.of([0, 1, (1 << bits) - 1, (1 << bits) + 1]);
-    const near = this.floats(count);
-    const bitsOf = new Uint32Array(near.buffer);
-    const thresholds = Uint32Array.from(
-      bitsOf,
-      (b) => this.int(0, 9) ? (b >>> 31 ? ~b : b ^ 0x80000000) : this.bits(),
-    ).sort();
-    return { kind: "steps", thresholds, codes: this.codes(count + 1, 1 << bits) };
-  }
-}
-
-/** What a case is made of. */
-export interface Case {
-  /** The kernels to run on. */
-  k: Kernels;
-  /** Where inputs come from. */
-  random: Random;
-  /** Sizes; an operation uses them as it likes. */
-  rows: number;
-  columns: number;
-}
-
-type Run = (c: Case) => Output[];
+export { type Case, type Output, Random } from "./_random.ts";
 
 /** A positive definite matrix. */
 function hermitian(random: Random, n: number): Float64Array {
@@ -185,8 +73,22 @@ function product(c: Case, weight: ReturnType<Kernels["denseWeight"]>): Output[] 
   return [y.array.slice()];
 }
 
+/** Rows of log-probabilities, the same for every implementation. */
+function logProbabilities(random: Random, rows: number, columns: number): Float32Array {
+  const x = random.floats(rows * columns, 5);
+  for (let r = 0; r < rows; r++) {
+    const row = x.subarray(r * columns, (r + 1) * columns);
+    const sum = row.reduce((sum, v) => sum + Math.exp(v), 0);
+    row.set(row.map((v) => v - Math.log(sum)));
+  }
+  return x;
+}
+
 /** A case of every operation. */
 export const CASES: Record<KernelOp["name"], Run> = {
+  ...ALGEBRA_CASES,
+  ...DENSE_CASES,
+  ...LOOKUP_CASES,
   range({ k, random, rows, columns }) {
     const t = random.tiling(rows, columns);
     const tiles = t.gridRows * t.gridColumns;
@@ -394,12 +296,10 @@ export const CASES: Record<KernelOp["name"], Run> = {
     return [x.array.slice()];
   },
   divergence({ k, random, rows, columns }) {
-    using p = k.upload(random.floats(rows * columns, 5));
-    using q = k.upload(random.floats(rows * columns, 5));
+    using p = k.upload(logProbabilities(random, rows, columns));
+    using q = k.upload(logProbabilities(random, rows, columns));
     using kl = k.alloc("f64", rows);
     using agree = k.alloc("u8", rows);
-    k.logSoftmax({ x: p, rows, columns });
-    k.logSoftmax({ x: q, rows, columns });
     k.divergence({ p, q, rows, columns, kl, agree });
     return [kl.array.slice(), agree.array.slice()];
   },

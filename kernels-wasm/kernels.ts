@@ -14,8 +14,13 @@ import type {
 import * as check from "./checks.ts";
 import type { Context } from "./context.ts";
 import { WasmBuffer } from "./memory.ts";
+import * as lookupWeights from "./lookup_weights.ts";
+import * as factors from "./ops_algebra.ts";
+import * as cache from "./ops_cache.ts";
 import * as codes from "./ops_codes.ts";
+import * as dense from "./ops_dense.ts";
 import * as algebra from "./ops_linear.ts";
+import * as lookup from "./ops_lookup.ts";
 import * as model from "./ops_model.ts";
 import { denseWeight, packedWeight } from "./weights.ts";
 
@@ -89,4 +94,39 @@ export class WasmKernels implements Kernels {
   scaleColumns: Kernels["scaleColumns"] = (args) => model.scaleColumns(this.#context, args);
   logSoftmax: Kernels["logSoftmax"] = (args) => model.logSoftmax(this.#context, args);
   divergence: Kernels["divergence"] = (args) => model.divergence(this.#context, args);
+  hadamard: Kernels["hadamard"] = (args) => dense.hadamard(this.#context, args);
+  matmul: Kernels["matmul"] = (args) => dense.matmul(this.#context, args);
+  layerNorm: Kernels["layerNorm"] = (args) => dense.layerNorm(this.#context, args);
+  activate: Kernels["activate"] = (args) => dense.activate(this.#context, args);
+  softmax: Kernels["softmax"] = (args) => dense.softmax(this.#context, args);
+  absMax: Kernels["absMax"] = (args) => dense.absMax(this.#context, args);
+  histogram: Kernels["histogram"] = (args) => dense.histogram(this.#context, args);
+  percentile: Kernels["percentile"] = (args) => dense.percentile(this.#context, args);
+  convert: Kernels["convert"] = (args) => dense.convert(this.#context, args);
+  cholesky: Kernels["cholesky"] = (args) => factors.cholesky(this.#context, args);
+  choleskySolve: Kernels["choleskySolve"] = (args) => factors.choleskySolve(this.#context, args);
+  triangularInverse: Kernels["triangularInverse"] = (args) =>
+    factors.triangularInverse(this.#context, args);
+  symmetricEigen: Kernels["symmetricEigen"] = (args) => factors.symmetricEigen(this.#context, args);
+  svd: Kernels["svd"] = (args) => factors.svd(this.#context, args);
+  qr: Kernels["qr"] = (args) => factors.qr(this.#context, args);
+  linearPlanes: Kernels["linearPlanes"] = (args) => lookup.linearPlanes(this.#context, args);
+  linearPlanesInt: Kernels["linearPlanesInt"] = (args) =>
+    lookup.linearPlanesInt(this.#context, args);
+  linearBinary: Kernels["linearBinary"] = (args) => lookup.linearBinary(this.#context, args);
+  linearFp6: Kernels["linearFp6"] = (args) => lookup.linearFp6(this.#context, args);
+  linearCodebook: Kernels["linearCodebook"] = (args) => lookup.linearCodebook(this.#context, args);
+  addSparse: Kernels["addSparse"] = (args) => lookup.addSparse(this.#context, args);
+  addLowRank: Kernels["addLowRank"] = (args) => lookup.addLowRank(this.#context, args);
+  quantizedCache: Kernels["quantizedCache"] = (args) => cache.quantizedCache(this.#context, args);
+  cacheAppend: Kernels["cacheAppend"] = (args) => cache.cacheAppend(this.#context, args);
+  cacheRead: Kernels["cacheRead"] = (args) => cache.cacheRead(this.#context, args);
+  attentionCached: Kernels["attentionCached"] = (args) =>
+    cache.attentionCached(this.#context, args);
+  planeWeight: Kernels["planeWeight"] = (args) => lookupWeights.planeWeight(this.#context, args);
+  codebookWeight: Kernels["codebookWeight"] = (args) =>
+    lookupWeights.codebookWeight(this.#context, args);
+  sparseWeight: Kernels["sparseWeight"] = (args) => lookupWeights.sparseWeight(this.#context, args);
+  lowRankWeight: Kernels["lowRankWeight"] = (args) =>
+    lookupWeights.lowRankWeight(this.#context, args);
 }

@@ -28,7 +28,18 @@ import { WasmKernels } from "./kernels.ts";
 
 export type { Tiling } from "../spec/granularity.ts";
 export type * from "../spec/kernels.ts";
+export type * from "../spec/kernels_algebra.ts";
+export type * from "../spec/kernels_cache.ts";
+export * from "../spec/kernels_convert.ts";
+export type * from "../spec/kernels_dense.ts";
+export type * from "../spec/kernels_lookup.ts";
 export * from "../spec/kernel_ops.ts";
+export { hadamardMatrix, hadamardOrders } from "./hadamard.ts";
+export {
+  type IntegerPlanes,
+  integerPlanes,
+  type IntegerPlanesArguments,
+} from "./integer_planes.ts";
 export { referenceKernels } from "./reference.ts";
 
 /** Options of {@linkcode loadKernels}. */

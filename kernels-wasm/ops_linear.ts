@@ -91,14 +91,14 @@ export function inverseCholesky(c: Context, a: ArgumentsOf<"inverseCholesky">): 
   check.buffer("h", a.h, "f64", a.n * a.n);
   check.buffer("u", a.u, "f32", a.n * a.n);
   const [h, u, n] = [c.at("h", a.h), c.at("u", a.u), a.n];
-  if (!factor(c, h, n)) return false;
-  invert(c, h, n);
+  if (!factorUpper(c, h, n)) return false;
+  invertUpper(c, h, n);
   c.pool.run("inverse_finish", [h, n, u], { units: n, work: n * n });
   return true;
 }
 
 /** `H = R R^T`, R upper triangular, from the last block of columns to the first. */
-function factor(c: Context, h: number, n: number): boolean {
+export function factorUpper(c: Context, h: number, n: number): boolean {
   const last = Math.floor((n - 1) / CHOLESKY_BLOCK) * CHOLESKY_BLOCK;
   for (let first = last; first >= 0; first -= CHOLESKY_BLOCK) {
     const size = Math.min(CHOLESKY_BLOCK, n - first);
@@ -112,7 +112,7 @@ function factor(c: Context, h: number, n: number): boolean {
 }
 
 /** R becomes its inverse, from the first block of columns to the last. */
-function invert(c: Context, h: number, n: number): void {
+export function invertUpper(c: Context, h: number, n: number): void {
   c.heap.with(n * CHOLESKY_BLOCK * 8, (t) => {
     for (let first = 0; first < n; first += CHOLESKY_BLOCK) {
       const size = Math.min(CHOLESKY_BLOCK, n - first);

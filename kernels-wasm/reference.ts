@@ -6,6 +6,8 @@
  */
 
 import { LowbitError } from "../spec/errors.ts";
+import type { QuantizedCache } from "../spec/kernels_cache.ts";
+import type { LookupWeight } from "../spec/kernels_lookup.ts";
 import type {
   Buffer,
   BufferArrays,
@@ -18,6 +20,10 @@ import type {
 import * as check from "./checks.ts";
 import * as algebra from "./reference_algebra.ts";
 import * as codes from "./reference_codes.ts";
+import * as cache from "./reference_cache.ts";
+import * as dense from "./reference_dense.ts";
+import * as factors from "./reference_factors.ts";
+import * as lookup from "./reference_lookup.ts";
 import * as model from "./reference_model.ts";
 
 /**
@@ -130,6 +136,7 @@ class ReferenceKernels implements Kernels {
   readonly name = "reference";
   readonly threads = 1;
   #ledger: Ledger = { bytes: 0, peak: 0 };
+  #hold = (bytes: number): void => hold(this.#ledger, bytes);
 
   memory(): { bytes: number; peak: number } {
     return { ...this.#ledger };
@@ -158,6 +165,26 @@ class ReferenceKernels implements Kernels {
     check.packed(args);
     const { rows, columns } = args.tiling;
     return new PlainWeight(codes.decodePacked(args), rows, columns, this.#ledger);
+  }
+
+  planeWeight(args: Parameters<Kernels["planeWeight"]>[0]): LookupWeight {
+    return lookup.planeWeight(args, this.#hold);
+  }
+
+  codebookWeight(args: Parameters<Kernels["codebookWeight"]>[0]): LookupWeight {
+    return lookup.codebookWeight(args, this.#hold);
+  }
+
+  sparseWeight(args: Parameters<Kernels["sparseWeight"]>[0]): LookupWeight {
+    return lookup.sparseWeight(args, this.#hold);
+  }
+
+  lowRankWeight(args: Parameters<Kernels["lowRankWeight"]>[0]): LookupWeight {
+    return lookup.lowRankWeight(args, this.#hold);
+  }
+
+  quantizedCache(args: Parameters<Kernels["quantizedCache"]>[0]): QuantizedCache {
+    return cache.quantizedCache(args, this.#hold);
   }
 
   linear(args: LinearArguments): void {
@@ -191,6 +218,31 @@ class ReferenceKernels implements Kernels {
   scaleColumns: Kernels["scaleColumns"] = model.scaleColumns;
   logSoftmax: Kernels["logSoftmax"] = model.logSoftmax;
   divergence: Kernels["divergence"] = model.divergence;
+  hadamard: Kernels["hadamard"] = dense.hadamard;
+  matmul: Kernels["matmul"] = dense.matmul;
+  layerNorm: Kernels["layerNorm"] = dense.layerNorm;
+  activate: Kernels["activate"] = dense.activate;
+  softmax: Kernels["softmax"] = dense.softmax;
+  absMax: Kernels["absMax"] = dense.absMax;
+  histogram: Kernels["histogram"] = dense.histogram;
+  percentile: Kernels["percentile"] = dense.percentile;
+  convert: Kernels["convert"] = dense.convert;
+  cholesky: Kernels["cholesky"] = factors.cholesky;
+  choleskySolve: Kernels["choleskySolve"] = factors.choleskySolve;
+  triangularInverse: Kernels["triangularInverse"] = factors.triangularInverse;
+  symmetricEigen: Kernels["symmetricEigen"] = factors.symmetricEigen;
+  svd: Kernels["svd"] = factors.svd;
+  qr: Kernels["qr"] = factors.qr;
+  linearPlanes: Kernels["linearPlanes"] = lookup.linearPlanes;
+  linearPlanesInt: Kernels["linearPlanesInt"] = lookup.linearPlanesInt;
+  linearBinary: Kernels["linearBinary"] = lookup.linearBinary;
+  linearFp6: Kernels["linearFp6"] = lookup.linearFp6;
+  linearCodebook: Kernels["linearCodebook"] = lookup.linearCodebook;
+  addSparse: Kernels["addSparse"] = lookup.addSparse;
+  addLowRank: Kernels["addLowRank"] = lookup.addLowRank;
+  cacheAppend: Kernels["cacheAppend"] = cache.cacheAppend;
+  cacheRead: Kernels["cacheRead"] = cache.cacheRead;
+  attentionCached: Kernels["attentionCached"] = cache.attentionCached;
 
   close(): void {}
 }

@@ -48,7 +48,17 @@ export function rope(a: Parameters<Kernels["rope"]>[0]): void {
 /** See {@linkcode Kernels.attention}. */
 export function attention(a: AttentionArguments): void {
   check.attention(a);
-  const [q, k, v, y, size] = [a.q.array, a.k.array, a.v.array, a.y.array, a.headSize];
+  attend({ ...a, q: a.q.array, k: a.k.array, v: a.v.array, y: a.y.array });
+}
+
+/** The arguments of attention as plain arrays. */
+export type PlainAttention =
+  & Omit<AttentionArguments, "q" | "k" | "v" | "y">
+  & Record<"q" | "k" | "v" | "y", Float32Array>;
+
+/** Attention over plain arrays. */
+export function attend({ q, k, v, y, ...a }: PlainAttention): void {
+  const size = a.headSize;
   for (let t = 0; t < a.tokens; t++) {
     for (let h = 0; h < a.heads; h++) {
       const query = (t * a.heads + h) * size;

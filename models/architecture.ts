@@ -24,6 +24,7 @@ import {
   readHyperparameters,
   type Settings,
 } from "./hyperparameters.ts";
+import { extendArchitecture } from "./online.ts";
 
 /** One parameter of one model. */
 export interface ParameterInfo {
@@ -136,7 +137,10 @@ export function openModel(
   checkpoint: Checkpoint,
   among: readonly Architecture[] = architectures(),
 ): ModelGraph {
-  const architecture = findArchitecture(checkpoint, among);
+  const architecture = extendArchitecture(
+    findArchitecture(checkpoint, among),
+    checkpoint.transforms ?? [],
+  );
   const read = readHyperparameters(architecture, checkpoint);
   checkRequirements(architecture, checkpoint, read);
   checkHeads(architecture, read, checkpoint.name);

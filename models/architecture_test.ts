@@ -8,7 +8,7 @@ import {
   openModel,
   parameterOf,
 } from "./architecture.ts";
-import { inputsOf } from "./interpreter.ts";
+import { inputsOf } from "./values.ts";
 
 /** Problems of a graph: values that nothing makes, weights that are no parameters, loose edges. */
 function problems({ graph, parameters, block_parameters, edges }: Architecture): string[] {

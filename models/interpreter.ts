@@ -10,6 +10,7 @@
 import {
   type Architecture,
   type Buffer,
+  hadamard,
   type Hyperparameters,
   type Kernels,
   LowbitError,
@@ -17,6 +18,7 @@ import {
 } from "../spec/mod.ts";
 import type { AttentionMemory } from "./cache.ts";
 import { evaluateSize } from "./hyperparameters.ts";
+import { inputsOf } from "./values.ts";
 
 /** Real numbers in kernel memory. */
 export type Values = Buffer<"f32">;
@@ -175,33 +177,21 @@ const OPERATIONS: Operations = {
     args.kernels.add({ x, y });
     return y;
   },
+  bias(node, { args, take }) {
+    const x = take(node.in);
+    const [values, bias] = [x.array, args.parameter(node.weight).array];
+    for (let i = 0, j = 0; i < values.length; i++) {
+      values[i] += bias[j];
+      if (++j === bias.length) j = 0;
+    }
+    return x;
+  },
+  hadamard(node, { args, take }) {
+    const x = take(node.in);
+    hadamard(x.array, evaluateSize(node.size, args.hyperparameters));
+    return x;
+  },
 };
-
-/**
- * The names of the values that an operation reads.
- *
- * @example
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { inputsOf } from "./interpreter.ts";
- * assertEquals(inputsOf({ op: "silu_gate", gate: "g", up: "u", out: "y" }), ["g", "u"]);
- * assertEquals(inputsOf({ op: "embed", weight: "embedding", out: "x" }), []);
- * ```
- */
-export function inputsOf(node: Node): string[] {
-  switch (node.op) {
-    case "embed":
-      return [];
-    case "attention":
-      return [node.query, node.key, node.value];
-    case "silu_gate":
-      return [node.gate, node.up];
-    case "add":
-      return node.in;
-    default:
-      return [node.in];
-  }
-}
 
 /**
  * Runs operations in order on named inputs; the value `result` is returned, all others made on the

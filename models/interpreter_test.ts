@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { type Architecture, LowbitError, type Node } from "../spec/mod.ts";
 import { kernelsOf } from "./_fixtures.ts";
 import { runBlock, type Values } from "./interpreter.ts";
@@ -71,6 +71,18 @@ Deno.test("a name that is written again is another value", () => {
     7,
     14,
   ]);
+});
+
+Deno.test("biases and Hadamards take the place of a value, or make another", () => {
+  const bias = (from: string, out: string): Node => ({ op: "bias", weight: "b", in: from, out });
+  const turn = (from: string, out: string): Node => ({ op: "hadamard", in: from, out, size: "2" });
+  // The parameter of the bias is [1, 2].
+  assertEquals(run(linear("3", "x", "a"), bias("a", "a"), add("a", "a", "x")), [8, 16]);
+  assertEquals(run(linear("3", "x", "a"), bias("a", "b"), add("a", "b", "x")), [7, 14]);
+  const root = Math.SQRT1_2;
+  const [sum, difference] = [Math.fround(3 * Math.fround(root)), -Math.fround(root)];
+  run(turn("x", "x")).forEach((value, i) => assertAlmostEquals(value, [sum, difference][i], 1e-6));
+  run(turn("x", "a"), turn("a", "x")).forEach((value, i) => assertAlmostEquals(value, 1 + i, 1e-6));
 });
 
 Deno.test("a graph without operations gives back what it is given", () => {

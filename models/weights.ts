@@ -219,6 +219,7 @@ export function parameterTensor(model: ModelGraph, id: string): StoredTensor {
       finite(quantized.parameters.zeros, "a zero point");
       return order === undefined ? quantized : permuteQuantized(quantized, order);
     },
+    ...(tensor.vector && { vector: () => tensor.vector!() }),
   };
 }
 

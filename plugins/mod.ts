@@ -5,23 +5,38 @@
  */
 
 import type { Plugin } from "../spec/mod.ts";
+import { biasCorrection } from "./compensate/bias-correction/mod.ts";
+import { lqer } from "./compensate/lqer/mod.ts";
 import { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 import { perplexity } from "./evaluate/perplexity/mod.ts";
 import { gptq } from "./quantize/gptq/mod.ts";
 import { rtn } from "./quantize/rtn/mod.ts";
+import { awq } from "./transform/awq/mod.ts";
+import { osPlus } from "./transform/os-plus/mod.ts";
+import { quarot } from "./transform/quarot/mod.ts";
 import { smoothquant } from "./transform/smoothquant/mod.ts";
 
 export { gptq, type GptqOptions } from "./quantize/gptq/mod.ts";
 export { rtn, type RtnOptions } from "./quantize/rtn/mod.ts";
+export { awq, type AwqOptions } from "./transform/awq/mod.ts";
+export { osPlus, type OsPlusOptions } from "./transform/os-plus/mod.ts";
+export { quarot, type QuarotOptions } from "./transform/quarot/mod.ts";
 export { smoothquant, type SmoothquantOptions } from "./transform/smoothquant/mod.ts";
+export { lqer, type LqerOptions } from "./compensate/lqer/mod.ts";
+export { biasCorrection } from "./compensate/bias-correction/mod.ts";
 export { perplexity } from "./evaluate/perplexity/mod.ts";
 export { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 
 /** Every shipped plugin. `tests/architecture_test.ts` holds this list against the folders. */
 export const PLUGINS: readonly Plugin[] = [
+  quarot,
   smoothquant,
+  osPlus,
+  awq,
   rtn,
   gptq,
+  lqer,
+  biasCorrection,
   perplexity,
   klDivergence,
 ];

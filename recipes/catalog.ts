@@ -6,6 +6,45 @@
 
 /** Preset recipes; `recipeSchema` reads them. */
 export const RECIPES: readonly unknown[] = [{
+  name: "awq-gptq-w4g64",
+  summary: "GPTQ on the scales and clipped ranges of AWQ, 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  pipeline: [{
+    use: "awq",
+  }, {
+    use: "gptq",
+    options: {
+      act_order: true,
+    },
+  }],
+}, {
+  name: "awq-w4g64",
+  summary: "AWQ with scale and clip search, 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  pipeline: [{
+    use: "awq",
+  }, {
+    use: "rtn",
+  }],
+}, {
+  name: "bias-correction-w4g64",
+  summary: "round to nearest with the mean error of outputs taken back, 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }, {
+    use: "bias-correction",
+  }],
+}, {
   name: "fp8",
   summary: "float8_e4m3fn with one scale an output channel",
   assign: [{
@@ -66,6 +105,18 @@ export const RECIPES: readonly unknown[] = [{
     },
   }],
 }, {
+  name: "lqer-w4g64",
+  summary: "round to nearest with a weighted low-rank correction, 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_asym",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }, {
+    use: "lqer",
+  }],
+}, {
   name: "mxfp4",
   summary: "OCP MXFP4, blocks of 32 with power-of-two scales",
   assign: [{
@@ -84,6 +135,180 @@ export const RECIPES: readonly unknown[] = [{
   }],
   pipeline: [{
     use: "rtn",
+  }],
+}, {
+  name: "os-plus-w8a8",
+  summary: "Outlier Suppression+, 8-bit weights by channel, 8-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int8_channel_sym",
+    activation: "int8_token",
+  }],
+  pipeline: [{
+    use: "os-plus",
+  }, {
+    use: "rtn",
+  }],
+}, {
+  name: "quarot-gptq-w4a4",
+  summary: "QuaRot and GPTQ, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      id: "int4_token_clip90",
+      summary: "symmetric int4 activations, nine tenths of each token's range",
+      element: "int4",
+      granularity: {
+        kind: "token",
+      },
+      scale: {
+        rule: "absmax",
+        divisor: 7.777777777777778,
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r3: false,
+    },
+  }, {
+    use: "gptq",
+    options: {
+      act_order: true,
+      range: "error",
+    },
+  }],
+}, {
+  name: "quarot-online-gptq-lqer-w4a4",
+  summary:
+    "QuaRot with R1 behind the norms, GPTQ and a low-rank correction, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      id: "int4_token_clip90",
+      summary: "symmetric int4 activations, nine tenths of each token's range",
+      element: "int4",
+      granularity: {
+        kind: "token",
+      },
+      scale: {
+        rule: "absmax",
+        divisor: 7.777777777777778,
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r1: "online",
+      r3: false,
+    },
+  }, {
+    use: "gptq",
+    options: {
+      act_order: true,
+      range: "error",
+    },
+  }, {
+    use: "lqer",
+  }],
+}, {
+  name: "quarot-online-gptq-w4a4",
+  summary:
+    "QuaRot with R1 behind the norms and GPTQ, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      id: "int4_token_clip90",
+      summary: "symmetric int4 activations, nine tenths of each token's range",
+      element: "int4",
+      granularity: {
+        kind: "token",
+      },
+      scale: {
+        rule: "absmax",
+        divisor: 7.777777777777778,
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r1: "online",
+      r3: false,
+    },
+  }, {
+    use: "gptq",
+    options: {
+      act_order: true,
+      range: "error",
+    },
+  }],
+}, {
+  name: "quarot-online-rtn-w4a4",
+  summary:
+    "QuaRot with R1 behind the norms and round to nearest, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      id: "int4_token_clip90",
+      summary: "symmetric int4 activations, nine tenths of each token's range",
+      element: "int4",
+      granularity: {
+        kind: "token",
+      },
+      scale: {
+        rule: "absmax",
+        divisor: 7.777777777777778,
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r1: "online",
+      r3: false,
+    },
+  }, {
+    use: "rtn",
+    options: {
+      range: "error",
+    },
+  }],
+}, {
+  name: "quarot-rtn-w4a4",
+  summary: "QuaRot and round to nearest, 4-bit weights by channel, 4-bit activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_channel_sym",
+    activation: {
+      id: "int4_token_clip90",
+      summary: "symmetric int4 activations, nine tenths of each token's range",
+      element: "int4",
+      granularity: {
+        kind: "token",
+      },
+      scale: {
+        rule: "absmax",
+        divisor: 7.777777777777778,
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quarot",
+    options: {
+      r3: false,
+    },
+  }, {
+    use: "rtn",
+    options: {
+      range: "error",
+    },
   }],
 }, {
   name: "rtn-mse-w4g64",

@@ -5,7 +5,9 @@
  */
 
 import type { Layout } from "./layout.ts";
-import type { QuantizedTensor, ResolvedScheme } from "./tensor.ts";
+import type { QuantizedTensor, ResolvedScheme, VectorTensor } from "./tensor.ts";
+import type { OnlineTransform } from "./transform.ts";
+import type { VectorFormat } from "./vector_format.ts";
 
 /** Random access to the bytes of a file, a blob or a URL. */
 export interface ByteSource {
@@ -67,13 +69,34 @@ export const PLAIN_BYTES: Readonly<Record<PlainType, number>> = {
 };
 
 /**
- * How a tensor is stored: plainly, as codes with parameters, or (`foreign`) in a type of the
- * container that can be listed and hashed but not read, such as `Q4_K`.
+ * How a tensor is stored: plainly, as codes with parameters, in a vector format, or (`foreign`) in
+ * a type of the container that can be listed and hashed but not read, such as `Q4_K`.
  */
 export type TensorStorage =
   | { kind: "plain"; type: PlainType }
   | { kind: "coded"; scheme: ResolvedScheme; layout: Layout }
+  | { kind: "vector"; format: VectorFormat }
   | { kind: "foreign"; type: string };
+
+/**
+ * What a storage is called: the id of its scheme or format, or its type.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { storageLabel } from "./checkpoint.ts";
+ * assertEquals(storageLabel({ kind: "plain", type: "float16" }), "float16");
+ * ```
+ */
+export function storageLabel(
+  storage:
+    | { kind: "plain" | "foreign"; type: string }
+    | { kind: "coded"; scheme: { id: string } }
+    | { kind: "vector"; format: { id: string } },
+): string {
+  if (storage.kind === "coded") return storage.scheme.id;
+  return storage.kind === "vector" ? storage.format.id : storage.type;
+}
 
 /** One logical tensor of a checkpoint; nothing is read before it is asked for. */
 export interface StoredTensor {
@@ -91,6 +114,8 @@ export interface StoredTensor {
   raw(): Promise<Uint8Array>;
   /** Codes and parameters; only for coded tensors. */
   quantized(): Promise<QuantizedTensor>;
+  /** Codes, tables and scales; only for tensors in a vector format. */
+  vector?(): Promise<VectorTensor>;
 }
 
 /** How tensors and settings are named: as in `transformers`, or as in GGUF. */
@@ -147,6 +172,8 @@ export interface Checkpoint {
   readonly gguf?: ReadonlyMap<string, GgufValue>;
   /** The schemes of the inputs of linears, by the names of their weights. */
   readonly activations?: ReadonlyMap<string, ResolvedScheme>;
+  /** What its blocks do beyond the architecture, in order. */
+  readonly transforms?: readonly OnlineTransform[];
   /** Closes the files. */
   close(): void;
 }

@@ -76,7 +76,9 @@ export type Node =
   | { op: "rope"; in: string; out: string; heads: Size }
   | { op: "attention"; query: string; key: string; value: string; out: string }
   | { op: "silu_gate"; gate: string; up: string; out: string }
-  | { op: "add"; in: [string, string]; out: string };
+  | { op: "add"; in: [string, string]; out: string }
+  | { op: "bias"; weight: string; in: string; out: string }
+  | { op: "hadamard"; in: string; out: string; size: Size };
 
 /**
  * Where channels can be rescaled without changing the model: dividing the output channels of
@@ -150,6 +152,8 @@ const node: z.ZodType<Node> = z.discriminatedUnion("op", [
   z.strictObject({ op: z.literal("attention"), query: name, key: name, value: name, out: name }),
   z.strictObject({ op: z.literal("silu_gate"), gate: name, up: name, out: name }),
   z.strictObject({ op: z.literal("add"), in: z.tuple([name, name]), out: name }),
+  z.strictObject({ op: z.literal("bias"), weight: name, in: name, out: name }),
+  z.strictObject({ op: z.literal("hadamard"), in: name, out: name, size }),
 ]);
 
 /**

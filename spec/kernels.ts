@@ -11,40 +11,14 @@
  */
 
 import type { Tiling } from "./granularity.ts";
+import type { Buffer, BufferType } from "./kernel_buffers.ts";
+import type { AlgebraKernels } from "./kernels_algebra.ts";
+import type { CacheKernels } from "./kernels_cache.ts";
+import type { ConvertKernels } from "./kernels_convert.ts";
+import type { DenseKernels } from "./kernels_dense.ts";
+import type { LookupKernels } from "./kernels_lookup.ts";
 
-/** The element types of buffers. */
-export type BufferType = "u8" | "u32" | "i32" | "f32" | "f64";
-
-/** The typed array behind each buffer type. */
-export interface BufferArrays {
-  /** Codes and packed bytes. */
-  u8: Uint8Array;
-  /** Indices and order-preserving keys. */
-  u32: Uint32Array;
-  /** Token ids and group indices. */
-  i32: Int32Array;
-  /** Weights, activations, scales. */
-  f32: Float32Array;
-  /** Hessians and their factors. */
-  f64: Float64Array;
-}
-
-/** A piece of memory of the kernel implementation. Freed by `free()` or `using`. */
-export interface Buffer<T extends BufferType = BufferType> extends Disposable {
-  /** The element type. */
-  readonly type: T;
-  /** The number of elements. */
-  readonly length: number;
-  /**
-   * A view of the contents, valid until the next call of any operation or `alloc`: memory may
-   * move. Take it again instead of keeping it.
-   */
-  readonly array: BufferArrays[T];
-  /** A window `[start, start + length)` of the same memory; must not outlive it; not freed itself. */
-  slice(start: number, length: number): Buffer<T>;
-  /** Gives the memory back. Using the buffer afterwards is an error. */
-  free(): void;
-}
+export type { Buffer, BufferArrays, BufferType } from "./kernel_buffers.ts";
 
 /**
  * How real numbers become codes, compiled from a number format:
@@ -242,7 +216,8 @@ export interface AttentionArguments {
  * The operations. Every implementation has them all; see `KERNEL_OPS` for what each
  * promises about its bits.
  */
-export interface Kernels {
+export interface Kernels
+  extends AlgebraKernels, CacheKernels, ConvertKernels, DenseKernels, LookupKernels {
   /** The name of the implementation: `wasm-simd128`, `reference`. */
   readonly name: string;
   /** Threads that an operation is split among. */

@@ -60,7 +60,8 @@ export interface Plane {
 
 /**
  * The parts of a block beside its codes. `scale` and `minimum` are those of the scheme's tiles, the
- * `super` ones those of its second level; `signs` and `index` belong to vector formats.
+ * `super` ones those of its second level; `signs` and `index` belong to vector formats. `sum` is the
+ * sum of codes (of their values, in a float format), for programs that want it at hand.
  */
 export type PartName =
   | "scale"
@@ -68,7 +69,8 @@ export type PartName =
   | "super_scale"
   | "super_minimum"
   | "signs"
-  | "index";
+  | "index"
+  | "sum";
 
 /** Numbers that lie in a block beside its codes. */
 export interface LayoutPart {
@@ -98,7 +100,7 @@ export interface Layout {
   id: string;
   /** One line: what it is. */
   summary: string;
-  /** The bit widths that it can hold. */
+  /** The bit widths that it can hold; `[0]` for vector formats, whose blocks have parts only. */
   bits: number[];
   /** Added to every code before packing, modulo `2^bits`: 8 turns int4 into offset binary. */
   offset: number;
@@ -136,7 +138,7 @@ const plane = z.strictObject({
 });
 
 const part = z.strictObject({
-  part: z.enum(["scale", "minimum", "super_scale", "super_minimum", "signs", "index"]),
+  part: z.enum(["scale", "minimum", "super_scale", "super_minimum", "signs", "index", "sum"]),
   format: id,
   count: z.int().min(1).max(4096).default(1),
   at: z.int().min(0).max(4096).default(0),
@@ -148,7 +150,7 @@ const part = z.strictObject({
 export const layoutZod: z.ZodType<Layout> = z.strictObject({
   id,
   summary: z.string().min(1),
-  bits: z.array(z.int().min(1).max(16)).min(1),
+  bits: z.array(z.int().min(0).max(16)).min(1),
   offset: z.int().min(0).max(65535).default(0),
   axis: z.enum(["columns", "rows"]).default("columns"),
   unit: z.discriminatedUnion("kind", [
@@ -175,6 +177,7 @@ export const layoutZod: z.ZodType<Layout> = z.strictObject({
   const { unit, planes, parts, bits } = layout;
   if (parts && unit.kind !== "block") issue("parts", "parts need a block");
   if (planes && bits.length > 1) issue("bits", "a layout with planes holds one width");
+  if (bits.includes(0) && (!parts || planes)) issue("bits", "0 is for blocks of parts only");
   if (unit.kind === "matrix" && !planes) issue("planes", "a matrix needs planes");
   const covered = planes?.reduce((sum, p) => sum + (p.codes ? 0 : p.bits ?? bits[0] - p.low), 0);
   if (planes?.every((p) => !p.codes) && covered !== bits[0]) {

@@ -11,8 +11,15 @@ export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./graph.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
+export * from "./hadamard.ts";
+export * from "./kernel_buffers.ts";
 export * from "./kernel_ops.ts";
 export * from "./kernels.ts";
+export * from "./kernels_algebra.ts";
+export * from "./kernels_cache.ts";
+export * from "./kernels_convert.ts";
+export * from "./kernels_dense.ts";
+export * from "./kernels_lookup.ts";
 export {
   type Digit,
   type Layout,
@@ -57,3 +64,20 @@ export {
 } from "./scheme.ts";
 export * from "./target.ts";
 export * from "./tensor.ts";
+export * from "./transform.ts";
+export {
+  type BinaryCodingFormat,
+  type GridFormat,
+  type GridPoints,
+  type LookupFormat,
+  type PairFormat,
+  type TrellisCode,
+  type TrellisFormat,
+  VECTOR_FAMILIES,
+  type VectorExpectation,
+  type VectorFormat,
+  type VectorFormatBase,
+  vectorFormatSchema,
+  type VectorScale,
+} from "./vector_format.ts";
+export * from "./vector_shape.ts";

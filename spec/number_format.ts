@@ -149,6 +149,8 @@ export interface CodebookFormat extends NumberFormatBase {
   order: "ascending" | "any";
   /** Where a value goes to the upper neighbour: at f32 midpoints, or above these literal bounds. */
   thresholds: "midpoints" | number[];
+  /** Whether codes may mean the same number; the lowest of them is the one that is written. */
+  repeats: boolean;
 }
 
 /**

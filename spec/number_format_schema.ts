@@ -85,6 +85,7 @@ const codebook = z.strictObject({
   values: z.array(z.number().nullable()).min(2).max(256),
   order: z.enum(["ascending", "any"]).default("ascending"),
   thresholds: z.union([z.literal("midpoints"), z.array(z.number())]).default("midpoints"),
+  repeats: z.boolean().default(false),
 });
 
 const offset = z.union([z.number().gt(0.5).lt(1), z.literal("per_bits")]).default("per_bits");
@@ -192,7 +193,7 @@ function* problems(format: NumberFormat): Generator<[field: string, message: str
       break;
     }
     case "codebook": {
-      const { values, thresholds, bits } = format;
+      const { values, thresholds, bits, repeats } = format;
       if (bits > 8) yield ["bits", "a codebook has at most 8 bits"];
       if (values.length > 2 ** bits) yield ["values", `has more than 2^${bits} entries`];
       const numbers = values.filter((v) => v !== null).map(Math.fround);
@@ -200,15 +201,15 @@ function* problems(format: NumberFormat): Generator<[field: string, message: str
       if (!numbers.every(Number.isFinite)) yield ["values", "must be finite"];
       // -0 and 0 are two entries: some tables have both.
       const distinct = new Set(numbers.map((v) => Object.is(v, -0) ? "-0" : String(v)));
-      if (distinct.size !== numbers.length) yield ["values", "has duplicate entries"];
+      if (distinct.size !== numbers.length && !repeats) yield ["values", "has duplicate entries"];
       const falls = numbers.findIndex((v, i) => i > 0 && !(v >= numbers[i - 1]));
       if (format.order === "ascending" && falls > 0) {
         yield ["values", `falls to ${numbers[falls]}; sort them, or say order: any`];
       }
       if (thresholds !== "midpoints") {
-        const sorted = [...numbers].sort((a, b) => a - b);
-        if (thresholds.length !== numbers.length - 1) {
-          yield ["thresholds", `must have ${numbers.length - 1} entries`];
+        const sorted = (repeats ? [...new Set(numbers)] : [...numbers]).sort((a, b) => a - b);
+        if (thresholds.length !== sorted.length - 1) {
+          yield ["thresholds", `must have ${sorted.length - 1} entries`];
         } else if (thresholds.some((t, i) => !(t >= sorted[i] && t <= sorted[i + 1]))) {
           yield ["thresholds", "each must lie between its two neighbouring values"];
         }

@@ -7,14 +7,16 @@
  * @module
  */
 
-import type { Codec, Codecs } from "./codec.ts";
-import type { Edge, Hyperparameters, LinearInfo } from "./graph.ts";
+import type { Codec, Codecs, VectorCodec } from "./codec.ts";
+import type { Edge, Hyperparameters, LinearInfo, Node } from "./graph.ts";
 import type { Granularity } from "./granularity.ts";
 import type { Buffer, Kernels } from "./kernels.ts";
 import type { NumberFormat } from "./number_format.ts";
 import type { SchemeReference, ZeroPointSpec } from "./scheme.ts";
 import type { Schema } from "./schema.ts";
-import type { QuantizedTensor, ResolvedScheme, SideTensor } from "./tensor.ts";
+import type { QuantizedTensor, ResolvedScheme, SideTensor, VectorTensor } from "./tensor.ts";
+import type { ModelOp, TransformOp } from "./transform.ts";
+import type { VectorFormat } from "./vector_format.ts";
 
 /**
  * The version of this contract. Inside a version only optional things are added.
@@ -33,9 +35,10 @@ export const PLUGIN_API_VERSION = 1;
  * Statistics of the inputs of a linear that the engine collects once for everybody:
  *
  * - `gram`: `X^T X` in f64, `[columns, columns]`
- * - `abs_max`, `abs_mean`: of each input channel
+ * - `abs_max`, `abs_mean`: largest and mean magnitude of each input channel
+ * - `moments`: smallest, largest and mean value of each input channel
  */
-export type StatisticName = "gram" | "abs_max" | "abs_mean";
+export type StatisticName = "gram" | "abs_max" | "abs_mean" | "moments";
 
 /** What a plugin says about itself. */
 export interface PluginMeta {
@@ -58,6 +61,8 @@ export interface PluginMeta {
   supports: {
     /** Families of element formats. */
     families?: NumberFormat["family"][];
+    /** Families of vector formats, for plugins that quantise to them. */
+    vectors?: VectorFormat["family"][];
     /** Granularities. */
     granularities?: Granularity["kind"][];
     /** Kinds of zero points; an empty list means symmetric schemes only. */
@@ -107,6 +112,12 @@ export interface InputStatistics {
   absMax?: Float32Array;
   /** Mean magnitude of each channel. */
   absMean?: Float32Array;
+  /** Smallest value of each channel. */
+  min?: Float32Array;
+  /** Largest value of each channel. */
+  max?: Float32Array;
+  /** Mean of each channel. */
+  mean?: Float64Array;
   /** Custom statistics by plugin name. */
   custom: ReadonlyMap<string, unknown>;
 }
@@ -141,19 +152,37 @@ export interface BlockView {
 
 /** The schemes of a linear. */
 export interface LinearSchemes {
-  /** Of its weight; absent for full precision. */
+  /** Of its weight; absent for full precision and for a vector format. */
   weight?: ResolvedScheme;
+  /** The vector format of its weight, if it has one instead of a scheme. */
+  vector?: VectorFormat;
   /** Of its inputs; absent for full precision. */
   activation?: ResolvedScheme;
 }
 
-/**
- * A change of the parameters that leaves the block's output as it was:
- *
- * - `scale`: along an edge, output channel j of the producer is divided by `factors[j]`, and
- *   input channel j of every consumer multiplied by it
- */
-export type TransformOp = { op: "scale"; edge: string; factors: Float32Array };
+/** A model before anything of it is read. */
+export interface ModelView {
+  /** Numbers of the model: `heads`, `head_size`, ... */
+  hyperparameters: Hyperparameters;
+  /** Its linears. */
+  linears: readonly LinearInfo[];
+  /** The operations of every block. */
+  graph: readonly Node[];
+  /** Edges along which channels of a block can be changed. */
+  edges: readonly Edge[];
+  /** Parameters that are another one: `head` to `embedding`. */
+  tied: ReadonlyMap<string, string>;
+  /** The schemes that the recipe gives a linear, by id. */
+  schemes: ReadonlyMap<string, LinearSchemes>;
+}
+
+/** What makes up for the error of a quantised weight. */
+export interface Compensation {
+  /** What is added to the weight. */
+  side?: SideTensor[];
+  /** What is added to the outputs, `[rows]`; they need a {@linkcode ModelOp} `bias`. */
+  bias?: Float32Array;
+}
 
 /** One block for a learner: run it, and replace its quantised weights. */
 export interface BlockLearner extends BlockView {
@@ -216,8 +245,26 @@ export interface Plugin<O = unknown> {
   /** Unit: the inputs of a linear. Side by side: a custom statistic, kept under the plugin's name. */
   collect?(args: { context: PluginContext<O>; linear: LinearInfo }): Statistic;
 
+  /**
+   * Unit: model. In order, before anything is read: operations from a closed list, applied as
+   * parameters are read, and proven by the engine.
+   */
+  transformModel?(args: { context: PluginContext<O>; model: ModelView }): ModelOp[];
+
   /** Unit: block. In order: operations from a closed list, applied and proven by the engine. */
   transform?(args: { context: PluginContext<O>; block: BlockView }): TransformOp[];
+
+  /**
+   * Unit: weight. In order, factors multiply: one for each tile of the weight, by which its range is
+   * shrunk. The quantiser is given the weight clamped to these ranges.
+   */
+  clip?(args: {
+    context: PluginContext<O>;
+    linear: LinearInfo;
+    weight: Readonly<Float32Array>;
+    codec: Codec;
+    statistics: InputStatistics;
+  }): Float32Array | undefined;
 
   /** Unit: weight. Exactly one plugin of the pipeline claims each weight. */
   quantize?(args: {
@@ -228,7 +275,16 @@ export interface Plugin<O = unknown> {
     statistics: InputStatistics;
   }): QuantizedTensor;
 
-  /** Unit: weight. In order: what is added to the quantised weight. */
+  /** Unit: weight in a vector format. Exactly one plugin of the pipeline claims each weight. */
+  quantizeVector?(args: {
+    context: PluginContext<O>;
+    linear: LinearInfo;
+    weight: Readonly<Float32Array>;
+    codec: VectorCodec;
+    statistics: InputStatistics;
+  }): VectorTensor;
+
+  /** Unit: weight. In order: what is added to the quantised weight, and to its outputs. */
   compensate?(args: {
     context: PluginContext<O>;
     linear: LinearInfo;
@@ -236,7 +292,7 @@ export interface Plugin<O = unknown> {
     tensor: QuantizedTensor;
     codec: Codec;
     statistics: InputStatistics;
-  }): SideTensor[];
+  }): Compensation;
 
   /** Unit: block. In order: better quantised weights, by role. */
   learn?(args: { context: PluginContext<O>; block: BlockLearner }): Map<string, QuantizedTensor>;

@@ -94,11 +94,16 @@ export type SecondLevel =
  *   divergence from the clipped one, among multiples of 1/`bins` (as TensorRT calibrates)
  * - `error`: the share `1 - (1 - smallest) i / candidates` with the least `sum |x - Q(x)|^norm`
  *   (Survey of low-bit LLMs, eq. 12 and 13); the largest of equal ones
+ * - `least_squares`: the scale (and minimum) of least `sum w (x - Q(x))^2`, w the importance of the
+ *   column if there is any: `candidates` scales around that of the rule give codes, each set of
+ *   codes its best scale and minimum in closed form. Where scales have a second level, so has it:
+ *   `candidates` super-block scales are tried with every scale and minimum rounded to it
  */
 export type RangeRule =
   | { rule: "percentile"; share: number }
   | { rule: "entropy"; bins: number }
-  | { rule: "error"; norm: number; candidates: number; smallest: number };
+  | { rule: "error"; norm: number; candidates: number; smallest: number }
+  | { rule: "least_squares"; candidates: number };
 
 /**
  * What an asymmetric scheme stores beside the scale.
@@ -178,6 +183,10 @@ export const rangeRuleZod: z.ZodType<RangeRule> = z.discriminatedUnion("rule", [
     norm: z.number().min(1).max(8).default(2.4),
     candidates: z.int().min(1).max(200).default(20),
     smallest: z.number().min(0.05).max(1).default(0.6),
+  }),
+  z.strictObject({
+    rule: z.literal("least_squares"),
+    candidates: z.int().min(1).max(200).default(8),
   }),
 ]);
 

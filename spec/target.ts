@@ -8,7 +8,9 @@
  */
 
 import type { Checkpoint, GgufValue, Naming, Output, PlainType } from "./checkpoint.ts";
-import type { QuantizedTensor, ResolvedScheme } from "./tensor.ts";
+import type { QuantizedTensor, ResolvedScheme, VectorTensor } from "./tensor.ts";
+import type { OnlineTransform } from "./transform.ts";
+import type { VectorFormat } from "./vector_format.ts";
 
 /** One tensor of a planned output. */
 export interface PlannedTensor {
@@ -16,8 +18,11 @@ export interface PlannedTensor {
   name: string;
   /** The shape, row-major. */
   shape: number[];
-  /** How it is stored: plainly, or by a scheme. */
-  storage: { kind: "plain"; type: PlainType } | { kind: "coded"; scheme: ResolvedScheme };
+  /** How it is stored: plainly, by a scheme, or in a vector format. */
+  storage:
+    | { kind: "plain"; type: PlainType }
+    | { kind: "coded"; scheme: ResolvedScheme }
+    | { kind: "vector"; format: VectorFormat };
   /** The scheme of the inputs of this linear, for dialects that can say it. */
   activation?: ResolvedScheme;
   /** Whether it is the weight of a linear (and not an embedding or a norm). */
@@ -43,6 +48,8 @@ export interface TargetArguments {
   gguf?: ReadonlyMap<string, GgufValue>;
   /** Every tensor, in the order in which they will be written. */
   tensors: readonly PlannedTensor[];
+  /** What the blocks do beyond the architecture; only where the target has `transforms`. */
+  transforms?: readonly OnlineTransform[];
   /** The version of lowbit, and the name of the recipe. */
   provenance: { lowbit: string; recipe: string };
 }
@@ -53,6 +60,8 @@ export interface TargetWriter {
   plain(name: string, bytes: Uint8Array): Promise<void>;
   /** Writes a quantised tensor. */
   coded(name: string, tensor: QuantizedTensor): Promise<void>;
+  /** Writes a tensor in a vector format; absent where none fits the target. */
+  vector?(name: string, tensor: VectorTensor): Promise<void>;
   /** Writes what comes last and closes the files. The output is not yet committed. */
   finish(): Promise<void>;
 }
@@ -67,6 +76,8 @@ export interface Target {
   readonly naming: Naming;
   /** Whether the output is a directory or one file. */
   readonly output: "directory" | "file";
+  /** Whether it can say what blocks do beyond their architecture. */
+  readonly transforms?: boolean;
   /** How it would store a tensor. */
   fit(tensor: PlannedTensor): Fit;
   /** Conflicts between tensors that are each fine on their own. */

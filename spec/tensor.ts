@@ -6,6 +6,7 @@
 
 import type { NumberFormat } from "./number_format.ts";
 import type { Scheme } from "./scheme.ts";
+import type { VectorFormat } from "./vector_format.ts";
 
 /** A scheme whose element format has been looked up: nothing is left to a catalog. */
 export interface ResolvedScheme extends Omit<Scheme, "element"> {
@@ -80,4 +81,42 @@ export interface QuantizedTensor {
   parameters: GridParameters;
   /** What is added to the decoded codes. */
   side?: SideTensor[];
+}
+
+/** A matrix in a vector format. `spec/vector_shape.ts` has the shapes of its parts. */
+export interface VectorTensor {
+  /** Tells it from a {@linkcode QuantizedTensor}. */
+  kind: "vector";
+  /** `[rows, columns]`; a weight is `[out, in]`. */
+  shape: [rows: number, columns: number];
+  /** The format; the number formats in it are looked up. */
+  format: VectorFormat;
+  /** The codes, row by row of units. */
+  codes: Uint32Array;
+  /** Learned tables, `[tile, codebook, entry, element]`, or the alphas `[tile, plane]`. */
+  tables?: Float32Array;
+  /** Scales, one a tile. */
+  scales?: Float32Array;
+  /** What is added to the decoded codes. */
+  side?: SideTensor[];
+}
+
+/** A quantised matrix of either kind. */
+export type CodedTensor = QuantizedTensor | VectorTensor;
+
+/**
+ * Whether a quantised matrix is in a vector format.
+ *
+ * @example
+ * ```ts
+ * import { createCodecs } from "../formats/codec.ts";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { isVector } from "./tensor.ts";
+ * const codecs = createCodecs(referenceKernels());
+ * const codec = codecs.get(codecs.resolve("int8_channel_sym"));
+ * isVector(codec.quantize(Float32Array.of(1, 2), 1, 2)); // false
+ * ```
+ */
+export function isVector(tensor: CodedTensor): tensor is VectorTensor {
+  return "kind" in tensor && tensor.kind === "vector";
 }

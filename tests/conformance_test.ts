@@ -130,9 +130,11 @@ Deno.test("random numbers: WASM equals the reference, codes and values", async (
   const reports = numberFormats.ids().map((id) =>
     compareRandom(kernels, numberFormats.get(id), 1 << 16)
   );
+  const left = numberFormats.ids().filter((_, i) => reports[i] === undefined);
+  assert(left.every((id) => numberFormats.get(id).bits > 8), left.join());
   const ran = reports.filter((report) => report !== undefined);
   assertEquals(ran.filter(({ failed }) => failed > 0), []);
-  assert(ran.length >= numberFormats.ids().length - 2 && ran.every(({ cases }) => cases > 1 << 16));
+  assert(ran.every(({ cases }) => cases > 1 << 16));
 });
 
 Deno.test("the report of the vectors names every entry", () => {

@@ -203,16 +203,18 @@ const repairing = (kind: "low_rank" | "sparse"): Plugin =>
       const decoded = codec.dequantize(tensor);
       const rest = weight.map((value, i) => value - decoded[i]);
       if (kind === "sparse") {
-        return [{
-          kind,
-          rows: Uint32Array.from(rest, (_, i) => Math.floor(i / columns)),
-          columns: Uint32Array.from(rest, (_, i) => i % columns),
-          values: rest,
-        }];
+        return {
+          side: [{
+            kind,
+            rows: Uint32Array.from(rest, (_, i) => Math.floor(i / columns)),
+            columns: Uint32Array.from(rest, (_, i) => i % columns),
+            values: rest,
+          }],
+        };
       }
       const left = new Float32Array(rows * rows);
       for (let i = 0; i < rows; i++) left[i * rows + i] = 1;
-      return [{ kind, rank: rows, left, right: rest }];
+      return { side: [{ kind, rank: rows, left, right: rest }] };
     },
   });
 

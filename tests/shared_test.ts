@@ -57,6 +57,8 @@ const ROWS: [anchor: string, recipe: Recipe, most: number][] = [
   ["MXFP4 g32 W", presetRecipe("mxfp4"), 0.01],
   ["FP8-E4M3 pc W", presetRecipe("fp8"), 0.01],
   ["W8A8 pc/per-token", presetRecipe("rtn-w8a8"), 0.01],
+  ["AWQ W4 g64 scale+clip", presetRecipe("awq-w4g64"), 0.03],
+  ["AWQ W3 g64 scale+clip", presetRecipe("awq-w3g64"), 0.03],
   ["GPTQ W4 g64 asym", recipe(asym(4, 64), "gptq", { act_order: false }), 0.03],
   ["GPTQ W3 g64 asym", recipe(asym(3, 64), "gptq", { act_order: false }), 0.03],
   ["GPTQ W4 g64 asym", presetRecipe("gptq-w4g64"), 0.03],

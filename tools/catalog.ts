@@ -19,6 +19,7 @@ import {
   recipeSchema,
   type Schema,
   schemeSchema,
+  vectorFormatSchema,
 } from "../spec/mod.ts";
 
 /** One list of a catalog: where its YAML files are, and what checks them. */
@@ -57,6 +58,13 @@ const CATALOGS: { path: string; lists: List[] }[] = [
         summary: "Schemes; `schemeSchema` reads them.",
         folder: "formats/schemes",
         schema: schemeSchema,
+        key: "id",
+      },
+      {
+        constant: "VECTOR_FORMATS",
+        summary: "Vector formats; `vectorFormatSchema` reads them.",
+        folder: "formats/vectors",
+        schema: vectorFormatSchema,
         key: "id",
       },
       {

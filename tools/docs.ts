@@ -11,9 +11,17 @@
  * @module
  */
 
-import { layouts, numberFormats, resolveScheme, schemes } from "../formats/lookup.ts";
+import {
+  layouts,
+  numberFormats,
+  resolveScheme,
+  schemes,
+  vectorFormat,
+  vectorFormats,
+} from "../formats/lookup.ts";
 import { decodeTable, largestFinite } from "../formats/reference.ts";
 import { createTargets } from "../formats/targets.ts";
+import { vectorSizes } from "../formats/vectors/facts.ts";
 import { architectures } from "../models/architecture.ts";
 import { PLUGINS } from "../plugins/mod.ts";
 import { presetRecipes } from "../recipes/mod.ts";
@@ -63,6 +71,20 @@ function catalog(): string {
           s.zero_point?.kind ?? "-",
           s.summary,
         ];
+      }),
+    ),
+    "",
+    "## Vector formats",
+    "",
+    "A code stands for several elements, or the table is learned and stored with the tensor. Bits a",
+    "weight are those of a 4096 x 4096 matrix, with codes, tables and scales.",
+    "",
+    table(
+      ["id", "family", "elements", "bits a weight", "what it is"],
+      vectorFormats.ids().map((id) => {
+        const { family, summary } = vectorFormats.get(id);
+        const { elements, bits_per_weight } = vectorSizes(vectorFormat(id));
+        return [id, family, elements, bits_per_weight, summary];
       }),
     ),
     "",
@@ -118,6 +140,7 @@ function support(): string {
   return [
     ...[...families].map(([family, ids]) => `- number formats (${family}): ${code(ids)}`),
     `- schemes: ${code(schemes.ids())}; any other combination by a few lines of YAML`,
+    `- vector formats: ${code(vectorFormats.ids())}`,
     "- granularities: tensor, channel, token, group, 2-D block",
     `- methods: ${names(methods)}; evaluators: ${names(evaluators)}`,
     `- models: ${architectures().map((a) => `\`${a.id}\` (${a.summary})`).join(", ")}`,

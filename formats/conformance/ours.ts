@@ -8,13 +8,16 @@ import {
   type Cast,
   type Codecs,
   type Kernels,
+  type Layout,
   type NumberFormat,
   numberFormatSchema,
   type ScaleSpec,
   type VectorEntry,
 } from "../../spec/mod.ts";
 import { castTensor, quantizeTensor, varyFormat, varyScheme } from "../encode_file.ts";
-import { layouts, numberFormats, schemes } from "../lookup.ts";
+import { GGML_CODED, parametersOf } from "../dialects/ggml_coded.ts";
+import { decodeGrid, GGML_GRIDS } from "../dialects/ggml_grids.ts";
+import { layouts, numberFormats, resolveScheme, schemes } from "../lookup.ts";
 import { packMatrix, referencePack, referenceUnpack, unpackMatrix } from "../pack.ts";
 import { decodeTable } from "../reference.ts";
 import { compareOutputs, type EntryReport, skipped, type VectorOutputs } from "./compare.ts";
@@ -108,11 +111,36 @@ function outputs(entry: VectorEntry, tensors: VectorTensors, engine: Engine): Ve
   }
 }
 
+/** Blocks that hold everything: their values, and the bytes of what was read. */
+function readBlocks(
+  layout: Layout,
+  tensors: VectorTensors,
+  { kernels, codecs }: Engine,
+): VectorOutputs {
+  if (layout.unit.kind !== "block" || !tensors.bytes) return {};
+  const { bytes } = tensors.bytes;
+  const type = [...GGML_CODED].find(([, row]) => row.layout === layout.id);
+  if (!type) {
+    const grid = [...GGML_GRIDS.values()].find((one) => one.layout === layout.id);
+    return grid ? { values: decodeGrid(bytes, grid, kernels) } : {};
+  }
+  const scheme = resolveScheme(type[1].scheme);
+  const { bits } = scheme.element;
+  const shape: [number, number] = [bytes.length / layout.unit.bytes, layout.unit.codes];
+  const size = { rows: shape[0], columns: shape[1], bits };
+  const read = unpackMatrix(kernels, bytes, size, layout);
+  const parameters = parametersOf(scheme, shape, read.parts ?? {});
+  return {
+    values: codecs.get(scheme).dequantize({ shape, scheme, codes: read.codes, parameters }),
+    bytes: packMatrix(kernels, read, size, layout),
+  };
+}
+
 function packed(entry: VectorEntry, tensors: VectorTensors, engine: Engine): VectorOutputs {
   const layout = layouts.get(entry.id);
   const kernels = engine.reference ? undefined : engine.kernels;
   const { codes, bytes, scales, zeros } = tensors;
-  if (!codes) return {};
+  if (!codes) return readBlocks(layout, tensors, engine);
   const columns = codes.shape.at(-1) ?? 1;
   const rows = codes.values.length / columns;
   const size = { rows, columns, bits: entry.bits ?? layout.bits[0] };

@@ -60,7 +60,7 @@ const SIZES: readonly (readonly [id: number, name: string, block: number, bytes:
   [6, "Q5_0", 32, 22],
   [7, "Q5_1", 32, 24],
   [8, "Q8_0", 32, 34],
-  [9, "Q8_1", 32, 40],
+  [9, "Q8_1", 32, 36],
   [10, "Q2_K", 256, 84],
   [11, "Q3_K", 256, 110],
   [12, "Q4_K", 256, 144],
@@ -89,7 +89,7 @@ const SIZES: readonly (readonly [id: number, name: string, block: number, bytes:
   [41, "Q1_0", 128, 18],
 ];
 
-/** The ggml types by number, as in gguf 0.19. */
+/** The ggml types by number, as in gguf 0.19; Q8_1 (40 bytes there) as in ggml itself. */
 export const GGML_TYPES: ReadonlyMap<number, GgmlType> = new Map(
   SIZES.map(([id, name, block, bytes]) => [id, { id, name, block, bytes }]),
 );

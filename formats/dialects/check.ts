@@ -5,8 +5,11 @@
  */
 
 import {
+  type CodedTensor,
+  type Fit,
   LowbitError,
   PLAIN_BYTES,
+  type PlainType,
   type PlannedTensor,
   type QuantizedTensor,
   type Target,
@@ -24,7 +27,7 @@ export class Plan {
   constructor(private readonly tensors: readonly PlannedTensor[]) {}
 
   /** The planned tensor that a call is about; it must be the next one. Error: `SHAPE`. */
-  take(name: string, kind: "plain" | "coded"): PlannedTensor {
+  take(name: string, kind: PlannedTensor["storage"]["kind"]): PlannedTensor {
     const planned = this.tensors[this.#next];
     if (planned?.name !== name || planned.storage.kind !== kind) {
       const expected = planned
@@ -45,10 +48,15 @@ export class Plan {
   }
 }
 
+/** The type of a plain tensor. */
+export function plainType({ name, storage }: PlannedTensor): PlainType {
+  if (storage.kind === "plain") return storage.type;
+  throw new LowbitError("SHAPE", "is not plain", { field: name });
+}
+
 /** Bytes of a plain tensor. */
 export function plainBytes(tensor: PlannedTensor): number {
-  if (tensor.storage.kind !== "plain") throw new LowbitError("SHAPE", "is not plain");
-  return elementCount(tensor.shape) * PLAIN_BYTES[tensor.storage.type];
+  return elementCount(tensor.shape) * PLAIN_BYTES[plainType(tensor)];
 }
 
 /** The two dimensions of a coded tensor; undefined if it has not two. */
@@ -58,6 +66,14 @@ export function matrixShape(
   return shape.length === 2 ? [shape[0], shape[1]] : undefined;
 }
 
+/** Checks that a quantised tensor has the shape that was planned. Error: `SHAPE`. */
+export function checkShape(planned: PlannedTensor, { shape }: CodedTensor): void {
+  if (planned.shape.length === 2 && planned.shape.every((n, i) => n === shape[i])) return;
+  throw new LowbitError("SHAPE", `is [${shape}], but [${planned.shape}] was planned`, {
+    field: planned.name,
+  });
+}
+
 /**
  * Checks codes and parameters of a quantised tensor against its plan. Errors: `SHAPE`,
  * `NON_FINITE` (a scale or zero point that is no finite number).
@@ -65,11 +81,7 @@ export function matrixShape(
 export function checkQuantized(planned: PlannedTensor, tensor: QuantizedTensor): void {
   const field = planned.name;
   const [rows, columns] = tensor.shape;
-  if (planned.shape[0] !== rows || planned.shape[1] !== columns || planned.shape.length !== 2) {
-    throw new LowbitError("SHAPE", `is [${tensor.shape}], but [${planned.shape}] was planned`, {
-      field,
-    });
-  }
+  checkShape(planned, tensor);
   const { scheme, codes, parameters } = tensor;
   const parts = parameterParts(scheme, tiling(scheme.granularity, rows, columns));
   const expect = (what: string, actual: number | undefined, expected: number) => {
@@ -106,6 +118,15 @@ export function checkPlan(target: Pick<Target, "fit" | "conflicts">, args: Targe
   }
   const [first] = target.conflicts(args.tensors);
   if (first) throw new LowbitError("CONFLICT", first.problem, { advice: first.advice });
+}
+
+/** The answer of targets that hold no vector formats. */
+export function noVectors(target: string): Fit & { ok: false } {
+  return {
+    ok: false,
+    problem: `${target} has no place for vector formats`,
+    advice: "write with --to lowbit",
+  };
 }
 
 /** Refuses side tensors, for targets that have no place for them. Error: `CONFLICT`. */

@@ -59,23 +59,22 @@ export function dequantize(tensor: QuantizedTensor, tools: Tools): Float32Array 
   return values;
 }
 
+/** Does some work on a tensor; its errors name the file and the tensor. */
+export function namingTensor<T>(file: string, name: string, work: () => Promise<T>): Promise<T> {
+  return work().catch((error) => {
+    if (!(error instanceof LowbitError) || error.field === name) throw error;
+    const { code, problem, advice, cause } = error;
+    throw new LowbitError(code, problem, { file: error.file ?? file, field: name, advice, cause });
+  });
+}
+
 /** A coded tensor. `read` of some rows reads only the bytes of their tiles. */
 export function codedTensor(place: CodedPlace, tools: Tools): StoredTensor {
   const { name, shape, scheme, layout, file } = place;
   const columns = shape[shape.length - 1] ?? 1;
   const matrixRows = columns === 0 ? 0 : elementCount(shape) / columns;
   const rowsOfFirst = elementCount(shape.slice(1)) / Math.max(1, columns);
-  const inside = <T>(work: () => Promise<T>): Promise<T> =>
-    work().catch((error) => {
-      if (!(error instanceof LowbitError) || error.field === name) throw error;
-      const { code, problem, advice, cause } = error;
-      throw new LowbitError(code, problem, {
-        file: error.file ?? file,
-        field: name,
-        advice,
-        cause,
-      });
-    });
+  const inside = <T>(work: () => Promise<T>): Promise<T> => namingTensor(file, name, work);
   return {
     name,
     shape,

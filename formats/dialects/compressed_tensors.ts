@@ -27,7 +27,16 @@ import { entryBytes, type SafetensorsEntry, writeSafetensors } from "../containe
 import { encodeScales } from "../containers/scales.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
-import { checkPlan, checkQuantized, plainBytes, Plan, refuseSide, zeroCodes } from "./check.ts";
+import {
+  checkPlan,
+  checkQuantized,
+  noVectors,
+  plainBytes,
+  plainType,
+  Plan,
+  refuseSide,
+  zeroCodes,
+} from "./check.ts";
 import { quantizationConfig } from "./compressed_tensors_config.ts";
 import { transposeWords } from "./compressed_tensors_read.ts";
 import { withoutQuantization, writeSettings } from "./directory.ts";
@@ -66,6 +75,7 @@ function fit(tensor: PlannedTensor): Fit {
       advice: "give its weight an int4 or int8 scheme",
     };
   }
+  if (tensor.storage.kind === "vector") return noVectors("pack-quantized");
   const { scheme } = tensor.storage;
   const misfit = tensorProblem(tensor) ?? schemeProblem(scheme) ?? tailProblem(tensor, scheme) ??
     activationProblem(tensor.activation);
@@ -165,9 +175,9 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
   }
   await writeSettings(args, { ...config, quantization_config: quantizationConfig(args.tensors) });
   const entries = args.tensors.flatMap((tensor) =>
-    tensor.storage.kind === "plain"
-      ? [{ name: tensor.name, type: tensor.storage.type, shape: tensor.shape }]
-      : parts(tensor, tensor.storage.scheme)
+    tensor.storage.kind === "coded"
+      ? parts(tensor, tensor.storage.scheme)
+      : [{ name: tensor.name, type: plainType(tensor), shape: tensor.shape }]
   );
   const sink = await args.output.file("model.safetensors");
   const writer = await writeSafetensors(sink, entries, new Map([["format", "pt"]]));

@@ -14,7 +14,7 @@ import { byCodeUnits, sortedJson } from "../containers/json.ts";
 export function quantizationConfig(tensors: readonly PlannedTensor[]): Record<string, unknown> {
   const groups = new Map<string, { group: Record<string, unknown>; modules: string[] }>();
   for (const { name, storage, activation } of tensors) {
-    if (storage.kind === "plain") continue;
+    if (storage.kind !== "coded") continue;
     const group = {
       weights: weightArguments(storage.scheme),
       input_activations: activation ? activationArguments(activation) : null,

@@ -1,5 +1,5 @@
 /**
- * The GGUF target: one file, with Q4_0, Q4_1 and Q8_0 blocks and plain floats.
+ * The GGUF target: one file, with blocks of ggml and plain floats.
  *
  * @module
  */
@@ -10,18 +10,18 @@ import {
   type Layout,
   LowbitError,
   type PlannedTensor,
-  type ResolvedScheme,
   type Target,
   type TargetArguments,
   type TargetWriter,
 } from "../../spec/mod.ts";
 import { GGUF_LIMITS } from "../containers/gguf.ts";
+import { GGML_TYPES_BY_NAME } from "../containers/gguf_types.ts";
 import { ggufBytes, type GgufEntry, writeGguf } from "../containers/gguf_writer.ts";
 import { elementCount } from "../containers/stored.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
-import { checkPlan, checkQuantized, Plan, refuseSide } from "./check.ts";
-import { GGML_CODED } from "./gguf_read.ts";
+import { checkPlan, checkQuantized, noVectors, plainType, Plan, refuseSide } from "./check.ts";
+import { blockParts, blockType, GGML_CODED } from "./ggml_coded.ts";
 import type { TargetTools } from "./lowbit.ts";
 
 /** Plain types that ggml programs read everywhere. */
@@ -31,15 +31,11 @@ const PLAIN_TYPES: ReadonlyMap<string, string> = new Map([
   ["bfloat16", "BF16"],
 ]);
 
-/** `general.file_type` by the type of most weights; the numbers of llama.cpp's `LLAMA_FTYPE`. */
-const FILE_TYPES: ReadonlyMap<string, number> = new Map([
-  ["F32", 0],
-  ["F16", 1],
-  ["Q4_0", 2],
-  ["Q4_1", 3],
-  ["Q8_0", 7],
-  ["BF16", 32],
-]);
+/** `general.file_type` of files of plain types; the numbers of llama.cpp's `LLAMA_FTYPE`. */
+const PLAIN_FILE_TYPES: ReadonlyMap<string, number> = new Map([["F32", 0], ["F16", 1], [
+  "BF16",
+  32,
+]]);
 
 /** Bytes of the name of a tensor that ggml keeps, without the final zero. */
 const MAX_NAME = 63;
@@ -60,7 +56,7 @@ const MAX_NAME = 63;
 export function ggufTarget(tools: TargetTools = {}): Target {
   return {
     id: "gguf",
-    summary: "Q4_0, Q4_1 and Q8_0 weights for llama.cpp and its relatives",
+    summary: "blocks of ggml for llama.cpp and its relatives: Q4_0 to Q8_0, K-quants, IQ4, TQ, FP4",
     naming: "gguf",
     output: "file",
     fit,
@@ -86,37 +82,31 @@ function fit(tensor: PlannedTensor): Fit {
     }
     return { ok: true, bytes: ggufBytes({ name, shape, type }) };
   }
+  if (storage.kind === "vector") return noVectors("GGUF");
   const type = blockType(storage.scheme);
   if (!type) {
     return no(
       `no ggml block holds ${storage.scheme.id}`,
-      "use q4_0, q4_1, q8_0, or int4 and int8 with f16 scales by groups of 32",
+      "use a scheme of ggml (q4_0, q8_0, q4_k, ...), or int4 and int8 with f16 scales by groups of 32",
     );
   }
   if (shape.length !== 2) return no("is not a matrix", "keep it in full precision");
-  if (shape[1] % 32 !== 0) {
-    return no(`its ${shape[1]} columns are not whole blocks of 32`, "keep it in full precision");
+  const { block } = GGML_TYPES_BY_NAME.get(type)!;
+  if (shape[1] % block !== 0) {
+    return no(
+      `its ${shape[1]} columns are not whole blocks of ${block}`,
+      block > 32 ? "use a type of blocks of 32, as q5_0 or iq4_nl" : "keep it in full precision",
+    );
   }
   const bytes = ggufBytes({ name, shape, type });
   return { ok: true, layout: GGML_CODED.get(type)!.layout, bytes };
 }
 
-/** The ggml block type whose codes and parameters are those of a scheme. */
-function blockType(scheme: ResolvedScheme): string | undefined {
-  const { element, granularity, scale, zero_point } = scheme;
-  const blocks = granularity.kind === "group" && granularity.size === 32;
-  const plain = element.family === "int" && element.fraction === 0;
-  if (!blocks || !plain || scale.format !== "float16" || scale.rule === "none") return undefined;
-  if (element.signed && !zero_point) {
-    return element.bits === 4 ? "Q4_0" : element.bits === 8 ? "Q8_0" : undefined;
-  }
-  return !element.signed && zero_point?.kind === "minimum" && element.bits === 4
-    ? "Q4_1"
-    : undefined;
-}
-
-function typeOf({ storage }: PlannedTensor): string {
-  return storage.kind === "plain" ? PLAIN_TYPES.get(storage.type)! : blockType(storage.scheme)!;
+function typeOf(tensor: PlannedTensor): string {
+  const { storage } = tensor;
+  return storage.kind === "coded"
+    ? blockType(storage.scheme)!
+    : PLAIN_TYPES.get(plainType(tensor))!;
 }
 
 async function create(args: TargetArguments, tools: TargetTools): Promise<TargetWriter> {
@@ -144,10 +134,10 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
       const planned = plan.take(name, "coded");
       checkQuantized(planned, tensor);
       refuseSide("GGUF", name, tensor);
-      const { shape: [rows, columns], scheme, codes, parameters: { scales, zeros } } = tensor;
+      const { shape: [rows, columns], scheme, codes } = tensor;
       const layout: Layout = layoutOf(GGML_CODED.get(typeOf(planned))!.layout);
       const size = { rows, columns, bits: scheme.element.bits };
-      const parts = { scale: scales, minimum: zeros };
+      const parts = blockParts(tensor, layout);
       const bytes = packMatrix(tools.kernels, { codes, parts }, size, layout);
       await writer.write(name, bytes);
     },
@@ -173,7 +163,10 @@ function metadataOf(
   return metadata;
 }
 
-/** The file type of most of the elements of the matrices that are coded, or of all if none is. */
+/**
+ * The file type of most of the elements of the matrices that are coded, or of all if none is; where
+ * K-quants of more bits are among them, that of the mixture.
+ */
 function fileType(tensors: readonly PlannedTensor[]): number {
   const coded = tensors.filter((tensor) => tensor.storage.kind === "coded");
   const matrices = tensors.filter((tensor) => tensor.shape.length > 1);
@@ -184,5 +177,12 @@ function fileType(tensors: readonly PlannedTensor[]): number {
   }
   let most = "F32";
   for (const [type, count] of counts) if (count > (counts.get(most) ?? 0)) most = type;
-  return FILE_TYPES.get(most)!;
+  const row = GGML_CODED.get(most);
+  const bits = (type: string) => {
+    const { bytes, block } = GGML_TYPES_BY_NAME.get(type)!;
+    return type.endsWith("_K") ? bytes / block : 0;
+  };
+  const mixed = [...counts.keys()].some((type) => bits(type) > bits(most));
+  return (mixed ? row?.mixedFileType : undefined) ?? row?.fileType ?? PLAIN_FILE_TYPES.get(most) ??
+    0;
 }

@@ -15,23 +15,18 @@ import {
 } from "../../spec/mod.ts";
 import { readGguf } from "../containers/gguf.ts";
 import { GGML_PLAIN, type GgufTensor } from "../containers/gguf_types.ts";
-import { elementCount, plainTensor } from "../containers/stored.ts";
+import { elementCount, plainTensor, rowRange } from "../containers/stored.ts";
 import { layout as layoutOf, resolveScheme } from "../lookup.ts";
 import { unpackMatrix } from "../pack.ts";
 import { codedTensor, type Tools } from "./coded.ts";
-
-/** The block types that can be read as codes: ggml type to scheme and layout. */
-export const GGML_CODED: ReadonlyMap<string, { scheme: string; layout: string }> = new Map([
-  ["Q4_0", { scheme: "q4_0", layout: "ggml_q4_0" }],
-  ["Q4_1", { scheme: "q4_1", layout: "ggml_q4_1" }],
-  ["Q8_0", { scheme: "q8_0", layout: "ggml_q8_0" }],
-]);
+import { GGML_CODED, parametersOf } from "./ggml_coded.ts";
+import { decodeGrid, GGML_GRIDS } from "./ggml_grids.ts";
 
 /**
  * Opens a GGUF file. Its settings are the scalar metadata; `gguf` has the arrays as well.
  *
- * Tensors of block types other than Q4_0, Q4_1 and Q8_0 are listed with their type; reading one is
- * `UNSUPPORTED`.
+ * Block types that are codes with scales (`GGML_CODED`) are coded tensors. Those of vectors
+ * (`GGML_GRIDS`) have values, but no codes of their elements: `quantized` is `UNSUPPORTED`.
  */
 export async function openGguf(
   source: ByteSource,
@@ -69,7 +64,7 @@ function storedTensor(source: ByteSource, tensor: GgufTensor, tools: Tools): Sto
   const plain = GGML_PLAIN.get(type.name);
   if (plain) return plainTensor({ name, shape, type: plain, source, offset });
   const coded = GGML_CODED.get(type.name);
-  if (!coded) return foreignTensor(source, tensor);
+  if (!coded) return gridTensor(source, tensor, tools);
   const scheme = resolveScheme(coded.scheme);
   const layout = layoutOf(coded.layout);
   const columns = shape[shape.length - 1] ?? 1;
@@ -101,27 +96,40 @@ export function fromBlocks(
   const [rows, columns] = shape;
   const size = { rows, columns, bits: scheme.element.bits };
   const { codes, parts } = unpackMatrix(tools.kernels, bytes, size, layout);
-  const { scale, minimum } = parts!;
-  const parameters = minimum ? { scales: scale!, zeros: minimum } : { scales: scale! };
-  return { shape, scheme, codes, parameters };
+  return { shape, scheme, codes, parameters: parametersOf(scheme, shape, parts!) };
 }
 
-function foreignTensor(source: ByteSource, tensor: GgufTensor): StoredTensor {
-  const refuse = () =>
+/** A tensor of a block type of vectors. */
+function gridTensor(source: ByteSource, tensor: GgufTensor, tools: Tools): StoredTensor {
+  const { name, shape, type, offset, bytes } = tensor;
+  const grid = GGML_GRIDS.get(type.name);
+  const refuse = (what: string, advice: string) =>
     Promise.reject(
-      new LowbitError("UNSUPPORTED", `tensors of type ${tensor.type.name} cannot be read`, {
+      new LowbitError("UNSUPPORTED", `tensors of type ${type.name} ${what}`, {
         file: source.name,
-        field: tensor.name,
-        advice: `known types: F32, F16, BF16, ${[...GGML_CODED.keys()].join(", ")}`,
+        field: name,
+        advice,
       }),
     );
+  const known = ["F32", "F16", "BF16", ...GGML_CODED.keys(), ...GGML_GRIDS.keys()];
+  const inRow = elementCount(shape.slice(1));
+  const rowBytes = inRow / type.block * type.bytes;
   return {
-    name: tensor.name,
-    shape: tensor.shape,
-    storage: { kind: "foreign", type: tensor.type.name },
-    bytes: tensor.bytes,
-    read: refuse,
-    raw: () => source.read(tensor.offset, tensor.bytes),
-    quantized: refuse,
+    name,
+    shape,
+    storage: { kind: "foreign", type: type.name },
+    bytes,
+    async read(rows) {
+      if (!grid) return await refuse("cannot be read", `known types: ${known.join(", ")}`);
+      const { start, end } = rowRange(name, shape, rows);
+      if (shape.length < 2) {
+        const values = decodeGrid(await source.read(offset, bytes), grid, tools.kernels);
+        return values.slice(start, end);
+      }
+      const part = await source.read(offset + start * rowBytes, (end - start) * rowBytes);
+      return decodeGrid(part, grid, tools.kernels);
+    },
+    raw: () => source.read(offset, bytes),
+    quantized: () => refuse("have no codes of single elements", "use read()"),
   };
 }

@@ -6,8 +6,9 @@
  * formats of 8 bits or fewer as U8 codes, of 16 as U16) and `NAME.zeros` (integer zero points as
  * dense rows of codes, real ones and minima in the format of the scale). Scales with a second level
  * have `NAME.scales`, `NAME.minima`, `NAME.over`, `NAME.over_minima` and `NAME.offset`, as
- * `StoredScales` says. The metadata entry `lowbit` describes every coded
- * tensor with its whole scheme. Side tensors `NAME.sparse.rows|columns|values` and
+ * `StoredScales` says. `lowbit_vector.ts` has the parts of vector tensors. The metadata entry
+ * `lowbit` describes every coded tensor with its whole scheme or format. Side tensors
+ * `NAME.sparse.rows|columns|values` and
  * `NAME.low_rank.left|right` are in `model.side.safetensors`.
  *
  * @module
@@ -25,6 +26,8 @@ import {
   type TargetArguments,
   type TargetWriter,
   tiling,
+  type VectorFormat,
+  vectorMisfit,
 } from "../../spec/mod.ts";
 import {
   entryBytes,
@@ -37,11 +40,20 @@ import { encodeScales, scaleStorageType } from "../containers/scales.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import { parameterParts, partValues } from "../parameter_parts.ts";
 import { packMatrix } from "../pack.ts";
-import { checkPlan, checkQuantized, matrixShape, plainBytes, Plan, zeroCodes } from "./check.ts";
+import {
+  checkPlan,
+  checkQuantized,
+  checkShape,
+  matrixShape,
+  plainBytes,
+  Plan,
+  zeroCodes,
+} from "./check.ts";
 import { withoutQuantization, writeSettings } from "./directory.ts";
 import { formatLowbitMetadata, LOWBIT_LAYOUT, type LowbitMetadata } from "./lowbit_metadata.ts";
 import { packsZeros, PART_NAMES, storedPart } from "./lowbit_parts.ts";
 import { SideWriter } from "./lowbit_side.ts";
+import { vectorEntries, writeVector } from "./lowbit_vector.ts";
 
 /** What targets are made with. Without kernels, packing is done in plain TypeScript. */
 export interface TargetTools {
@@ -69,6 +81,7 @@ export function lowbitTarget(tools: TargetTools = {}): Target {
     summary: "any scheme; read by lowbit, described by itself",
     naming: "huggingface",
     output: "directory",
+    transforms: true,
     fit,
     conflicts,
     create: (args) => create(args, tools),
@@ -85,6 +98,7 @@ function fit(tensor: PlannedTensor): Fit {
       advice: "keep it in full precision",
     };
   }
+  if (storage.kind === "vector") return fitVector(tensor, storage.format);
   if (storage.scheme.element.bits > 8) {
     return {
       ok: false,
@@ -103,10 +117,22 @@ function fit(tensor: PlannedTensor): Fit {
   return { ok: true, layout: LOWBIT_LAYOUT, bytes };
 }
 
+function fitVector({ name, shape: [rows, columns] }: PlannedTensor, format: VectorFormat): Fit {
+  const misfit = vectorMisfit(format, rows, columns);
+  if (misfit) return { ok: false, problem: misfit.problem, advice: misfit.advice! };
+  const entries = vectorEntries(name, format, rows, columns);
+  return {
+    ok: true,
+    layout: LOWBIT_LAYOUT,
+    bytes: entries.reduce((sum, part) => sum + entryBytes(part), 0),
+  };
+}
+
 function conflicts(tensors: readonly PlannedTensor[]): { problem: string; advice: string }[] {
   const seen = new Set<string>();
   const found: { problem: string; advice: string }[] = [];
   for (const tensor of tensors) {
+    if (!fit(tensor).ok) continue;
     for (const { name } of entriesOf(tensor)) {
       if (seen.has(name)) {
         found.push({
@@ -123,9 +149,14 @@ function conflicts(tensors: readonly PlannedTensor[]): { problem: string; advice
 /** The tensors that a planned tensor becomes. */
 function entriesOf(tensor: PlannedTensor): SafetensorsEntry[] {
   const { name, shape, storage } = tensor;
-  return storage.kind === "plain"
-    ? [{ name, type: storage.type, shape }]
-    : parts(tensor, storage.scheme);
+  switch (storage.kind) {
+    case "plain":
+      return [{ name, type: storage.type, shape }];
+    case "coded":
+      return parts(tensor, storage.scheme);
+    case "vector":
+      return vectorEntries(name, storage.format, shape[0], shape[1]);
+  }
 }
 
 /** Codes and parameters of a coded tensor. */
@@ -164,6 +195,12 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
       await writeParts(writer, name, tensor, tools.kernels);
       for (const part of tensor.side ?? []) await side.write(name, part, tensor.shape);
     },
+    async vector(name, tensor) {
+      const planned = plan.take(name, "vector");
+      checkShape(planned, tensor);
+      await writeVector(writer, name, tensor);
+      for (const part of tensor.side ?? []) await side.write(name, part, tensor.shape);
+    },
     async finish() {
       plan.finish();
       if (side.used) {
@@ -179,15 +216,22 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
 function metadataOf(args: TargetArguments): LowbitMetadata {
   const tensors: LowbitMetadata["tensors"] = new Map(
     args.tensors.flatMap(({ name, shape, storage }) => {
-      if (storage.kind === "plain") return [];
+      if (storage.kind !== "coded") return [];
       const [rows, columns] = shape;
       return [[name, { scheme: storage.scheme, layout: LOWBIT_LAYOUT, shape: [rows, columns] }]];
+    }),
+  );
+  const vectors: LowbitMetadata["vectors"] = new Map(
+    args.tensors.flatMap(({ name, shape, storage }) => {
+      if (storage.kind !== "vector") return [];
+      return [[name, { format: storage.format, shape: [shape[0], shape[1]] }]];
     }),
   );
   const activations = new Map(
     args.tensors.flatMap(({ name, activation }) => activation ? [[name, activation]] : []),
   );
-  return { tensors, activations, side: false, provenance: args.provenance };
+  const { transforms = [], provenance } = args;
+  return { tensors, vectors, activations, transforms, side: false, provenance };
 }
 
 async function writeParts(

@@ -110,14 +110,17 @@ export function lowbitTensor(
 }
 
 /** A side tensor: its parts, and how to load its share of some rows. */
-interface SideParts {
+export interface SideParts {
+  /** Its parts. */
   parts: TensorPart[];
+  /** Where it begins, for the order. */
   at: number;
+  /** Its share of some rows. */
   load(start: number, end: number): Promise<SideTensor>;
 }
 
 /** The side tensors of a coded tensor, in the order in which they were written. */
-function sideParts(
+export function sideParts(
   directory: DirectoryTensors,
   name: string,
   rows: number,

@@ -70,7 +70,7 @@ export class SideWriter {
   async #start(): Promise<FileSink> {
     // The largest numbers that can occur: each entry less than 2^40 elements.
     const large = 2 ** 40;
-    const all = this.args.tensors.filter((tensor) => tensor.storage.kind === "coded")
+    const all = this.args.tensors.filter((tensor) => tensor.storage.kind !== "plain")
       .flatMap(({ name, shape }) => [
         ...sparseEntries(name, large),
         ...lowRankEntries(name, [shape[0], shape[1]], 2 ** 20),

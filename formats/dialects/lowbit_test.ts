@@ -84,6 +84,7 @@ Deno.test("lowbit: tiles of several rows, minima, tensor scales and a format of 
       order: "ascending" as const,
       values: [-1, -0.25, 0, 0.25, 1],
       thresholds: "midpoints" as const,
+      repeats: false,
       cast: resolveScheme("nf4_b64").element.cast,
       source: "",
     },

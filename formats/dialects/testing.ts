@@ -6,6 +6,8 @@
 
 import {
   type Checkpoint,
+  type CodedTensor,
+  isVector,
   type PlannedTensor,
   type QuantizedTensor,
   type ResolvedScheme,
@@ -32,12 +34,16 @@ export function quantizeReference(
   const min = new Float32Array(count).fill(Infinity);
   const max = new Float32Array(count).fill(-Infinity);
   const extreme = new Float32Array(count);
-  const mean = new Float32Array(count).fill(1);
+  const sum = new Float64Array(count);
+  const elements = new Uint32Array(count);
   forEachElement(tiles, (i, tile) => {
     min[tile] = Math.min(min[tile], x[i]);
     max[tile] = Math.max(max[tile], x[i]);
     if (Math.abs(x[i]) > Math.abs(extreme[tile])) extreme[tile] = x[i];
+    sum[tile] += Math.abs(x[i]);
+    elements[tile]++;
   });
+  const mean = Float32Array.from(sum, (total, tile) => total / elements[tile]);
   const parameters = fitParameters(scheme, { min, max, extreme, mean, tiling: tiles });
   const codes = encodeMatrix(scheme, x, tiles, parameters);
   return { shape: [rows, columns], scheme, codes, parameters };
@@ -53,7 +59,7 @@ export function noise(count: number, seed = 1): Float32Array {
 }
 
 /** What is written for a planned tensor. */
-export type Content = Uint8Array | QuantizedTensor;
+export type Content = Uint8Array | CodedTensor;
 
 /** An empty checkpoint, as the source of a conversion. */
 export const NO_SOURCE: Checkpoint = {
@@ -85,6 +91,7 @@ export async function writeTarget(
   });
   for (const [{ name }, content] of tensors) {
     if (content instanceof Uint8Array) await writer.plain(name, content);
+    else if (isVector(content)) await writer.vector!(name, content);
     else await writer.coded(name, content);
   }
   await writer.finish();

@@ -60,7 +60,13 @@ unsafe fn dot(a: *const f32, b: *const f32, n: usize) -> f32 {
 }
 
 /// Scores become exponentials; returns the reciprocal of their sum.
-unsafe fn exponentials(s: *mut f32, from: usize, n: usize, max: f32, mut sums: [f64; 4]) -> f32 {
+pub unsafe fn exponentials(
+    s: *mut f32,
+    from: usize,
+    n: usize,
+    max: f32,
+    mut sums: [f64; 4],
+) -> f32 {
     for i in from..n {
         let e = exp32(*s.add(i) - max);
         *s.add(i) = e;
@@ -121,7 +127,7 @@ pub unsafe fn scalar(
 }
 
 #[cfg(target_arch = "wasm32")]
-pub use wide::simd;
+pub use wide::{exponentials4, simd};
 
 #[cfg(target_arch = "wasm32")]
 mod wide {
@@ -314,7 +320,7 @@ mod wide {
         }
     }
 
-    unsafe fn exponentials4(s: *mut f32, n: usize) -> f32 {
+    pub unsafe fn exponentials4(s: *mut f32, n: usize) -> f32 {
         let max = largest4(s, n);
         let whole = n / 4 * 4;
         let (mut low, mut high) = (f64x2_splat(0.0), f64x2_splat(0.0));

@@ -1,7 +1,7 @@
 //! Encodes columns `start..start + count` one after the other, spreading each column's error over
 //! the later columns of the block. Parallel over rows, which do not touch each other.
 
-use crate::encode::Encoder;
+use crate::encoder::Encoder;
 
 /// Everything but the rows.
 struct Block {
@@ -71,11 +71,8 @@ macro_rules! entry {
             thresholds: *const u32, step_codes: *const u8, depth: u32, table: *const f32,
             table_mask: u32, codes: *mut u8, errors: *mut f32, $scratch: *mut u8, $begin: usize, $end: usize,
         ) {
-            let (steps, rounding) = crate::encode::kind(kind);
-            let encoder = Encoder {
-                reciprocal: reciprocal != 0, steps, rounding, min, max, mask, bias, shift, thresholds,
-                step_codes, index: core::ptr::null(), depth,
-            };
+            let steps = (thresholds, step_codes, core::ptr::null(), depth);
+            let encoder = Encoder::new(reciprocal, kind, [min, max, bias], [mask, shift], steps);
             let $block = Block {
                 w, columns, start, count, u, group_of, scales, stored, zeros, groups, encoder, table,
                 mask: table_mask as usize, codes, errors,
@@ -109,7 +106,7 @@ entry!(
 #[cfg(target_arch = "wasm32")]
 mod wide {
     use super::Block;
-    use crate::encode::wide::keys4;
+    use crate::encoder::wide::keys4;
     use crate::lanes::{load, splat, store};
     use core::arch::wasm32::*;
 

@@ -13,51 +13,79 @@
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-pub mod add;
-pub mod attention;
-pub mod cholesky;
-pub mod column_stats;
-pub mod decode;
-pub mod divergence;
-pub mod encode;
-pub mod encode_feedback;
-pub mod exp;
-pub mod gram;
-#[cfg(target_arch = "wasm32")]
-pub mod lanes;
-pub mod linear_dense;
-pub mod linear_packed;
-pub mod log_softmax;
-pub mod memory;
-pub mod narrow;
-pub mod pack;
-pub mod panels;
-pub mod pow;
-pub mod power;
-pub mod range;
-pub mod rms_norm;
-pub mod rope;
-pub mod scale_columns;
-pub mod silu_gate;
-pub mod tile_error;
-pub mod trailing_update;
-pub mod unpack;
-pub mod widen;
-
 /// Exports an operation as `name` (SIMD) and `name_scalar`, with the same arguments.
 macro_rules! op {
     ($name:ident, $scalar:ident, ($($arg:ident: $type:ty),* $(,)?)) => {
         #[cfg(target_arch = "wasm32")]
         #[wasm_bindgen]
         pub fn $name($($arg: $type,)* scratch: *mut u8, begin: usize, end: usize) {
-            unsafe { $name::simd($($arg,)* scratch, begin, end) }
+            unsafe { crate::$name::simd($($arg,)* scratch, begin, end) }
         }
         #[wasm_bindgen]
         pub fn $scalar($($arg: $type,)* scratch: *mut u8, begin: usize, end: usize) {
-            unsafe { $name::scalar($($arg,)* scratch, begin, end) }
+            unsafe { crate::$name::scalar($($arg,)* scratch, begin, end) }
         }
     };
 }
+
+pub mod abs_max;
+pub mod activate;
+pub mod add;
+pub mod add_sparse;
+pub mod attention;
+pub mod attention_cached;
+pub mod cache_encode;
+pub mod cholesky;
+pub mod column_stats;
+pub mod convert;
+pub mod decode;
+pub mod divergence;
+pub mod encode;
+pub mod encode_feedback;
+pub mod encoder;
+pub mod exp;
+pub mod exports;
+pub mod gram;
+pub mod hadamard;
+pub mod histogram;
+pub mod jacobi;
+#[cfg(target_arch = "wasm32")]
+pub mod lanes;
+pub mod layer_norm;
+pub mod linear_binary;
+pub mod linear_codebook;
+pub mod linear_dense;
+pub mod linear_fp6;
+pub mod linear_packed;
+pub mod linear_planes;
+pub mod linear_planes_int;
+pub mod log_softmax;
+pub mod matmul;
+pub mod memory;
+pub mod narrow;
+pub mod pack;
+pub mod panels;
+pub mod planes;
+pub mod pow;
+pub mod power;
+pub mod product64;
+pub mod range;
+pub mod reflect;
+pub mod rms_norm;
+pub mod rope;
+pub mod rotate;
+pub mod scale_columns;
+pub mod select;
+pub mod silu_gate;
+pub mod softmax;
+pub mod tile_error;
+pub mod trailing_update;
+pub mod triangular_solve;
+pub mod tridiagonal;
+pub mod tridiagonal_qr;
+pub mod unpack;
+pub mod vector64;
+pub mod widen;
 
 op!(encode, encode_scalar, (
     x: *const f32, codes: *mut u8, columns: usize, tile_rows: usize, tile_columns: usize,

@@ -57,8 +57,9 @@ pub unsafe fn simd(
     scalar(bytes, y, from_brain, scratch, whole, end);
 }
 
+/// Four float16 in 32-bit lanes.
 #[cfg(target_arch = "wasm32")]
-fn half4(h: core::arch::wasm32::v128) -> core::arch::wasm32::v128 {
+pub fn half4(h: core::arch::wasm32::v128) -> core::arch::wasm32::v128 {
     use core::arch::wasm32::*;
     let sign = u32x4_shl(v128_and(h, u32x4_splat(0x8000)), 16);
     let shifted = u32x4_shl(v128_and(h, u32x4_splat(0x7fff)), 13);

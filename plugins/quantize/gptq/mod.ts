@@ -66,7 +66,7 @@ export const gptq: Plugin<GptqOptions> = definePlugin({
     },
     needs: { statistics: ["gram"] },
     supports: { granularities: ["tensor", "channel", "group"], zeroPoints: ["int"] },
-    after: ["smoothquant"],
+    after: ["smoothquant", "os-plus", "awq", "quarot"],
     determinism: "exact",
   },
   options: schema(

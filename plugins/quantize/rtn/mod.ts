@@ -57,6 +57,7 @@ export const rtn: Plugin<RtnOptions> = definePlugin({
       smallest: z.number().min(0.05).max(1).default(0.6).describe("smallest share of the range"),
     }),
   ),
+  quantizeVector: ({ linear, weight, codec }) => codec.encode(weight, linear.rows, linear.columns),
   quantize({ context, linear, weight, codec }) {
     const { rows, columns } = linear;
     const { range, norm, candidates, smallest } = context.options;

@@ -16,6 +16,7 @@ import {
   schema,
   type TransformOp,
 } from "../../../spec/mod.ts";
+import { shareAmongHeads } from "../../_math/heads.ts";
 
 /** Options of {@linkcode smoothquant}. */
 export interface SmoothquantOptions {
@@ -92,7 +93,7 @@ export function smoothingFactors(
   const weights = new Float32Array(inputs.length);
   for (const role of edge.to) columnAbsMax(block.weight(role), weights);
   if (edge.shared_heads) {
-    for (const values of [inputs, weights]) shareAmongHeads(values, block);
+    for (const values of [inputs, weights]) shareAmongHeads(values, block.hyperparameters);
   }
   const numerator = power(kernels, inputs, alpha);
   const denominator = power(kernels, weights, 1 - alpha);
@@ -108,22 +109,6 @@ function columnAbsMax(weight: Readonly<Float32Array>, max: Float32Array): void {
     const magnitude = Math.abs(weight[i]);
     if (magnitude > max[j]) max[j] = magnitude;
     if (++j === max.length) j = 0;
-  }
-}
-
-/**
- * Under grouped-query attention several query heads read one value head, so their channels must
- * share a factor: the largest range of the heads that share. `values` is `[heads * head_size]`.
- */
-function shareAmongHeads(values: Float32Array, block: BlockView): void {
-  const { heads, kv_heads, head_size } = block.hyperparameters;
-  const shared = heads / kv_heads;
-  for (let kv = 0; kv < kv_heads; kv++) {
-    for (let d = 0; d < head_size; d++) {
-      const channels = Array.from({ length: shared }, (_, i) => (kv * shared + i) * head_size + d);
-      const largest = Math.max(...channels.map((c) => values[c]));
-      for (const c of channels) values[c] = largest;
-    }
   }
 }
 

@@ -1,0 +1,108 @@
+/**
+ * A block before it is quantised: transformed step by step, with statistics for whoever asks.
+ *
+ * @module
+ */
+
+import type { Buffer, Kernels, LinearInfo, Statistic } from "../spec/mod.ts";
+import type { LoadedBlock } from "./block.ts";
+import { proveEqual } from "./checks.ts";
+import type { Pipeline, PipelineStep } from "./pipeline.ts";
+import { byInput, InputCollector } from "./statistics.ts";
+
+/** What {@linkcode prepareBlock} needs. */
+export interface PrepareArguments {
+  /** The block. */
+  block: LoadedBlock;
+  /** The pipeline. */
+  pipeline: Pipeline;
+  /** The inputs of the block, one a window. */
+  states: readonly Buffer<"f32">[];
+  /** The windows. */
+  calibration: readonly Int32Array[];
+  /** The kernels. */
+  kernels: Kernels;
+  /** Takes what the original block makes of the windows, if that is wanted. */
+  outputs?: Buffer<"f32">[];
+  /** Called after each window; may throw to stop. */
+  onWindow(done: number): void;
+}
+
+/**
+ * Applies the transforms of all steps, in order, and proves each on one window. Statistics are
+ * collected before the first step that asks for them, and again where a transform made them wrong.
+ */
+export async function prepareBlock(args: PrepareArguments): Promise<void> {
+  const { block, pipeline, states, outputs } = args;
+  const { steps } = pipeline;
+  const fresh = async () => {
+    if (!block.hasStatistics) await collect(args);
+  };
+  const run = () => {
+    if (states.length === 0) return undefined;
+    using output = block.run(states[0], args.calibration[0].length);
+    return output.array.slice();
+  };
+  let before: Float32Array | undefined;
+  for (const step of steps) {
+    const { plugin, context } = step;
+    if (!plugin.transform) continue;
+    if (asks(step)) await fresh();
+    before ??= run();
+    block.transform(plugin.transform({ context, block }), plugin.meta.name);
+    const after = run();
+    if (before && after) proveEqual(before, after, plugin.meta.name, `blocks.${block.index}`);
+    before = after;
+  }
+  if (steps.some(asks)) await fresh();
+  if (outputs && outputs.length < states.length) await collect(args);
+}
+
+/** Whether a step wants statistics of the inputs of linears. */
+function asks({ plugin }: PipelineStep): boolean {
+  return plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined;
+}
+
+/** Runs the windows through the block, watching the inputs of its linears. */
+async function collect(args: PrepareArguments): Promise<void> {
+  const { block, pipeline, states, calibration, kernels } = args;
+  // What the block makes of the windows is the same before and after transforms: kept once.
+  const outputs = args.outputs && args.outputs.length < states.length ? args.outputs : undefined;
+  const collectors = new Map<string, InputCollector>();
+  for (const [input, linears] of byInput(block.linears)) {
+    const needs = new Set(linears.flatMap((linear) => [...pipeline.statistics(linear)]));
+    const custom = customStatistics(pipeline, linears[0]);
+    if (needs.size + custom.size === 0) continue;
+    collectors.set(input, new InputCollector(kernels, linears[0].columns, needs, custom));
+  }
+  try {
+    for (const [i, state] of states.entries()) {
+      const seen = new Set<string>();
+      const output = block.run(state, calibration[i].length, {
+        observe(linear, x, tokens) {
+          if (seen.has(linear.input)) return;
+          seen.add(linear.input);
+          collectors.get(linear.input)?.add(x, tokens);
+        },
+      });
+      if (outputs) outputs.push(output);
+      else output.free();
+      // Lets timers, signals and progress bars have their turn.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      args.onWindow(i + 1);
+    }
+    block.setStatistics(
+      new Map([...collectors].map(([input, collector]) => [input, collector.finish()])),
+    );
+  } finally {
+    for (const collector of collectors.values()) collector.free();
+  }
+}
+
+function customStatistics(pipeline: Pipeline, linear: LinearInfo): Map<string, Statistic> {
+  const custom = new Map<string, Statistic>();
+  for (const { plugin, context } of pipeline.steps) {
+    if (plugin.collect) custom.set(plugin.meta.name, plugin.collect({ context, linear }));
+  }
+  return custom;
+}
