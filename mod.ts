@@ -23,6 +23,7 @@ export {
 } from "./workbench.ts";
 export { type Embedded, embeddedPath } from "./embedded/mod.ts";
 export { cutWindows } from "./engine/calibration.ts";
+export type { LinearOptions } from "./engine/executor.ts";
 export type { QuantizeResult } from "./engine/quantize.ts";
 export { VERSION } from "./engine/version.ts";
 export { memoryOutput } from "./formats/containers/output.ts";

@@ -8,7 +8,7 @@
 import { embeddedPath } from "./embedded/mod.ts";
 import { cutWindows } from "./engine/calibration.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
-import { checkpointLinears } from "./engine/executor.ts";
+import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
 import { refuseConflicts } from "./engine/preflight.ts";
 import { receiptText } from "./engine/receipt.ts";
@@ -210,42 +210,46 @@ export class Workbench implements Disposable {
   }
 
   /** The figures of a model on windows, beside a reference if there is one. */
-  evaluate(options: {
-    model: Checkpoint;
-    windows: readonly Int32Array[];
-    reference?: Checkpoint | StreamedModel;
-  }): Promise<Record<string, number>> {
+  evaluate(
+    options: {
+      model: Checkpoint;
+      windows: readonly Int32Array[];
+      reference?: Checkpoint | StreamedModel;
+    } & LinearOptions,
+  ): Promise<Record<string, number>> {
     const { kernels, codecs, plugins } = this;
-    const { model: checkpoint, windows, reference } = options;
-    const onEvent = this.#onEvent;
-    return evaluateModel({ checkpoint, reference, windows, plugins, kernels, codecs, onEvent });
+    const { model: checkpoint, windows, reference, activations } = options;
+    const what = { checkpoint, reference, windows, activations };
+    return evaluateModel({ ...what, plugins, kernels, codecs, onEvent: this.#onEvent });
   }
 
   /** Loads a model for generation: all of its weights, packed ones as they are. */
-  load(model: Checkpoint): Promise<LanguageModel> {
+  load(model: Checkpoint, options: LinearOptions = {}): Promise<LanguageModel> {
     const { kernels, codecs } = this;
     return LanguageModel.load({
       model: openModel(model),
       kernels,
-      linears: checkpointLinears(kernels, codecs, model),
+      linears: checkpointLinears(kernels, codecs, model, options),
       progress: (done, total) =>
         this.#onEvent?.({ event: "progress", stage: "load", done, total, detail: "blocks" }),
     });
   }
 
   /** Continues a text; yields pieces of text as tokens complete them. */
-  async *generate(options: {
-    model: Checkpoint;
-    prompt: string;
-    tokens?: number;
-    temperature?: number;
-    seed?: number;
-    onToken?: (id: number) => void;
-  }): AsyncGenerator<string, void, void> {
+  async *generate(
+    options: {
+      model: Checkpoint;
+      prompt: string;
+      tokens?: number;
+      temperature?: number;
+      seed?: number;
+      onToken?: (id: number) => void;
+    } & LinearOptions,
+  ): AsyncGenerator<string, void, void> {
     const { model, prompt, tokens = 64, temperature = 0, seed = 0 } = options;
     const tokenizer = this.tokenizer(model);
     const stream = decodeStream(tokenizer);
-    using language = await this.load(model);
+    using language = await this.load(model, options);
     const ids = language.generate({
       prompt: tokenizer.encode(prompt),
       tokens,

@@ -12,7 +12,7 @@
 import { loadKernels } from "../kernels-wasm/mod.ts";
 import { tiling } from "../spec/granularity.ts";
 import type { Kernels, LinearWeight } from "../spec/kernels.ts";
-import { bytes, type Case, measure, numbers } from "./measure.ts";
+import { bytes, type Case, measure, numbers } from "./cases.ts";
 
 const SHAPES = [[576, 576], [1536, 576], [2048, 2048]];
 const TOKENS = [1, 8, 128];

@@ -8,7 +8,7 @@
 import { integerPlanes, loadKernels } from "../kernels-wasm/mod.ts";
 import { CONVERSIONS } from "../spec/kernels_convert.ts";
 import type { Kernels } from "../spec/kernels.ts";
-import { bytes, type Case, measure, numbers } from "./measure.ts";
+import { bytes, type Case, measure, numbers } from "./cases.ts";
 
 const SHAPES = [[576, 576], [1536, 576], [2048, 2048]];
 const TOKENS = [1, 8];

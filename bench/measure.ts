@@ -1,87 +1,59 @@
 /**
- * How a benchmark measures: the median of repeats that are interleaved over all cases, so that a busy
- * moment of the machine does not fall on one case. With one thread, time is the CPU time of the
- * process; with more it is wall-clock time.
+ * Measuring: medians of repeats that take turns, so that a busy moment of the machine does not fall
+ * on one case.
  *
  * @module
  */
 
 import process from "node:process";
 
-/** One measured case. */
-export interface Case {
-  /** What is measured. */
-  case: string;
-  /** Its sizes. */
-  shape: string;
-  /** Threads. */
-  threads: number;
-  /** What `amount` counts. */
-  unit: "GFLOP/s" | "MB/s" | "calls/s";
-  /** Work of one call, in units times a second. */
-  amount: number;
-  /** One call. */
-  run(): void;
+/** One of the things that take turns. */
+export interface Contender {
+  /** What it is called in the results. */
+  name: string;
+  /** Does the work once. */
+  run(): void | Promise<void>;
 }
 
-const json = process.argv.includes("--json");
-const quick = process.argv.includes("--quick");
-const REPEATS = quick ? 3 : 7;
-/** Seconds of one repeat, about. */
-const SLICE = quick ? 0.01 : 0.03;
-
-/** Numbers without a pattern. */
-export function numbers(length: number): Float32Array {
-  return Float32Array.from({ length }, (_, i) => Math.sin(i * 0.37 + (i >> 7)));
-}
-
-/** Bytes without a pattern. */
-export function bytes(length: number): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => (i * 2654435761) >>> 13);
-}
-
-/** Seconds that have passed: of the processor for one thread, else of the clock. */
-function seconds(threads: number): number {
-  if (threads > 1) return performance.now() / 1000;
+/** Seconds of processor time that this process has used, in all threads. */
+export function processorSeconds(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
 }
 
-/** Calls that take about one slice of time. */
-function calibrate(c: Case): number {
-  c.run();
-  for (let calls = 1;; calls *= 2) {
-    const start = performance.now();
-    for (let i = 0; i < calls; i++) c.run();
-    const time = (performance.now() - start) / 1000;
-    if (time > SLICE / 4) return Math.max(1, Math.round(calls * SLICE / time));
-  }
+/** Seconds of the clock. */
+export function clockSeconds(): number {
+  return performance.now() / 1000;
 }
 
-/** Measures cases, and prints a line each. */
-export function measure(cases: Case[]): void {
-  const calls = cases.map(calibrate);
-  const samples: number[][] = cases.map(() => []);
-  for (let repeat = 0; repeat < REPEATS; repeat++) {
-    cases.forEach((c, i) => {
-      const start = seconds(c.threads);
-      for (let call = 0; call < calls[i]; call++) c.run();
-      samples[i].push(c.amount * calls[i] / (seconds(c.threads) - start));
-    });
+/** Seconds of one run of each contender: medians of `rounds` turns of about `slice` seconds. */
+export async function takeTurns(
+  contenders: readonly Contender[],
+  options: { rounds: number; slice: number; clock?: () => number },
+): Promise<Map<string, number>> {
+  const { rounds, slice, clock = processorSeconds } = options;
+  const calls: number[] = [];
+  for (const { run } of contenders) {
+    const started = clockSeconds();
+    let warm = 0;
+    // engines compile what runs often once more: warm up for some turns
+    do {
+      await run();
+      warm++;
+    } while (clockSeconds() - started < 4 * slice);
+    calls.push(Math.max(1, Math.round(warm * slice / (clockSeconds() - started))));
   }
-  cases.forEach((c, i) => {
-    const value = samples[i].sort((a, b) => a - b)[REPEATS >> 1];
-    report(c, Number(value.toPrecision(3)));
-  });
+  const samples = contenders.map((): number[] => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, { run }] of contenders.entries()) {
+      const started = clock();
+      for (let call = 0; call < calls[i]; call++) await run();
+      samples[i].push((clock() - started) / calls[i]);
+    }
+  }
+  return new Map(contenders.map(({ name }, i) => [name, median(samples[i])]));
 }
 
-function report(c: Case, value: number): void {
-  const { shape, threads, unit } = c;
-  if (json) return console.log(JSON.stringify({ case: c.case, shape, threads, value, unit }));
-  const columns = [
-    c.case.padEnd(20),
-    shape.padEnd(14),
-    `${threads} thread${threads > 1 ? "s" : ""}`.padEnd(9),
-  ];
-  console.log(columns.join(" "), String(value).padStart(8), unit);
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1];
 }

@@ -4,12 +4,20 @@
  * @module
  */
 
+import type { LinearOptions } from "../engine/executor.ts";
 import { VERSION } from "../engine/version.ts";
 import { openModel } from "../models/architecture.ts";
 import { type Checkpoint, LowbitError } from "../spec/mod.ts";
 import { createWorkbench, DEFAULT_CONTEXT, type Workbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
-import { checkFor, importPlugins, readIds, readText } from "./inputs.ts";
+import {
+  activationsOf,
+  activationsOption,
+  checkFor,
+  importPlugins,
+  readIds,
+  readText,
+} from "./inputs.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
 
@@ -35,6 +43,7 @@ export const evalCommand: Command = {
       value: "MODEL",
       help: "full-precision model to compare with",
     },
+    activationsOption,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
       name: "plugin",
@@ -58,7 +67,13 @@ export const evalCommand: Command = {
     try {
       const [model] = args.positional;
       const reference = args.text("reference");
-      const result = await evaluatePaths(lowbit, args, { model, reference, text, ids });
+      const result = await evaluatePaths(lowbit, args, {
+        model,
+        reference,
+        text,
+        ids,
+        activations: activationsOf(args),
+      });
       view.close();
       if (args.flag("json")) writeLine(JSON.stringify(result));
       else writeLine(table(["", model], evaluationRows(result)));
@@ -78,7 +93,9 @@ export interface Evaluation extends Record<string, unknown> {
 export async function evaluatePaths(
   lowbit: Workbench,
   args: Arguments,
-  what: { model: string; reference?: string; text?: string; ids?: string },
+  what:
+    & { model: string; reference?: string; text?: string; ids?: string }
+    & LinearOptions,
 ): Promise<Evaluation> {
   const started = performance.now();
   const model = await lowbit.open(what.model);
@@ -86,7 +103,12 @@ export async function evaluatePaths(
   try {
     reference = what.reference === undefined ? undefined : await lowbit.open(what.reference);
     const windows = await readWindows(lowbit, args, model, what);
-    const figures = await lowbit.evaluate({ model, windows, reference });
+    const figures = await lowbit.evaluate({
+      model,
+      windows,
+      reference,
+      activations: what.activations,
+    });
     const context = Math.max(...windows.map((window) => window.length));
     return {
       ...figures,

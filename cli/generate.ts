@@ -7,6 +7,7 @@
 import { LowbitError, printable } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
+import { activationsOf, activationsOption } from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 
 /** The command. */
@@ -20,6 +21,7 @@ export const generateCommand: Command = {
     { name: "tokens", type: "integer", value: "N", help: "the most tokens to make (64)" },
     { name: "temperature", type: "number", value: "T", help: "0 is greedy (the default)" },
     { name: "seed", type: "integer", value: "N", help: "seed of the sampling (0)" },
+    activationsOption,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
   async run(args) {
@@ -43,6 +45,7 @@ export const generateCommand: Command = {
         tokens: args.number("tokens"),
         temperature: args.number("temperature"),
         seed: args.number("seed"),
+        activations: activationsOf(args),
         onToken(id) {
           // The first token also stands for loading and for reading the prompt.
           if (ids.push(id) === 1) {

@@ -11,7 +11,23 @@ import { type FormatFile, readUserFormats } from "../formats/user_formats.ts";
 import { presetRecipe } from "../recipes/mod.ts";
 import { type Checkpoint, LowbitError, type Plugin, type Recipe } from "../spec/mod.ts";
 import { parseRecipe, type Workbench } from "../workbench.ts";
-import type { Arguments } from "./arguments.ts";
+import type { LinearOptions } from "../engine/executor.ts";
+import type { Arguments, Option } from "./arguments.ts";
+
+/** The option of commands that run a model. */
+export const activationsOption: Option = {
+  name: "activations",
+  type: "text",
+  value: "f32|int8",
+  help: "int8: inputs of integer weights in 8 bits a token, faster, not exact (f32)",
+};
+
+/** What `--activations` says. */
+export function activationsOf(args: Arguments): LinearOptions["activations"] {
+  const wanted = args.text("activations");
+  if (wanted === undefined || wanted === "f32" || wanted === "int8") return wanted;
+  throw new LowbitError("USAGE", `--activations must be f32 or int8, not ${wanted}`);
+}
 
 /** The plugins of `--plugin` paths, which are imported and run as code. */
 export async function importPlugins(args: Arguments): Promise<Plugin[]> {

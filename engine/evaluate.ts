@@ -16,11 +16,11 @@ import {
 import { openModel } from "../models/architecture.ts";
 import { score, StreamedModel } from "../models/evaluate.ts";
 import { checkWindows } from "./calibration.ts";
-import { checkpointLinears } from "./executor.ts";
+import { checkpointLinears, type LinearOptions } from "./executor.ts";
 import { pluginContext } from "./pipeline.ts";
 
 /** What an evaluation needs. */
-export interface EvaluateArguments {
+export interface EvaluateArguments extends LinearOptions {
   /** The checkpoint. */
   checkpoint: Checkpoint;
   /** What it is compared with: a checkpoint, or a model that has read the same windows. */
@@ -54,7 +54,7 @@ export async function evaluateModel(args: EvaluateArguments): Promise<Record<str
       ),
     })
   );
-  using model = await streamModel(args, args.checkpoint, "model");
+  using model = await streamModel(args, args.checkpoint, "model", args);
   const { reference } = args;
   const streamed = reference && !(reference instanceof StreamedModel)
     ? await streamModel(args, reference, "reference")
@@ -85,12 +85,13 @@ export async function streamModel(
   args: Pick<EvaluateArguments, "kernels" | "codecs" | "windows" | "onEvent">,
   checkpoint: Checkpoint,
   detail: string,
+  options: LinearOptions = {},
 ): Promise<StreamedModel> {
   const { kernels, codecs, windows, onEvent } = args;
   const model = openModel(checkpoint);
   const { vocab: vocabulary, context } = model.hyperparameters;
   checkWindows(windows, { vocabulary, context }, "windows");
-  const linears = checkpointLinears(kernels, codecs, checkpoint);
+  const linears = checkpointLinears(kernels, codecs, checkpoint, options);
   const progress = progressOf(onEvent, detail);
   return await StreamedModel.run({ model, kernels, windows, linears, progress });
 }

@@ -7,12 +7,18 @@
 
 import type { Kernels } from "../spec/kernels.ts";
 import { Context } from "./context.ts";
-import { instantiate, moduleOf } from "./instance.ts";
+import { instantiate, modulesFor } from "./instance.ts";
 import { WasmKernels } from "./kernels.ts";
 
 /** Kernels of one thread, by the scalar definitions. */
 export async function loadScalarKernels(): Promise<Kernels> {
-  const context = new Context(instantiate(await moduleOf("simd128")));
+  const context = new Context(instantiate({ simd128: (await modulesFor(false)).simd128 }, false));
   context.pool.useScalar();
   return new WasmKernels(context);
+}
+
+/** Kernels of one thread without relaxed SIMD, as on hosts that lack it. */
+export async function loadBaselineKernels(): Promise<Kernels> {
+  const { simd128 } = await modulesFor(false);
+  return new WasmKernels(new Context(instantiate({ simd128 }, false)));
 }

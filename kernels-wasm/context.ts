@@ -53,13 +53,27 @@ export class Context {
   readonly heap: Heap;
   /** Threads. */
   readonly pool: Pool;
+  /** Whether the operations of relaxed SIMD are there. */
+  readonly relaxed: boolean;
   #steps?: StoredSteps;
+  #scratch = { address: 0, bytes: 0 };
 
   /** A context of one thread. */
   constructor(instance: Instance) {
     this.exports = instance.exports;
     this.heap = new Heap(instance);
     this.pool = new Pool(instance, this.heap);
+    this.relaxed = instance.relaxed !== undefined;
+  }
+
+  /** The address of at least so many bytes for one operation; they keep nothing until the next. */
+  scratch(bytes: number): number {
+    if (bytes > this.#scratch.bytes) {
+      const address = this.heap.take(bytes);
+      if (this.#scratch.bytes) this.heap.give(this.#scratch.address, this.#scratch.bytes);
+      this.#scratch = { address, bytes };
+    }
+    return this.#scratch.address;
   }
 
   /** The address of a buffer's contents; 0 for an absent one. */

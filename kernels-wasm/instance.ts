@@ -8,31 +8,56 @@
 import type * as raw from "./lib/exports.d.ts";
 
 /** The exports of a module: numbers and pointers in, numbers out. */
-export type Exports = typeof raw;
+export type Exports = typeof raw & Partial<Relaxed>;
+
+/** The exports of the second module, which only hosts with relaxed SIMD can compile. */
+interface Relaxed {
+  /** As `linear_integer`, for activations of bytes. */
+  linear_integer_relaxed: typeof raw.linear_integer;
+}
 
 /** The names of exported functions. */
 export type ExportName = keyof Exports;
 
-/** A module in its two builds: with memory of its own, or with memory that threads share. */
-export type Flavour = "simd128" | "threads";
-
-const compiled = new Map<Flavour, Promise<WebAssembly.Module>>();
-
-/** The compiled module; compiled once. */
-export function moduleOf(flavour: Flavour): Promise<WebAssembly.Module> {
-  let module = compiled.get(flavour);
-  if (!module) {
-    module = base64Of(flavour).then((text) => WebAssembly.compile(decodeBase64(text)));
-    compiled.set(flavour, module);
-  }
-  return module;
+/** The modules of one set of kernels. */
+export interface Modules {
+  /** All operations. */
+  simd128: WebAssembly.Module;
+  /** What gains by relaxed SIMD; absent where the host refuses it. */
+  relaxed?: WebAssembly.Module;
 }
 
-async function base64Of(flavour: Flavour): Promise<string> {
-  const module = flavour === "threads"
-    ? await import("./lib/threads_wasm.js")
-    : await import("./lib/simd128_wasm.js");
-  return module.default;
+const compiled = new Map<boolean, Promise<Modules>>();
+
+/** The modules for memory of one thread or for shared memory; compiled once. */
+export function modulesFor(shared: boolean): Promise<Modules> {
+  let modules = compiled.get(shared);
+  if (!modules) {
+    modules = compileModules(shared);
+    compiled.set(shared, modules);
+  }
+  return modules;
+}
+
+async function compileModules(shared: boolean): Promise<Modules> {
+  const simd128 = await compile(await import("./lib/simd128_wasm.js"), shared);
+  try {
+    return { simd128, relaxed: await compile(await import("./lib/relaxed_wasm.js"), shared) };
+  } catch {
+    return { simd128 }; // no relaxed SIMD
+  }
+}
+
+/** The bit of a memory import that says that the memory is shared. */
+const SHARED = 2;
+
+function compile(
+  { default: text, memoryFlags }: { default: string; memoryFlags: number },
+  shared: boolean,
+): Promise<WebAssembly.Module> {
+  const bytes = decodeBase64(text);
+  if (!shared) bytes[memoryFlags] &= ~SHARED;
+  return WebAssembly.compile(bytes);
 }
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
@@ -42,28 +67,49 @@ function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** An instance and its memory. */
+/** Memory at the start, in pages of 64 KiB; it must hold the module's own data. */
+const INITIAL_PAGES = 64;
+/** Memory can grow to this; the modules are built with the same number. */
+const MAXIMUM_PAGES = 65535;
+/** Stack of the second module, for each thread. */
+export const RELAXED_STACK_BYTES = 16384;
+
+/** The modules at work in one memory. */
 export interface Instance {
   /** The exported functions. */
   exports: Exports;
   /** The memory, which grows. */
   memory: WebAssembly.Memory;
+  /** The second module, if there is one. */
+  relaxed?: WebAssembly.Module;
 }
 
 /**
- * A new instance of a module; `memory` for the one with threads. The only functions that the module
- * imports set up a table of JavaScript values, which the kernels do not use.
+ * New memory, and instances of the modules in it. The only functions that a module imports set up a
+ * table of JavaScript values, which the kernels do not use.
  */
-export function instantiate(module: WebAssembly.Module, memory?: WebAssembly.Memory): Instance {
+export function instantiate({ simd128, relaxed }: Modules, shared: boolean): Instance {
+  const memory = new WebAssembly.Memory({
+    initial: INITIAL_PAGES,
+    maximum: MAXIMUM_PAGES,
+    shared,
+  });
+  const exports = link(simd128, memory);
+  (exports.__wbindgen_start as () => void)();
+  if (!relaxed) return { exports: exports as unknown as Exports, memory };
+  const second = link(relaxed, memory);
+  const allocate = exports.block_alloc as Exports["block_alloc"];
+  const stack = allocate(RELAXED_STACK_BYTES) >>> 0;
+  if (stack === 0) throw new RangeError("no room for a stack");
+  (second.__stack_pointer as WebAssembly.Global).value = stack + RELAXED_STACK_BYTES;
+  return { exports: { ...exports, ...second } as unknown as Exports, memory, relaxed };
+}
+
+function link(module: WebAssembly.Module, memory: WebAssembly.Memory): WebAssembly.Exports {
   const imports: WebAssembly.Imports = {};
   for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
     const group = imports[from] ??= {} as WebAssembly.ModuleImports;
-    group[name] = kind === "memory" ? memory! : () => {};
+    group[name] = kind === "memory" ? memory : () => {};
   }
-  const { exports } = new WebAssembly.Instance(module, imports);
-  (exports.__wbindgen_start as (stack?: number) => void)?.();
-  return {
-    exports: exports as unknown as Exports,
-    memory: memory ?? exports.memory as WebAssembly.Memory,
-  };
+  return new WebAssembly.Instance(module, imports).exports;
 }

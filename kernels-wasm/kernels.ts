@@ -14,6 +14,7 @@ import type {
 import * as check from "./checks.ts";
 import type { Context } from "./context.ts";
 import { WasmBuffer } from "./memory.ts";
+import * as integer from "./integer.ts";
 import * as lookupWeights from "./lookup_weights.ts";
 import * as factors from "./ops_algebra.ts";
 import * as cache from "./ops_cache.ts";
@@ -80,6 +81,8 @@ export class WasmKernels implements Kernels {
   power: Kernels["power"] = (args) => codes.power(this.#context, args);
   narrow: Kernels["narrow"] = (args) => codes.narrow(this.#context, args);
   widen: Kernels["widen"] = (args) => codes.widen(this.#context, args);
+  integerWeight: Kernels["integerWeight"] = (a) => integer.integerWeight(this.#context, a);
+  integerLinear: Kernels["integerLinear"] = (a) => integer.integerLinear(this.#context, a);
   linear: Kernels["linear"] = (args) => algebra.linear(this.#context, args);
   trailingUpdate: Kernels["trailingUpdate"] = (a) => algebra.trailingUpdate(this.#context, a);
   gram: Kernels["gram"] = (args) => algebra.gram(this.#context, args);

@@ -23,7 +23,7 @@
 import type { Kernels } from "../spec/kernels.ts";
 import * as check from "./checks.ts";
 import { Context } from "./context.ts";
-import { type Instance, instantiate, moduleOf } from "./instance.ts";
+import { instantiate, type Modules, modulesFor } from "./instance.ts";
 import { WasmKernels } from "./kernels.ts";
 
 export type { Tiling } from "../spec/granularity.ts";
@@ -50,11 +50,6 @@ export interface LoadOptions {
 
 /** The most threads. */
 const MAX_THREADS = 64;
-/** Shared memory at the start, in pages of 64 KiB; it must hold the module's own data. */
-const INITIAL_PAGES = 64;
-/** Shared memory can grow to this; the module is built with the same number. */
-const MAXIMUM_PAGES = 65535;
-
 /**
  * Loads the kernels. Needs no permission. Where memory cannot be shared or workers cannot be
  * started, they run on the calling thread alone: `kernels.threads` says what it is.
@@ -73,11 +68,8 @@ const MAXIMUM_PAGES = 65535;
  */
 export async function loadKernels(options: LoadOptions = {}): Promise<Kernels> {
   const threads = threadCount(options.threads ?? 1);
-  const shared = threads > 1 ? await sharedInstance() : undefined;
-  if (!shared) return new WasmKernels(new Context(instantiate(await moduleOf("simd128"))));
-  const context = new Context(shared.instance);
-  await context.pool.start(shared.module, threads - 1);
-  return new WasmKernels(context);
+  const context = threads > 1 ? await sharedContext(threads) : undefined;
+  return new WasmKernels(context ?? new Context(instantiate(await modulesFor(false), false)));
 }
 
 function threadCount(wanted: number | "auto"): number {
@@ -86,19 +78,16 @@ function threadCount(wanted: number | "auto"): number {
   return Math.min(wanted === "auto" || wanted === 0 ? hardware : wanted, MAX_THREADS);
 }
 
-async function sharedInstance(): Promise<
-  { instance: Instance; module: WebAssembly.Module } | undefined
-> {
+async function sharedContext(threads: number): Promise<Context | undefined> {
   if (typeof SharedArrayBuffer === "undefined") return undefined;
+  let modules: Modules;
+  let context: Context;
   try {
-    const module = await moduleOf("threads");
-    const memory = new WebAssembly.Memory({
-      initial: INITIAL_PAGES,
-      maximum: MAXIMUM_PAGES,
-      shared: true,
-    });
-    return { instance: instantiate(module, memory), module };
+    modules = await modulesFor(true);
+    context = new Context(instantiate(modules, true));
   } catch {
     return undefined; // no room for a shared memory, or no atomics
   }
+  await context.pool.start(modules, threads - 1);
+  return context;
 }

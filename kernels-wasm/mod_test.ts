@@ -4,7 +4,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { LowbitError } from "../spec/errors.ts";
 import { tiling } from "../spec/granularity.ts";
 import type { Kernels } from "../spec/kernels.ts";
-import { packedArguments, Random } from "./_cases.ts";
+import { packedArguments } from "./_cases.ts";
+import { Random } from "./_random.ts";
 import build from "./lib/build.json" with { type: "json" };
 import { loadKernels } from "./mod.ts";
 import { referenceKernels } from "./reference.ts";
@@ -336,9 +337,9 @@ Deno.test({
 });
 
 Deno.test("lib/ holds the modules that its record names", async () => {
-  for (const name of ["simd128", "threads"] as const) {
-    const { default: base64 } = name === "threads"
-      ? await import("./lib/threads_wasm.js")
+  for (const name of ["simd128", "relaxed"] as const) {
+    const { default: base64 } = name === "relaxed"
+      ? await import("./lib/relaxed_wasm.js")
       : await import("./lib/simd128_wasm.js");
     const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
     const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();

@@ -27,21 +27,33 @@ export function linear(c: Context, a: LinearArguments): void {
   check.buffer("x", a.x, "f32", a.tokens * columns);
   check.buffer("y", a.y, "f32", a.tokens * rows);
   const [data, table, scales, zeros] = weight.addresses(c.heap);
-  const common = [c.at("x", a.x), c.at("y", a.y), a.tokens, rows, columns, data];
+  const x = tokenTiles(c, c.at("x", a.x), a.tokens, columns);
+  const common = [x, c.at("y", a.y), a.tokens, rows, columns, data];
   const split = { units: Math.ceil(rows / PANEL), work: a.tokens * rows * columns };
   if (!packed) return c.pool.run("linear_dense", common, split);
   c.pool.run("linear_packed", [
     ...common,
     packed.bits,
     table,
-    packed.integer ? 1 : 0,
-    packed.integer?.flip ?? 0,
-    packed.integer?.base ?? 0,
+    packed.base === undefined ? 0 : 1,
+    packed.base ?? 0,
     scales,
     packed.zeros ? zeros : 0,
     packed.groups,
     packed.group,
   ], split);
+}
+
+/** Tokens of a tile; see `token_tiles.rs`. */
+const TOKEN_TILE = 4;
+
+/** The inputs in tiles of tokens, in scratch; one token is as it is. */
+export function tokenTiles(c: Context, x: number, tokens: number, columns: number): number {
+  if (tokens <= 1) return x;
+  const tiles = c.scratch(4 * tokens * columns);
+  const split = { units: Math.ceil(tokens / TOKEN_TILE), work: tokens * columns };
+  c.pool.run("token_tiles", [x, tiles, tokens, columns], split);
+  return tiles;
 }
 
 /** `w[r, c] -= errors[r, i] * u[start + i, c]`, i ascending; split by panels of 16 columns. */

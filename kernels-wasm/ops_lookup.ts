@@ -9,6 +9,7 @@ import { refuse } from "./checks.ts";
 import * as check from "./checks_lookup.ts";
 import type { Context } from "./context.ts";
 import { WasmLookupWeight } from "./lookup_weights.ts";
+import { tokenTiles } from "./ops_linear.ts";
 import { PANEL } from "./weights.ts";
 
 type ArgumentsOf<Name extends keyof LookupKernels> = Parameters<LookupKernels[Name]>[0];
@@ -115,7 +116,7 @@ export function linearCodebook(c: Context, a: ProductArguments): void {
   const [codes, tables, scales] = weight.addresses(c.heap);
   const [wide, books, entries, dim, groups, group] = weight.numbers;
   c.pool.run("linear_codebook", [
-    c.at("x", a.x),
+    tokenTiles(c, c.at("x", a.x), a.tokens, weight.columns),
     c.at("y", a.y),
     a.tokens,
     weight.rows,
@@ -155,11 +156,13 @@ export function addLowRank(c: Context, a: ProductArguments): void {
   c.heap.with(4 * a.tokens * (rank + rows), (inner) => {
     const outer = inner + 4 * a.tokens * rank;
     const [[rightAt], [leftAt]] = [right.addresses(c.heap), left.addresses(c.heap)];
-    c.pool.run("linear_dense", [x, inner, a.tokens, rank, columns, rightAt], {
+    const inputs = tokenTiles(c, x, a.tokens, columns);
+    c.pool.run("linear_dense", [inputs, inner, a.tokens, rank, columns, rightAt], {
       units: Math.ceil(rank / PANEL),
       work: a.tokens * rank * columns,
     });
-    c.pool.run("linear_dense", [inner, outer, a.tokens, rows, rank, leftAt], {
+    const middle = tokenTiles(c, inner, a.tokens, rank);
+    c.pool.run("linear_dense", [middle, outer, a.tokens, rows, rank, leftAt], {
       units: Math.ceil(rows / PANEL),
       work: a.tokens * rank * rows,
     });

@@ -3,7 +3,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { KERNEL_OPS, type KernelOp } from "../spec/kernel_ops.ts";
 import type { Kernels } from "../spec/kernels.ts";
-import { CASES, type Output, Random } from "./_cases.ts";
+import { CASES } from "./_cases.ts";
+import { type Output, Random } from "./_random.ts";
 import { loadScalarKernels } from "./_scalar.ts";
 import { loadKernels } from "./mod.ts";
 import { referenceKernels } from "./reference.ts";

@@ -9,7 +9,7 @@
  */
 
 import { LowbitError } from "../spec/errors.ts";
-import type { ExportName, Instance } from "./instance.ts";
+import { type ExportName, type Instance, type Modules, RELAXED_STACK_BYTES } from "./instance.ts";
 import type { Heap } from "./memory.ts";
 import {
   ARGUMENTS_AT,
@@ -47,6 +47,8 @@ const OPERATIONS = [
   "linear_codebook",
   "linear_dense",
   "linear_fp6",
+  "linear_integer",
+  "linear_integer_relaxed",
   "linear_packed",
   "linear_planes",
   "linear_planes_int",
@@ -56,6 +58,7 @@ const OPERATIONS = [
   "pack",
   "power",
   "product64",
+  "quantize_activations",
   "range",
   "reflect",
   "rms_norm",
@@ -65,6 +68,7 @@ const OPERATIONS = [
   "silu_gate",
   "softmax",
   "tile_error",
+  "token_tiles",
   "trailing_update",
   "triangular_solve",
   "tridiagonal",
@@ -132,18 +136,28 @@ export class Pool {
   }
 
   /** Starts workers; where they cannot be had, the pool stays as it is. */
-  async start(module: WebAssembly.Module, count: number): Promise<void> {
+  async start({ simd128: module, relaxed }: Modules, count: number): Promise<void> {
     this.#control = this.#heap.take(CONTROL_BYTES);
     const { memory } = this.#instance;
     this.#words = new Int32Array(memory.buffer, this.#control, ARGUMENTS_AT / 4);
     this.#numbers = new Float64Array(memory.buffer, this.#control + ARGUMENTS_AT, MAX_ARGUMENTS);
     this.#maySleep = maySleep(this.#words);
-    const settings = { module, memory, control: this.#control, operations: OPERATIONS };
+    const stacks = relaxed ? this.#heap.take(count * RELAXED_STACK_BYTES) : 0;
+    const control = this.#control;
+    const settings = { module, relaxed, memory, control, operations: OPERATIONS };
     try {
       this.#workers = await Promise.all(
         Array.from(
           { length: count },
-          (_, i) => startWorker({ ...settings, index: i + 1, stackBytes: STACK_BYTES }),
+          (_, i) => {
+            const relaxedStack = stacks + (i + 1) * RELAXED_STACK_BYTES;
+            return startWorker({
+              ...settings,
+              index: i + 1,
+              stackBytes: STACK_BYTES,
+              relaxedStack,
+            });
+          },
         ),
       );
     } catch {

@@ -12,18 +12,21 @@ import type {
   Buffer,
   BufferArrays,
   BufferType,
+  IntegerLinearArguments,
   Kernels,
   LinearArguments,
   LinearWeight,
   PackedWeightArguments,
 } from "../spec/kernels.ts";
 import * as check from "./checks.ts";
+import { integerLinear as checkIntegerLinear } from "./checks_integer.ts";
 import * as algebra from "./reference_algebra.ts";
 import * as codes from "./reference_codes.ts";
 import * as cache from "./reference_cache.ts";
 import * as dense from "./reference_dense.ts";
 import * as factors from "./reference_factors.ts";
 import * as lookup from "./reference_lookup.ts";
+import { integerLinear, PlainIntegers } from "./reference_integer.ts";
 import * as model from "./reference_model.ts";
 
 /**
@@ -194,6 +197,19 @@ class ReferenceKernels implements Kernels {
     check.buffer("x", args.x, "f32", tokens * weight.columns);
     check.buffer("y", args.y, "f32", tokens * weight.rows);
     algebra.linear(args.x.array, args.y.array, tokens, weight);
+  }
+
+  integerWeight(args: PackedWeightArguments): LinearWeight {
+    return new PlainIntegers(args, (bytes) => hold(this.#ledger, bytes));
+  }
+
+  integerLinear(args: IntegerLinearArguments): void {
+    const { x, y, tokens, weight } = args;
+    if (!(weight instanceof PlainIntegers)) {
+      check.refuse("weight", "was not made by integerWeight of these kernels");
+    }
+    const activations = checkIntegerLinear(args, weight);
+    integerLinear(x.array, y.array, tokens, weight, activations);
   }
 
   encode: Kernels["encode"] = codes.encode;

@@ -112,7 +112,8 @@ export function decodePacked(a: PackedWeightArguments): Float32Array {
   return values;
 }
 
-function readBits(bytes: Uint8Array, first: number, bits: number): number {
+/** The code of `bits` bits from bit `first` on. */
+export function readBits(bytes: Uint8Array, first: number, bits: number): number {
   let value = 0;
   for (let b = 0; b < bits; b++) {
     const at = first + b;

@@ -72,8 +72,8 @@ export interface PackedForm {
   group: number;
   /** Whether the weight has zero points. */
   zeros: boolean;
-  /** The table as integers `(code ^ flip) + base`, if it is that. */
-  integer?: { flip: number; base: number };
+  /** The table as integers `code + base`, if it is that. */
+  base?: number;
 }
 
 /** Prepares f32 rows. */
@@ -104,7 +104,7 @@ export function denseWeight(
 }
 
 /** Rows to copy at a time: whole panels. */
-function stagedRows(rowBytes: number): number {
+export function stagedRows(rowBytes: number): number {
   return Math.max(1, Math.floor(STAGING_BYTES / Math.max(1, rowBytes * PANEL))) * PANEL;
 }
 
@@ -118,12 +118,14 @@ export function packedWeight(heap: Heap, exports: Exports, a: PackedWeightArgume
     panels * gridColumns * PANEL * 4,
     a.zeros ? panels * gridColumns * PANEL * 4 : 0,
   ];
+  const integer = integerZeros(a.zeros) ? integerTable(a.table) : undefined;
+  const flip = integer?.flip ?? 0;
   const blocks: { address: number; bytes: number }[] = [];
   try {
     for (const bytes of sizes) blocks.push({ address: heap.take(bytes), bytes });
     const [codes, table, scales, zeros] = blocks.map((block) => block.address);
-    packCodes(heap, exports, a, codes);
-    heap.view("f32", table, a.table.length).set(a.table);
+    packCodes(heap, exports, a, flip, codes);
+    heap.view("f32", table, a.table.length).set(a.table.map((_, i) => a.table[i ^ flip]));
     layGrid(heap.view("f32", scales, sizes[2] / 4), a.scales, a.tiling);
     if (a.zeros) layGrid(heap.view("f32", zeros, sizes[3] / 4), a.zeros, a.tiling);
   } catch (error) {
@@ -135,11 +137,17 @@ export function packedWeight(heap: Heap, exports: Exports, a: PackedWeightArgume
     groups: gridColumns,
     group: tileColumns,
     zeros: a.zeros !== undefined,
-    integer: integerZeros(a.zeros) ? integerTable(a.table) : undefined,
+    base: integer?.base,
   });
 }
 
-function packCodes(heap: Heap, exports: Exports, a: PackedWeightArguments, out: number): void {
+function packCodes(
+  heap: Heap,
+  exports: Exports,
+  a: PackedWeightArguments,
+  flip: number,
+  out: number,
+): void {
   const { rows, columns } = a.tiling;
   const rowBytes = Math.ceil(columns * a.bits / 8);
   const panelRowBytes = Math.ceil(columns / 8) * a.bits;
@@ -151,13 +159,17 @@ function packCodes(heap: Heap, exports: Exports, a: PackedWeightArguments, out: 
       const part = a.bytes.subarray(row * rowBytes, (row + count) * rowBytes);
       heap.view("u8", staging, part.length).set(part);
       exports.unpack(codes, staging, a.bits, columns, rowBytes, 0, 0, 0, 0, 0, count);
-      exports.packed_panels(codes, count, columns, a.bits, out + row * panelRowBytes);
+      exports.packed_panels(codes, count, columns, a.bits, flip, out + row * panelRowBytes);
     }
   });
 }
 
 /** One value a tile becomes `[panel][group][16]`. */
-function layGrid(out: Float32Array, grid: Float32Array, t: PackedWeightArguments["tiling"]): void {
+export function layGrid<T extends Float32Array | Int16Array>(
+  out: T,
+  grid: T,
+  t: PackedWeightArguments["tiling"],
+): void {
   for (let row = 0; row < t.rows; row++) {
     const from = Math.floor(row / t.tileRows) * t.gridColumns;
     const to = Math.floor(row / PANEL) * t.gridColumns * PANEL + row % PANEL;
@@ -171,7 +183,7 @@ function integerZeros(zeros: Float32Array | undefined): boolean {
 }
 
 /** Whether a table holds the integers `(code ^ flip) + base`, which need no look-up. */
-function integerTable(table: Float32Array): PackedForm["integer"] {
+function integerTable(table: Float32Array): { flip: number; base: number } | undefined {
   for (const flip of [0, table.length / 2]) {
     const base = table[flip];
     if (!Number.isInteger(base) || Math.abs(base) > 1 << 20) continue;

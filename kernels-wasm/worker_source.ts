@@ -39,13 +39,23 @@ export const WORKER_SOURCE = `
 const node = globalThis.process?.getBuiltinModule?.("node:worker_threads");
 const WORD = ${JSON.stringify(WORD)};
 
-function serve({ module, memory, control, operations, index, stackBytes }, ready) {
+function link(module, memory) {
   const imports = {};
   for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
     (imports[from] ??= {})[name] = kind === "memory" ? memory : () => {};
   }
-  const { exports } = new WebAssembly.Instance(module, imports);
-  exports.__wbindgen_start(stackBytes);
+  return new WebAssembly.Instance(module, imports).exports;
+}
+
+function serve(settings, ready) {
+  const { module, relaxed, memory, control, operations, index } = settings;
+  let exports = link(module, memory);
+  exports.__wbindgen_start(settings.stackBytes);
+  if (relaxed) {
+    const second = link(relaxed, memory);
+    second.__stack_pointer.value = settings.relaxedStack;
+    exports = { ...exports, ...second };
+  }
   const words = new Int32Array(memory.buffer, control, ${ARGUMENTS_AT / 4});
   const numbers = new Float64Array(memory.buffer, control + ${ARGUMENTS_AT}, ${MAX_ARGUMENTS});
 

@@ -76,6 +76,18 @@ export const KERNEL_OPS: readonly KernelOp[] = [
     decidesBytes: true,
   },
   {
+    name: "integerWeight",
+    summary: "packed weight for products in integers",
+    exactness: "bits",
+    decidesBytes: false,
+  },
+  {
+    name: "integerLinear",
+    summary: "integer GEMM and GEMV, activations quantised on the fly",
+    exactness: "bits",
+    decidesBytes: false,
+  },
+  {
     name: "gram",
     summary: "X^T X in f64",
     exactness: "tolerance",

@@ -17,8 +17,16 @@ import type { CacheKernels } from "./kernels_cache.ts";
 import type { ConvertKernels } from "./kernels_convert.ts";
 import type { DenseKernels } from "./kernels_dense.ts";
 import type { LookupKernels } from "./kernels_lookup.ts";
+import type { LinearWeight, PackedWeightArguments } from "./kernel_weights.ts";
+import type { IntegerKernels } from "./kernels_integer.ts";
 
 export type { Buffer, BufferArrays, BufferType } from "./kernel_buffers.ts";
+export type { LinearWeight, PackedWeightArguments } from "./kernel_weights.ts";
+export type {
+  ActivationQuantization,
+  IntegerKernels,
+  IntegerLinearArguments,
+} from "./kernels_integer.ts";
 
 /**
  * How real numbers become codes, compiled from a number format:
@@ -112,34 +120,6 @@ export interface RangeArguments {
   extreme?: Buffer<"f32">;
 }
 
-/** A weight in the form that `linear` multiplies by. Owned by the implementation. */
-export interface LinearWeight extends Disposable {
-  /** Output channels. */
-  readonly rows: number;
-  /** Input channels. */
-  readonly columns: number;
-  /** Bytes held. */
-  readonly bytes: number;
-  /** Gives the memory back. */
-  free(): void;
-}
-
-/** A weight of packed codes, for {@linkcode Kernels.packedWeight}. */
-export interface PackedWeightArguments {
-  /** Which weights share a scale: any tiling. */
-  tiling: Tiling;
-  /** Bits of a code, 1 to 8. */
-  bits: number;
-  /** Codes in dense rows (`neighbours`, rows padded to whole bytes): `rows * ceil(columns*bits/8)`. */
-  bytes: Uint8Array;
-  /** The value of each code; `2^bits` entries. */
-  table: Float32Array;
-  /** One scale a tile. */
-  scales: Float32Array;
-  /** One zero point a tile. */
-  zeros?: Float32Array;
-}
-
 /** What `linear` needs: `y = x W^T`. */
 export interface LinearArguments {
   /** Input, `[tokens, columns]`. */
@@ -217,7 +197,13 @@ export interface AttentionArguments {
  * promises about its bits.
  */
 export interface Kernels
-  extends AlgebraKernels, CacheKernels, ConvertKernels, DenseKernels, LookupKernels {
+  extends
+    AlgebraKernels,
+    CacheKernels,
+    ConvertKernels,
+    DenseKernels,
+    IntegerKernels,
+    LookupKernels {
   /** The name of the implementation: `wasm-simd128`, `reference`. */
   readonly name: string;
   /** Threads that an operation is split among. */

@@ -12,14 +12,16 @@ export * from "./events.ts";
 export * from "./graph.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
 export * from "./hadamard.ts";
-export * from "./kernel_buffers.ts";
 export * from "./kernel_ops.ts";
+export * from "./kernel_buffers.ts";
+export * from "./kernel_weights.ts";
 export * from "./kernels.ts";
 export * from "./kernels_algebra.ts";
 export * from "./kernels_cache.ts";
 export * from "./kernels_convert.ts";
 export * from "./kernels_dense.ts";
 export * from "./kernels_lookup.ts";
+export * from "./kernels_integer.ts";
 export {
   type Digit,
   type Layout,

@@ -116,6 +116,20 @@ Deno.test("a model that was saved and opened scores as its codes in memory do", 
   source.close();
 });
 
+Deno.test("inputs in 8 bits change a packed model a little, and a full one not at all", async () => {
+  using lowbit = bench();
+  using result = await run(lowbit, "rtn-w4g32");
+  const model = result.model;
+  const windows = WINDOWS;
+  const kl = (checkpoint: typeof model) =>
+    lowbit.evaluate({ model: checkpoint, windows, reference: checkpoint, activations: "int8" });
+  const { kl: change } = await kl(model);
+  assert(change > 0 && change < 5e-3, `KL ${change}`);
+  const source = await lowbit.open(UNTIED);
+  assertEquals((await kl(source)).kl, 0);
+  source.close();
+});
+
 Deno.test("dialects that hold the same grid hold the same model", async () => {
   using lowbit = bench();
   const recipe = recipeOf(["rtn"], {

@@ -1,9 +1,14 @@
 /**
- * Builds the kernels: Rust to two WebAssembly modules in `kernels-wasm/lib`, with their types, as
+ * Builds the kernels: Rust to WebAssembly modules in `kernels-wasm/lib`, with their types, as
  * JavaScript modules that hold the bytes in base64, so that they load without any permission.
  *
- * - `simd128`: own memory, no threads; runs everywhere
- * - `threads`: shared memory from outside, atomics
+ * - `simd128`: all operations; runs everywhere
+ * - `relaxed`: beside it, in its memory, the operations that gain by relaxed SIMD; it holds no data,
+ *   so that it needs no place of its own
+ *
+ * Both work in memory that they import, and are built for memory that threads share. The same code
+ * is right in memory of one thread: whoever loads a module clears a flag of its memory import, whose
+ * place is written beside the bytes. So there is one file for both.
  *
  * Needs rustc and cargo with the sources of the standard library, wasm-ld and wasm-bindgen. They are
  * looked for in `WASM_RUSTC`, `WASM_CARGO`, `WASM_LD` and `WASM_BINDGEN`, then in the usual places.
@@ -17,26 +22,31 @@ const WASM_BINDGEN_VERSION = "0.2.130";
 const MAXIMUM_BYTES = 65535 * 65536;
 
 interface Flavour {
-  name: "simd128" | "threads";
+  name: "simd128" | "relaxed";
   features: string;
   link: string[];
 }
 
+const THREADS = "+atomics,+bulk-memory,+mutable-globals";
+const MEMORY = ["--shared-memory", "--import-memory", `--max-memory=${MAXIMUM_BYTES}`];
+
 const FLAVOURS: Flavour[] = [
-  { name: "simd128", features: "+simd128", link: [] },
   {
-    name: "threads",
-    features: "+simd128,+atomics,+bulk-memory,+mutable-globals",
+    name: "simd128",
+    features: `+simd128,${THREADS}`,
     link: [
-      "--shared-memory",
-      "--import-memory",
-      `--max-memory=${MAXIMUM_BYTES}`,
+      ...MEMORY,
       "--export=__wasm_init_tls",
       "--export=__tls_size",
       "--export=__tls_align",
       "--export=__tls_base",
       "--export=__heap_base",
     ],
+  },
+  {
+    name: "relaxed",
+    features: `+simd128,+relaxed-simd,${THREADS}`,
+    link: [...MEMORY, "--export=__stack_pointer", "-zstack-size=1024"],
   },
 ];
 
@@ -131,19 +141,22 @@ async function compile(flavour: Flavour, tools: Tools) {
     "-Cpanic=immediate-abort",
     ...flavour.link.map((argument) => `-Clink-arg=${argument}`),
   ];
+  const beside = flavour.name === "relaxed";
   await run(tools.cargo, [
     "build",
     "--release",
     "--locked",
-    "--lib",
+    ...beside ? ["--example", "relaxed"] : ["--lib"],
     "--target",
     "wasm32-unknown-unknown",
     "-Zbuild-std=std,panic_abort",
     "--target-dir",
     target,
   ], { RUSTC: tools.rustc, RUSTC_BOOTSTRAP: "1", CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f") });
+  const built = `${target}/wasm32-unknown-unknown/release`;
+  if (beside) return { wasm: await dataFree(`${built}/examples/relaxed.wasm`), types: "" };
   await run(tools.bindgen, [
-    `${target}/wasm32-unknown-unknown/release/lowbit_kernels.wasm`,
+    `${built}/lowbit_kernels.wasm`,
     "--target",
     "web",
     "--out-dir",
@@ -156,6 +169,57 @@ async function compile(flavour: Flavour, tools: Tools) {
     wasm: await Deno.readFile(out("_bg.wasm")),
     types: await Deno.readTextFile(out("_bg.wasm.d.ts")),
   };
+}
+
+/** The numbers of sections. */
+const SECTION = { custom: 0, import: 2, data: 11 };
+
+/** The sections of a module: number, where they start, where their contents start, where they end. */
+function* sections(bytes: Uint8Array) {
+  for (let at = 8; at < bytes.length;) {
+    const start = at;
+    const [size, content] = leb(bytes, at + 1);
+    at = content + size;
+    yield { id: bytes[start], start, content, end: at };
+  }
+}
+
+/** An unsigned number in LEB128, and where it ends. */
+function leb(bytes: Uint8Array, at: number): [value: number, end: number] {
+  let value = 0;
+  for (let shift = 0;; shift += 7) {
+    const byte = bytes[at++];
+    value |= (byte & 127) << shift;
+    if (byte < 128) return [value, at];
+  }
+}
+
+/** The module of a file, without its custom sections; it must not place data in memory. */
+async function dataFree(file: string) {
+  const bytes = await Deno.readFile(file);
+  const kept = [...sections(bytes)].filter(({ id }) => id !== SECTION.custom);
+  if (kept.some(({ id }) => id === SECTION.data)) {
+    throw new Error(`${file} holds data: keep tables out of it`);
+  }
+  const parts = kept.map(({ start, end }) => bytes.slice(start, end));
+  return new Uint8Array(await new Blob([bytes.slice(0, 8), ...parts]).arrayBuffer());
+}
+
+/** Where a module says that the memory it imports is shared. */
+function memoryFlags(bytes: Uint8Array): number {
+  const found = [...sections(bytes)].find(({ id }) => id === SECTION.import)!;
+  let [count, at] = leb(bytes, found.content);
+  for (; count > 0; count--) {
+    for (let name = 0; name < 2; name++) {
+      const [length, start] = leb(bytes, at);
+      at = start + length;
+    }
+    const kind = bytes[at++];
+    if (kind === 2) return at;
+    if (kind !== 0) break;
+    at = leb(bytes, at)[1]; // a function has the number of its type
+  }
+  throw new Error("the module imports no memory, or something else before it");
 }
 
 async function output(command: string, args: string[]): Promise<string> {
@@ -195,15 +259,17 @@ async function main() {
     const { name } = flavour;
     const { wasm, types } = await compile(flavour, tools);
     modules[name] = { bytes: wasm.length, sha256: await sha256(wasm) };
-    const text = `/** The module, in base64. */\nexport default "${wasm.toBase64()}";\n`;
+    const text = `/** The module, in base64. */\nexport default "${wasm.toBase64()}";\n` +
+      `/** Where it says that the memory is shared. */\n` +
+      `export const memoryFlags = ${memoryFlags(wasm)};\n`;
     await write(`${name}_wasm.js`, `// @ts-self-types="./wasm.d.ts"\n${text}`);
-    // both modules export the same functions
     if (name === "simd128") await write("exports.d.ts", types);
     console.error(`${name}: ${wasm.length} bytes`);
   }
   await write(
     "wasm.d.ts",
-    "/** A module, in base64. */\ndeclare const base64: string;\nexport default base64;\n",
+    "/** A module, in base64. */\ndeclare const base64: string;\nexport default base64;\n" +
+      "/** Where it says that the memory is shared. */\nexport const memoryFlags: number;\n",
   );
   const record = {
     sources: await sourceHash(),

@@ -3,7 +3,6 @@
 // deno-fmt-ignore-file
 /* tslint:disable */
 /* eslint-disable */
-export const memory: WebAssembly.Memory;
 export const abs_max: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const abs_max_scalar: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const activate: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
@@ -43,6 +42,7 @@ export const hadamard: (a: number, b: number, c: number, d: number, e: number, f
 export const hadamard_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number) => void;
 export const histogram: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const householder: (a: number, b: number, c: number) => number;
+export const integer_panels: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const inverse_diagonal: (a: number, b: number, c: number, d: number) => void;
 export const inverse_finish: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const inverse_panel: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
@@ -51,6 +51,7 @@ export const inverse_update: (a: number, b: number, c: number, d: number, e: num
 export const inverse_update_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const jacobi: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number) => void;
 export const jacobi_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number) => void;
+export const largest_magnitude: (a: number, b: number) => number;
 export const layer_norm: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
 export const layer_norm_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
 export const linear_binary: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number) => void;
@@ -61,8 +62,10 @@ export const linear_dense: (a: number, b: number, c: number, d: number, e: numbe
 export const linear_dense_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
 export const linear_fp6: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
 export const linear_fp6_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
-export const linear_packed: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number, r: number) => void;
-export const linear_packed_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number, r: number) => void;
+export const linear_integer: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number, r: number) => void;
+export const linear_integer_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number, r: number) => void;
+export const linear_packed: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number) => void;
+export const linear_packed_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number, q: number) => void;
 export const linear_planes: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number) => void;
 export const linear_planes_int: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
 export const linear_planes_int_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
@@ -75,12 +78,14 @@ export const narrow: (a: number, b: number, c: number, d: number, e: number, f: 
 export const narrow_scalar: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const pack: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number) => void;
 export const pack_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number) => void;
-export const packed_panels: (a: number, b: number, c: number, d: number, e: number) => void;
+export const packed_panels: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const plane_panels: (a: number, b: number, c: number, d: number, e: number) => void;
 export const power: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const power_scalar: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const product64: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
 export const product64_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number) => void;
+export const quantize_activations: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number) => void;
+export const quantize_activations_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number, m: number, n: number, o: number, p: number) => void;
 export const range: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
 export const range_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
 export const reflect: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
@@ -101,6 +106,8 @@ export const softmax_scalar: (a: number, b: number, c: number, d: number, e: num
 export const step_index: (a: number, b: number, c: number) => number;
 export const tile_error: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
 export const tile_error_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number, k: number, l: number) => void;
+export const token_tiles: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
+export const token_tiles_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
 export const trailing_update: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number) => void;
 export const trailing_update_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number, i: number, j: number) => void;
 export const triangular_solve: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
@@ -115,4 +122,5 @@ export const unpack_scalar: (a: number, b: number, c: number, d: number, e: numb
 export const widen: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const widen_scalar: (a: number, b: number, c: number, d: number, e: number, f: number) => void;
 export const __wbindgen_externrefs: WebAssembly.Table;
-export const __wbindgen_start: () => void;
+export const __wbindgen_thread_destroy: (a?: number, b?: number, c?: number) => void;
+export const __wbindgen_start: (a: number) => void;

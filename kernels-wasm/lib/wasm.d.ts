@@ -4,3 +4,5 @@
 /** A module, in base64. */
 declare const base64: string;
 export default base64;
+/** Where it says that the memory is shared. */
+export const memoryFlags: number;

@@ -40,6 +40,15 @@ pub unsafe fn copy16(from: *const f32, to: *mut f32) {
     }
 }
 
+/// A pointer of which the compiler knows nothing, for the steps of an unrolled loop. Otherwise it
+/// gathers their loads, which takes more registers than there are, and rewrites their addresses so
+/// that constant offsets are no longer part of the load.
+#[inline(always)]
+pub fn opaque<T>(mut p: *const T) -> *const T {
+    unsafe { core::arch::asm!("/* {0} */", inout(local) p, options(nostack, preserves_flags)) }
+    p
+}
+
 /// The low and the high half of four f32, as f64.
 #[inline(always)]
 pub fn promote(v: v128) -> (v128, v128) {

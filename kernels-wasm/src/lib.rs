@@ -7,6 +7,7 @@
 //! the only caller and checks every length before it calls.
 
 // wasm-bindgen exports safe functions only; the pointers are the caller's promise, see above
+#![cfg_attr(target_arch = "wasm32", feature(asm_experimental_arch))]
 #![allow(clippy::not_unsafe_ptr_arg_deref, clippy::missing_safety_doc)]
 // kernels take plain numbers, and many of them
 #![allow(clippy::too_many_arguments)]
@@ -28,6 +29,16 @@ macro_rules! op {
     };
 }
 
+pub mod codes;
+pub mod integer_layout;
+pub mod integer_panels;
+#[cfg(target_arch = "wasm32")]
+pub mod integer_products;
+pub mod linear_integer;
+#[cfg(target_arch = "wasm32")]
+pub mod linear_integer_simd;
+pub mod quantize_activations;
+pub mod token_tiles;
 pub mod abs_max;
 pub mod activate;
 pub mod add;
@@ -116,13 +127,26 @@ op!(tile_error, tile_error_scalar, (
 op!(power, power_scalar, (x: *const f32, y: *mut f32, exponent: f64));
 op!(narrow, narrow_scalar, (x: *const f32, bytes: *mut u16, brain: u32));
 op!(widen, widen_scalar, (bytes: *const u16, y: *mut f32, brain: u32));
+op!(token_tiles, token_tiles_scalar, (
+    x: *const f32, y: *mut f32, tokens: usize, columns: usize,
+));
 op!(linear_dense, linear_dense_scalar, (
     x: *const f32, y: *mut f32, tokens: usize, rows: usize, columns: usize, panels: *const f32,
 ));
 op!(linear_packed, linear_packed_scalar, (
     x: *const f32, y: *mut f32, tokens: usize, rows: usize, columns: usize, codes: *const u8,
-    bits: u32, table: *const f32, integer: u32, flip: u32, base: i32, scales: *const f32,
+    bits: u32, table: *const f32, integer: u32, base: i32, scales: *const f32,
     zeros: *const f32, groups: usize, group: usize,
+));
+op!(quantize_activations, quantize_activations_scalar, (
+    x: *const f32, codes: *mut u8, tokens: usize, columns: usize, group: usize, groups: usize,
+    per_group: u32, tensor: *const f32, limit: f32, wide: u32, scales: *mut f32, sums: *mut i32,
+    factor_of_sums: i32,
+));
+op!(linear_integer, linear_integer_scalar, (
+    q: *const u8, wide: u32, x_scales: *const f32, per_group: u32, sums: *const i32, y: *mut f32,
+    tokens: usize, rows: usize, columns: usize, codes: *const u8, bits: u32, scales: *const f32,
+    zeros: *const i16, group: usize, groups: usize,
 ));
 op!(trailing_update, trailing_update_scalar, (
     w: *mut f32, rows: usize, columns: usize, start: usize, count: usize, errors: *const f32,

@@ -7,6 +7,7 @@
 //! `[book][entries][dim]`; scales `[rows][groups]`.
 
 use crate::linear_dense::sum;
+use crate::token_tiles::at;
 use crate::panels::PANEL;
 
 /// The codes and tables of a weight.
@@ -89,7 +90,8 @@ pub unsafe fn scalar(
     };
     for r in begin * PANEL..(end * PANEL).min(rows) {
         for t in 0..tokens {
-            *y.add(t * rows + r) = sum(x.add(t * columns), columns, |c| w.value(r, c));
+            let input = |c: usize| *x.add(at(t, tokens, c, columns));
+            *y.add(t * rows + r) = sum(columns, input, |c| w.value(r, c));
         }
     }
 }
@@ -229,7 +231,14 @@ mod simd128 {
                 } else {
                     decode_chunk::<4>(&w, panel, first, depth, values);
                 }
-                tile::multiply_chunk(x.add(first), columns, values, depth, tokens, &out);
+                let inputs = tile::Inputs {
+                    x,
+                    tokens,
+                    columns,
+                    first,
+                    depth,
+                };
+                tile::multiply_chunk(&inputs, values, &out);
             }
         }
     }

@@ -2,8 +2,11 @@
 //!
 //! Each output is the sum over columns in chunks of 256; inside a chunk products are added in
 //! ascending order to an accumulator that starts at 0; chunk sums are added in ascending order.
+//!
+//! `x` is in tiles of tokens, see `token_tiles.rs`; one token is as it is.
 
 use crate::panels::PANEL;
+use crate::token_tiles::at;
 
 /// Columns of a chunk.
 pub const CHUNK: usize = 256;
@@ -23,18 +26,19 @@ pub unsafe fn scalar(
     for r in begin * PANEL..(end * PANEL).min(rows) {
         let weight = |c: usize| *panels.add((r / PANEL * columns + c) * PANEL + r % PANEL);
         for t in 0..tokens {
-            *y.add(t * rows + r) = sum(x.add(t * columns), columns, weight);
+            let input = |c: usize| *x.add(at(t, tokens, c, columns));
+            *y.add(t * rows + r) = sum(columns, input, weight);
         }
     }
 }
 
 /// The sum of one output, in the order of the specification.
-pub unsafe fn sum(x: *const f32, columns: usize, weight: impl Fn(usize) -> f32) -> f32 {
+pub fn sum(columns: usize, x: impl Fn(usize) -> f32, weight: impl Fn(usize) -> f32) -> f32 {
     let mut total = 0.0;
     for first in (0..columns).step_by(CHUNK) {
         let mut chunk = 0.0;
         for c in first..(first + CHUNK).min(columns) {
-            chunk += *x.add(c) * weight(c);
+            chunk += x(c) * weight(c);
         }
         total += chunk;
     }
@@ -60,14 +64,14 @@ pub unsafe fn simd(
         out.clear(tokens);
         for first in (0..columns).step_by(CHUNK) {
             let depth = CHUNK.min(columns - first);
-            tile::multiply_chunk(
-                x.add(first),
-                columns,
-                w.add(first * PANEL),
-                depth,
+            let inputs = tile::Inputs {
+                x,
                 tokens,
-                &out,
-            );
+                columns,
+                first,
+                depth,
+            };
+            tile::multiply_chunk(&inputs, w.add(first * PANEL), &out);
         }
     }
 }
@@ -76,7 +80,8 @@ pub unsafe fn simd(
 #[cfg(target_arch = "wasm32")]
 pub mod tile {
     use super::PANEL;
-    use crate::lanes::{load, splat, store};
+    use crate::lanes::{load, opaque, splat, store};
+    use crate::token_tiles::TILE;
     use core::arch::wasm32::*;
 
     /// Where the sums of one panel go: `y[token, first..first + valid]`.
@@ -107,6 +112,21 @@ pub mod tile {
             }
         }
 
+        /// Adds four chunk sums, of channels `4 * vector` on, to the outputs of one token.
+        #[inline(always)]
+        pub unsafe fn add_four(&self, token: usize, vector: usize, sums: v128) {
+            let first = 4 * vector;
+            let y = self.y.add(token * self.stride + first);
+            if first + 4 <= self.valid {
+                store(y, f32x4_add(load(y), sums));
+            } else if first < self.valid {
+                let lanes: [f32; 4] = core::mem::transmute(sums);
+                for (j, sum) in lanes.iter().enumerate().take(self.valid - first) {
+                    *y.add(j) += sum;
+                }
+            }
+        }
+
         /// Adds chunk sums to the outputs of one token.
         #[inline(always)]
         pub unsafe fn add(&self, token: usize, sums: &[v128; 4]) {
@@ -124,25 +144,26 @@ pub mod tile {
         }
     }
 
+    /// One chunk of the columns of all tokens.
+    pub struct Inputs {
+        pub x: *const f32,
+        pub tokens: usize,
+        pub columns: usize,
+        pub first: usize,
+        pub depth: usize,
+    }
+
     /// Adds the products of one chunk to the outputs: `w` is `[depth][16]`.
-    pub unsafe fn multiply_chunk(
-        x: *const f32,
-        stride: usize,
-        w: *const f32,
-        depth: usize,
-        tokens: usize,
-        out: &Output,
-    ) {
-        let mut t = 0;
-        while t + 4 <= tokens {
-            multiply::<4, 2>(x.add(t * stride), stride, w, depth, t, out);
-            t += 4;
-        }
-        match tokens - t {
-            3 => multiply::<3, 2>(x.add(t * stride), stride, w, depth, t, out),
-            2 => multiply::<2, 4>(x.add(t * stride), stride, w, depth, t, out),
-            1 => multiply::<1, 4>(x.add(t * stride), stride, w, depth, t, out),
-            _ => {}
+    pub unsafe fn multiply_chunk(inputs: &Inputs, w: *const f32, out: &Output) {
+        for t in (0..inputs.tokens).step_by(TILE) {
+            let count = TILE.min(inputs.tokens - t);
+            let x = inputs.x.add(t * inputs.columns + inputs.first * count);
+            match count {
+                4 => multiply::<4, 2>(x, w, inputs.depth, t, out),
+                3 => multiply::<3, 2>(x, w, inputs.depth, t, out),
+                2 => multiply::<2, 4>(x, w, inputs.depth, t, out),
+                _ => multiply::<1, 4>(x, w, inputs.depth, t, out),
+            }
         }
     }
 
@@ -150,43 +171,34 @@ pub mod tile {
     #[inline(always)]
     unsafe fn multiply<const TOKENS: usize, const VECTORS: usize>(
         x: *const f32,
-        stride: usize,
         w: *const f32,
         depth: usize,
         token: usize,
         out: &Output,
     ) {
-        let mut sums = [[f32x4_splat(0.0); 4]; TOKENS];
         for first in (0..4).step_by(VECTORS) {
-            let part = accumulate::<TOKENS, VECTORS>(x, stride, w.add(4 * first), depth);
-            for (sums, part) in sums.iter_mut().zip(part) {
-                sums[first..first + VECTORS].copy_from_slice(&part);
+            let sums = accumulate::<TOKENS, VECTORS>(x, w.add(4 * first), depth);
+            for (t, sums) in sums.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    out.add_four(token + t, first + v, *sum);
+                }
             }
-        }
-        for (t, sums) in sums.iter().enumerate() {
-            out.add(token + t, sums);
         }
     }
 
     #[inline(always)]
     unsafe fn accumulate<const TOKENS: usize, const VECTORS: usize>(
-        x: *const f32,
-        stride: usize,
-        w: *const f32,
+        mut x: *const f32,
+        mut w: *const f32,
         depth: usize,
     ) -> [[v128; VECTORS]; TOKENS] {
         let mut acc = [[f32x4_splat(0.0); VECTORS]; TOKENS];
-        let rows: [*const f32; TOKENS] = core::array::from_fn(|t| x.add(t * stride));
-        let mut k = 0;
-        while k + 4 <= depth {
-            for u in 0..4 {
-                step(&mut acc, &rows, w, k + u);
-            }
-            k += 4;
-        }
-        while k < depth {
-            step(&mut acc, &rows, w, k);
-            k += 1;
+        for _ in 0..depth {
+            // one step at a time: the compiler would gather the loads of several, and spill sums
+            (x, w) = (opaque(x), opaque(w));
+            step(&mut acc, x, w);
+            x = x.add(TOKENS);
+            w = w.add(PANEL);
         }
         acc
     }
@@ -194,13 +206,12 @@ pub mod tile {
     #[inline(always)]
     unsafe fn step<const TOKENS: usize, const VECTORS: usize>(
         acc: &mut [[v128; VECTORS]; TOKENS],
-        rows: &[*const f32; TOKENS],
+        x: *const f32,
         w: *const f32,
-        k: usize,
     ) {
-        let weights: [v128; VECTORS] = core::array::from_fn(|v| load(w.add(k * PANEL + 4 * v)));
-        for (acc, row) in acc.iter_mut().zip(rows) {
-            let value = splat(row.add(k));
+        let weights: [v128; VECTORS] = core::array::from_fn(|v| load(w.add(4 * v)));
+        for (t, acc) in acc.iter_mut().enumerate() {
+            let value = splat(x.add(t));
             for (acc, weight) in acc.iter_mut().zip(weights) {
                 *acc = f32x4_add(*acc, f32x4_mul(value, weight));
             }

@@ -7,6 +7,7 @@
 
 use crate::linear_dense::sum;
 use crate::panels::{code_of, PANEL};
+use crate::token_tiles::at;
 
 /// The definition.
 pub unsafe fn scalar(
@@ -19,7 +20,6 @@ pub unsafe fn scalar(
     bits: u32,
     table: *const f32,
     _integer: u32,
-    _flip: u32,
     _base: i32,
     scales: *const f32,
     zeros: *const f32,
@@ -38,7 +38,8 @@ pub unsafe fn scalar(
             (*table.add(code) - zero) * *scales.add(at)
         };
         for t in 0..tokens {
-            *y.add(t * rows + r) = sum(x.add(t * columns), columns, weight);
+            let input = |c: usize| *x.add(at(t, tokens, c, columns));
+            *y.add(t * rows + r) = sum(columns, input, weight);
         }
     }
 }
@@ -49,10 +50,10 @@ pub use wide::simd;
 #[cfg(target_arch = "wasm32")]
 mod wide {
     use super::PANEL;
+    use crate::codes::codes_of_group;
     use crate::decode::gather16;
-    use crate::lanes::{load, splat, store, widen_to_f32_2p23, Planes};
+    use crate::lanes::{load, opaque, splat, store, widen_to_f32_2p23, Planes};
     use crate::linear_dense::{tile, CHUNK};
-    use crate::panels::parts;
     use core::arch::wasm32::*;
 
     /// 2^23: f32 from here on are whole numbers, so the lowest bits hold a small integer.
@@ -63,9 +64,9 @@ mod wide {
     enum Table {
         /// Up to 16 entries: by swizzle.
         Small(Planes),
-        /// The integer `(code ^ flip) + base`, zero points being integers too: `code - (zero - base)`
+        /// The integer `code + base`, zero points being integers too: `code - (zero - base)`
         /// is exact, so it may be computed as `(2^23 + code) - (2^23 + (zero - base))`.
-        Integer { flip: v128, base: f32 },
+        Integer { base: f32 },
         /// Anything else: by loads.
         Large(*const f32),
     }
@@ -87,36 +88,6 @@ mod wide {
             for (j, codes) in codes_of_group::<BITS>(group).into_iter().enumerate() {
                 v128_store(out.add((k + j) * PANEL) as *mut v128, codes);
             }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn codes_of_group<const BITS: u32>(group: *const u8) -> [v128; 8] {
-        let mut codes = [u8x16_splat(0); 8];
-        let [four, two, one] = parts(BITS);
-        if four > 0 {
-            add_part(&mut codes, group, 4, 0);
-        }
-        if two > 0 {
-            add_part(&mut codes, group, 2, four);
-        }
-        if one > 0 {
-            add_part(&mut codes, group, 1, four + two);
-        }
-        codes
-    }
-
-    /// Adds the part of `width` bits that starts at bit `low`; all arguments are constants.
-    #[inline(always)]
-    unsafe fn add_part(codes: &mut [v128; 8], group: *const u8, width: u32, low: u32) {
-        let per_byte = 8 / width as usize;
-        for (k, codes) in codes.iter_mut().enumerate() {
-            let vector = v128_load(group.add((low as usize + k / per_byte) * PANEL) as *const v128);
-            let shift = width * (k % per_byte) as u32;
-            let mask = u8x16_splat(((1u32 << width) - 1) as u8);
-            // 16-bit shifts are single instructions; the mask removes the neighbour's bits
-            let part = v128_and(u16x8_shr(vector, shift), mask);
-            *codes = v128_or(*codes, u16x8_shl(part, low));
         }
     }
 
@@ -164,10 +135,10 @@ mod wide {
                 Table::Small(planes) => each(codes, k, last, &zeros, &scales, &mut sink, |at| {
                     planes.lookup(v128_load(at as *const v128))
                 }),
-                Table::Integer { flip, base } => {
+                Table::Integer { base } => {
                     let zeros = zeros.map(|zero| f32x4_add(zero, f32x4_splat(TWO_23 - base)));
                     each(codes, k, last, &zeros, &scales, &mut sink, |at| {
-                        widen_to_f32_2p23(v128_xor(v128_load(at as *const v128), flip))
+                        widen_to_f32_2p23(v128_load(at as *const v128))
                     })
                 }
                 Table::Large(table) => each(codes, k, last, &zeros, &scales, &mut sink, |at| {
@@ -222,6 +193,79 @@ mod wide {
         out.add(0, &sums);
     }
 
+    /// One token, integers of 4 bits, pairs of columns: a 16-bit lane of the codes holds two columns
+    /// of two rows, so that sums are of even rows (vectors 0 and 1) and of odd ones.
+    unsafe fn one_token_nibbles(
+        weight: &Weight,
+        base: f32,
+        first: usize,
+        depth: usize,
+        x: *const f32,
+        out: &tile::Output,
+    ) {
+        let mut sums = [f32x4_splat(0.0); 4];
+        let (low, exponent) = (u16x8_splat(15), u16x8_splat(0x4b00));
+        let mut k = 0;
+        while k < depth {
+            let group = (first + k) / weight.group;
+            let last = ((group + 1) * weight.group - first).min(depth);
+            let scales = by_parity(four(weight.scales, group));
+            let zeros = if weight.zeros.is_null() {
+                [f32x4_splat(TWO_23 - base); 4]
+            } else {
+                by_parity(four(weight.zeros, group))
+                    .map(|zero| f32x4_add(zero, f32x4_splat(TWO_23 - base)))
+            };
+            let mut codes = weight.codes.add((first + k) / 2 * PANEL);
+            let mut inputs = x.add(k);
+            for _ in 0..(last - k) / 2 {
+                let v = v128_load(codes as *const v128);
+                let columns = [
+                    [v128_and(v, low), v128_and(u16x8_shr(v, 8), low)],
+                    [v128_and(u16x8_shr(v, 4), low), u16x8_shr(v, 12)],
+                ];
+                for (c, rows) in columns.into_iter().enumerate() {
+                    let x = splat(inputs.add(c));
+                    for (parity, codes) in rows.into_iter().enumerate() {
+                        let halves = [
+                            i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(codes, exponent),
+                            i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(codes, exponent),
+                        ];
+                        for (half, code) in halves.into_iter().enumerate() {
+                            let i = 2 * parity + half;
+                            let value = f32x4_mul(f32x4_sub(code, zeros[i]), scales[i]);
+                            sums[i] = f32x4_add(sums[i], f32x4_mul(x, value));
+                        }
+                    }
+                }
+                codes = opaque(codes.add(PANEL));
+                inputs = opaque(inputs.add(2));
+            }
+            k = last;
+        }
+        let [even0, even1, odd0, odd1] = sums;
+        out.add(
+            0,
+            &[
+                i32x4_shuffle::<0, 4, 1, 5>(even0, odd0),
+                i32x4_shuffle::<2, 6, 3, 7>(even0, odd0),
+                i32x4_shuffle::<0, 4, 1, 5>(even1, odd1),
+                i32x4_shuffle::<2, 6, 3, 7>(even1, odd1),
+            ],
+        );
+    }
+
+    /// Sixteen values as those of even rows, then those of odd rows.
+    #[inline(always)]
+    fn by_parity([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+        [
+            i32x4_shuffle::<0, 2, 4, 6>(a, b),
+            i32x4_shuffle::<0, 2, 4, 6>(c, d),
+            i32x4_shuffle::<1, 3, 5, 7>(a, b),
+            i32x4_shuffle::<1, 3, 5, 7>(c, d),
+        ]
+    }
+
     /// Several tokens: values are decoded to `[depth][16]` and multiplied as a dense weight.
     unsafe fn decode(weight: &Weight, first: usize, depth: usize, codes: *const u8, out: *mut f32) {
         each_column(weight, first, depth, codes, |k, values| {
@@ -242,7 +286,6 @@ mod wide {
         bits: u32,
         table: *const f32,
         integer: u32,
-        flip: u32,
         base: i32,
         scales: *const f32,
         zeros: *const f32,
@@ -253,10 +296,7 @@ mod wide {
         end: usize,
     ) {
         let table = if integer != 0 {
-            Table::Integer {
-                flip: u8x16_splat(flip as u8),
-                base: base as f32,
-            }
+            Table::Integer { base: base as f32 }
         } else if bits <= 4 {
             Table::Small(Planes::new(table, (1 << bits) - 1))
         } else {
@@ -282,12 +322,25 @@ mod wide {
             out.clear(tokens);
             for first in (0..columns).step_by(CHUNK) {
                 let depth = CHUNK.min(columns - first);
+                if let Table::Integer { base } = table {
+                    if tokens == 1 && bits == 4 && (group | depth) % 2 == 0 {
+                        one_token_nibbles(&weight, base, first, depth, x.add(first), &out);
+                        continue;
+                    }
+                }
                 let codes = chunk_codes(&weight, first, depth, unpacked);
                 if tokens == 1 {
                     one_token(&weight, first, depth, codes, x.add(first), &out);
                 } else {
                     decode(&weight, first, depth, codes, values);
-                    tile::multiply_chunk(x.add(first), columns, values, depth, tokens, &out);
+                    let inputs = tile::Inputs {
+                        x,
+                        tokens,
+                        columns,
+                        first,
+                        depth,
+                    };
+                    tile::multiply_chunk(&inputs, values, &out);
                 }
             }
         }

@@ -33,7 +33,7 @@ pub unsafe fn scalar(
     }
 }
 
-/// Tokens whose chunk is transposed at a time.
+/// Tokens whose chunk is put in tiles at a time.
 #[cfg(target_arch = "wasm32")]
 const BLOCK: usize = 32;
 
@@ -53,6 +53,7 @@ pub unsafe fn simd(
     end: usize,
 ) {
     use crate::linear_dense::tile;
+    use crate::token_tiles::at;
     let panel = scratch as *mut f32;
     let block = panel.add(CHUNK * PANEL);
     for p in begin..end {
@@ -70,21 +71,23 @@ pub unsafe fn simd(
                     *panel.add(k * PANEL + j) = if j < width { *from.add(j) } else { 0.0 };
                 }
             }
-            if step == 1 {
-                let out = tile::Output::new(y, columns, p);
-                tile::multiply_chunk(x.add(first), row, panel, depth, tokens, &out);
-                continue;
-            }
             for token in (0..tokens).step_by(BLOCK) {
                 let count = BLOCK.min(tokens - token);
                 for k in 0..depth {
                     let from = x.add(token * row + (first + k) * step);
                     for t in 0..count {
-                        *block.add(t * CHUNK + k) = *from.add(t * row);
+                        *block.add(at(t, count, k, depth)) = *from.add(t * row);
                     }
                 }
                 let out = tile::Output::new(y.add(token * columns), columns, p);
-                tile::multiply_chunk(block, CHUNK, panel, depth, count, &out);
+                let inputs = tile::Inputs {
+                    x: block,
+                    tokens: count,
+                    columns: depth,
+                    first: 0,
+                    depth,
+                };
+                tile::multiply_chunk(&inputs, panel, &out);
             }
         }
     }

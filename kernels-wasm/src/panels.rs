@@ -2,23 +2,15 @@
 //!
 //! Dense: `[panel][column][16]` f32, rows beyond the matrix are zero.
 //!
-//! Packed: `[panel][ceil(columns / 8)]` groups of 8 columns; a group is `bits` vectors of 16 bytes,
-//! byte `i` belonging to row `i` of the panel. A code is cut into parts of 4, 2 and 1 bits, from its
-//! low end (8 bits are one part); the vectors of a part of w bits hold `8 / w` columns each, the
-//! first in the lowest bits. So a shift and a mask give the codes of 16 rows, in order.
+//! Packed: `[panel][ceil(columns / 8)]` groups of 8 columns, packed as in `codes.rs`: lane
+//! `i` of code vector `k` is row `i` of the panel and column `k` of the group. So a shift and a mask
+//! give the codes of 16 rows, in order.
 
+use crate::codes::{code_at, place};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Output channels of a panel.
 pub const PANEL: usize = 16;
-
-/// The parts of a code: widths from its low end.
-pub const fn parts(bits: u32) -> [u32; 3] {
-    match bits {
-        8 => [8, 0, 0],
-        _ => [bits & 4, bits & 2, bits & 1],
-    }
-}
 
 /// Rows `[rows, columns]` into panels, the first of which starts at `out`.
 #[wasm_bindgen]
@@ -31,50 +23,37 @@ pub fn dense_panels(data: *const f32, rows: usize, columns: usize, out: *mut f32
     }
 }
 
-/// Codes `[rows, columns]`, one a byte, into panels, the first of which starts at `out` (zeroed).
+/// Codes `[rows, columns]`, one a byte, each `^ flip`, into panels, the first of which starts at
+/// `out` (zeroed).
 #[wasm_bindgen]
-pub fn packed_panels(codes: *const u8, rows: usize, columns: usize, bits: u32, out: *mut u8) {
+pub fn packed_panels(
+    codes: *const u8,
+    rows: usize,
+    columns: usize,
+    bits: u32,
+    flip: u8,
+    out: *mut u8,
+) {
     let groups = columns.div_ceil(8);
     let size = PANEL * bits as usize;
     for r in 0..rows {
-        let panel = unsafe { out.add(r / PANEL * groups * size + r % PANEL) };
+        let panel = unsafe { out.add(r / PANEL * groups * size) };
         let row = unsafe { codes.add(r * columns) };
         for c in 0..columns {
             let group = unsafe { panel.add(c / 8 * size) };
-            unsafe { place(group, c % 8, *row.add(c), bits) };
-        }
-    }
-}
-
-unsafe fn place(group: *mut u8, column: usize, code: u8, bits: u32) {
-    let (mut low, mut first) = (0, 0);
-    for width in parts(bits) {
-        if width > 0 {
-            let per_byte = 8 / width as usize;
-            let part = (code as u32 >> low) & ((1 << width) - 1);
-            let byte = group.add((first + column / per_byte) * PANEL);
-            *byte |= (part << (width as usize * (column % per_byte))) as u8;
-            low += width;
-            first += width as usize;
+            unsafe { place(group, c % 8, r % PANEL, *row.add(c) ^ flip, bits) };
         }
     }
 }
 
 /// The code of a row and column of a panel.
 pub unsafe fn code_of(panel: *const u8, row: usize, column: usize, bits: u32) -> usize {
-    let group = panel.add(column / 8 * PANEL * bits as usize + row);
-    let (mut code, mut low, mut first) = (0, 0, 0);
-    for width in parts(bits) {
-        if width > 0 {
-            let per_byte = 8 / width as usize;
-            let byte = *group.add((first + column % 8 / per_byte) * PANEL) as u32;
-            let part = byte >> (width as usize * (column % per_byte)) & ((1 << width) - 1);
-            code |= part << low;
-            low += width;
-            first += width as usize;
-        }
-    }
-    code as usize
+    code_at(
+        panel.add(column / 8 * PANEL * bits as usize),
+        column % 8,
+        row,
+        bits,
+    ) as usize
 }
 
 #[cfg(test)]
@@ -90,7 +69,7 @@ mod tests {
                 .collect();
             let panel_bytes = columns.div_ceil(8) * PANEL * bits as usize;
             let mut out = vec![0u8; 2 * panel_bytes];
-            packed_panels(codes.as_ptr(), rows, columns, bits, out.as_mut_ptr());
+            packed_panels(codes.as_ptr(), rows, columns, bits, 0, out.as_mut_ptr());
             for r in 0..rows {
                 for c in 0..columns {
                     let panel = unsafe { out.as_ptr().add(r / PANEL * panel_bytes) };

@@ -119,7 +119,7 @@ fn a_packed_weight_equals_its_dense_values() {
     let codes: Vec<u8> = (0..rows * columns).map(|i| (i * 7 % 8) as u8).collect();
     let table: Vec<f32> = (0..8).map(|i| (i as f32).sqrt() - 1.0).collect();
     let mut packed = vec![0u8; 2 * columns.div_ceil(8) * 16 * 3];
-    kernels::panels::packed_panels(codes.as_ptr(), rows, columns, 3, packed.as_mut_ptr());
+    kernels::panels::packed_panels(codes.as_ptr(), rows, columns, 3, 0, packed.as_mut_ptr());
     let scales: Vec<f32> = (0..32).map(|i| 0.1 + i as f32 * 0.01).collect();
     let values: Vec<f32> = (0..rows * columns)
         .map(|i| (table[codes[i] as usize] - 0.0) * scales[i / columns])
@@ -129,10 +129,22 @@ fn a_packed_weight_equals_its_dense_values() {
     let x: Vec<f32> = (0..tokens * columns)
         .map(|i| (i as f32 * 0.3).sin())
         .collect();
+    let mut tiles = vec![0f32; x.len()];
+    unsafe {
+        kernels::token_tiles::scalar(
+            x.as_ptr(),
+            tiles.as_mut_ptr(),
+            tokens,
+            columns,
+            null_mut(),
+            0,
+            1,
+        );
+    }
     let (mut a, mut b) = (vec![0f32; tokens * rows], vec![0f32; tokens * rows]);
     unsafe {
         kernels::linear_dense::scalar(
-            x.as_ptr(),
+            tiles.as_ptr(),
             a.as_mut_ptr(),
             tokens,
             rows,
@@ -143,7 +155,7 @@ fn a_packed_weight_equals_its_dense_values() {
             2,
         );
         kernels::linear_packed::scalar(
-            x.as_ptr(),
+            tiles.as_ptr(),
             b.as_mut_ptr(),
             tokens,
             rows,
@@ -151,7 +163,6 @@ fn a_packed_weight_equals_its_dense_values() {
             packed.as_ptr(),
             3,
             table.as_ptr(),
-            0,
             0,
             0,
             scales.as_ptr(),

@@ -1,0 +1,46 @@
+/**
+ * Random cases of the products in integers.
+ *
+ * @module
+ */
+
+import type { Case, Output } from "./_random.ts";
+
+/** A weight on a grid of integers. */
+export function integerArguments({ random, rows, columns }: Omit<Case, "k">, bits: number) {
+  const t = random.tiling(rows, columns);
+  const tiles = t.gridRows * t.gridColumns;
+  const size = 1 << bits;
+  const e2m1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+  const table = random.of([
+    () => Float32Array.from({ length: size }, (_, i) => i),
+    () => Float32Array.from({ length: size }, (_, i) => i - size / 2),
+    () => Float32Array.from({ length: size }, (_, i) => i < size / 2 ? i : i - size),
+    () => Float32Array.from({ length: size }, (_, i) => (i & 8 ? -1 : 1) * e2m1[i & 7]),
+  ])();
+  const own = random.int(0, 1) === 1;
+  const zeros = own ? Float32Array.from(random.codes(tiles, size), (i) => table[i]) : undefined;
+  const bytes = random.codes(rows * Math.ceil(columns * bits / 8), 256);
+  return { tiling: t, bits, bytes, table, scales: random.scales(tiles), zeros };
+}
+
+/** A product in integers. */
+export function integerProduct(c: Case): Output[] {
+  const { k, random, rows, columns } = c;
+  using weight = k.integerWeight(integerArguments(c, random.int(1, 8)));
+  const tokens = random.of([1, 1, 2, 3, 4, 5, 7, 9]);
+  const data = random.floats(tokens * columns, random.of([1, 1, 1e-4, 1e30]));
+  if (random.int(0, 9) === 0) data.fill(random.of([0, NaN, Infinity, 1e-40]), 0, columns >> 1);
+  using x = k.upload(data);
+  using y = k.upload(random.floats(tokens * rows));
+  const granularity = random.of(["token", "group", "tensor"] as const);
+  const activations = { granularity, bits: random.of([8, 8, 4, 5]) };
+  k.integerLinear({
+    x,
+    y,
+    tokens,
+    weight,
+    activations: random.int(0, 3) ? activations : undefined,
+  });
+  return [y.array.slice()];
+}

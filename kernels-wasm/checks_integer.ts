@@ -1,0 +1,82 @@
+/**
+ * The checks of integer products, and what they compile a weight and activations to.
+ *
+ * @module
+ */
+
+import type {
+  ActivationQuantization,
+  IntegerLinearArguments,
+  LinearWeight,
+  PackedWeightArguments,
+} from "../spec/kernels.ts";
+import * as check from "./checks.ts";
+
+/** A weight on a grid of integers: `table[code] - zero = (value - zero) * step`. */
+export interface IntegerForm {
+  /** The unsigned integer of every code, `2^bits` entries. */
+  values: Uint8Array;
+  /** Bits of the largest integer. */
+  bits: number;
+  /** The zero point of tiles without one of their own: the integer of the value 0. */
+  offset: number;
+  /** Zero points of tiles, as integers of the grid. */
+  zeros?: Int16Array;
+  /** Scales of tiles, with the step in them: one f32 product. */
+  scales: Float32Array;
+}
+
+/** The most columns that share a scale: sums stay below 2^31. */
+const MAX_INTEGER_GROUP = 65536;
+/** The most points of a grid, less one. */
+const MAX_VALUE = 255;
+
+/** Checks the arguments of `integerWeight` and finds the grid. */
+export function integerForm(a: PackedWeightArguments): IntegerForm {
+  check.packed(a);
+  if (Math.min(a.tiling.tileColumns, a.tiling.columns) > MAX_INTEGER_GROUP) {
+    check.refuse("tiling", `more than ${MAX_INTEGER_GROUP} columns share a scale`);
+  }
+  const step = gridStep(a.table);
+  const points = Array.from(a.table, (value) => value / step);
+  const low = Math.min(0, ...points), high = Math.max(0, ...points);
+  if (!points.every(Number.isInteger) || high - low > MAX_VALUE) {
+    check.refuse("table", "does not lie on an evenly spaced grid of 256 points");
+  }
+  const zeros = a.zeros && Int16Array.from(a.zeros, (zero) => {
+    const point = zero / step - low;
+    if (!Number.isInteger(point) || point < 0 || point > MAX_VALUE) {
+      check.refuse("zeros", `${zero} is not on the grid of the table`);
+    }
+    return point;
+  });
+  return {
+    values: Uint8Array.from(points, (point) => point - low),
+    bits: Math.max(1, 32 - Math.clz32(Math.max(...points) - low)),
+    offset: -low,
+    zeros,
+    scales: step === 1 ? a.scales : a.scales.map((scale) => scale * step),
+  };
+}
+
+/** The smallest magnitude of a table that is not 0; 1 for a table of zeros. */
+function gridStep(table: Float32Array): number {
+  const sizes = Array.from(table, Math.abs).filter((size) => size > 0);
+  if (!sizes.every(Number.isFinite)) check.refuse("table", "has entries that are not finite");
+  const integers = sizes.every(Number.isInteger);
+  return sizes.length === 0 || integers ? 1 : Math.min(...sizes);
+}
+
+/** Checks the arguments of `integerLinear`; its activations with nothing left out. */
+export function integerLinear(
+  a: IntegerLinearArguments,
+  weight: LinearWeight,
+): Required<ActivationQuantization> {
+  const { granularity = "token", bits = 8 } = a.activations ?? {};
+  check.whole("tokens", a.tokens);
+  check.buffer("x", a.x, "f32", a.tokens * weight.columns);
+  check.buffer("y", a.y, "f32", a.tokens * weight.rows);
+  check.oneOf("granularity", granularity, ["token", "group", "tensor"]);
+  check.whole("bits", bits, 2, 8);
+  return { granularity, bits };
+}

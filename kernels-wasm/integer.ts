@@ -1,0 +1,170 @@
+/**
+ * Integer products: weights in panels of integers, activations quantised into scratch.
+ *
+ * @module
+ */
+
+import type { IntegerLinearArguments, PackedWeightArguments } from "../spec/kernels.ts";
+import * as check from "./checks.ts";
+import { type IntegerForm, integerForm, integerLinear as checkLinear } from "./checks_integer.ts";
+import type { Context } from "./context.ts";
+import { layGrid, PANEL, stagedRows, WasmWeight } from "./weights.ts";
+
+/** The most bits of codes that relaxed SIMD multiplies. */
+const MAX_RELAXED_BITS = 6;
+
+/** A weight of integers: blocks of codes, scales, zero points. */
+export class WasmIntegerWeight extends WasmWeight {
+  /** Bits of a code as it is stored. */
+  readonly bits: number;
+  /** The zero point of all tiles; absent if they have zero points of their own. */
+  readonly offset?: number;
+  /** Columns that share a scale, and how many such groups a row has. */
+  readonly group: number;
+  /** See {@linkcode group}. */
+  readonly groups: number;
+
+  /** A weight that owns the given blocks. */
+  constructor(
+    args: ConstructorParameters<typeof WasmWeight>,
+    form: Pick<WasmIntegerWeight, "bits" | "offset" | "group" | "groups">,
+  ) {
+    super(...args);
+    this.bits = form.bits;
+    this.offset = form.offset;
+    this.group = form.group;
+    this.groups = form.groups;
+  }
+
+  /** Columns with the padding of every group. */
+  get padded(): number {
+    return paddedColumns(this.columns, this.group, this.groups);
+  }
+}
+
+function paddedColumns(columns: number, group: number, groups: number): number {
+  if (groups === 0) return 0;
+  const whole = groups - 1;
+  return 8 * (whole * Math.ceil(group / 8) + Math.ceil((columns - whole * group) / 8));
+}
+
+/** Prepares packed codes as panels of integers. */
+export function integerWeight(c: Context, a: PackedWeightArguments): WasmIntegerWeight {
+  const form = integerForm(a);
+  const { rows, columns, tileColumns, gridColumns: groups } = a.tiling;
+  const group = Math.min(tileColumns, Math.max(1, columns));
+  const panels = Math.ceil(rows / PANEL);
+  const grid = panels * groups * PANEL;
+  const sizes = [
+    panels * paddedColumns(columns, group, groups) / 8 * PANEL * form.bits,
+    grid * 4,
+    form.zeros ? grid * 2 : 0,
+  ];
+  const blocks: { address: number; bytes: number }[] = [];
+  try {
+    for (const bytes of sizes) blocks.push({ address: c.heap.take(bytes), bytes });
+    const [codes, scales, zeros] = blocks.map((block) => block.address);
+    placeCodes(c, a, form, group, codes);
+    layGrid(c.heap.view("f32", scales, grid), form.scales, a.tiling);
+    if (form.zeros) layGrid(new Int16Array(c.heap.buffer, zeros, grid), form.zeros, a.tiling);
+  } catch (error) {
+    for (const { address, bytes } of blocks) c.heap.give(address, bytes);
+    throw error;
+  }
+  const offset = form.zeros ? undefined : form.offset;
+  const { bits } = form;
+  return new WasmIntegerWeight([c.heap, { rows, columns }, blocks], {
+    bits,
+    offset,
+    group,
+    groups,
+  });
+}
+
+function placeCodes(
+  { heap, exports }: Context,
+  a: PackedWeightArguments,
+  { values, bits }: IntegerForm,
+  group: number,
+  out: number,
+): void {
+  const { rows, columns, gridColumns: groups } = a.tiling;
+  if (rows * columns === 0) return;
+  const rowBytes = Math.ceil(columns * a.bits / 8);
+  const panelRowBytes = paddedColumns(columns, group, groups) / 8 * bits;
+  const step = Math.min(stagedRows(columns), Math.ceil(rows / PANEL) * PANEL);
+  heap.with(values.length + step * (rowBytes + columns), (table) => {
+    const staging = table + values.length;
+    const codes = staging + step * rowBytes;
+    heap.view("u8", table, values.length).set(values);
+    for (let row = 0; row < rows; row += step) {
+      const count = Math.min(step, rows - row);
+      const part = a.bytes.subarray(row * rowBytes, (row + count) * rowBytes);
+      heap.view("u8", staging, part.length).set(part);
+      exports.unpack(codes, staging, a.bits, columns, rowBytes, 0, 0, 0, 0, 0, count);
+      const to = out + row * panelRowBytes;
+      exports.integer_panels(codes, count, columns, group, groups, bits, table, to);
+    }
+  });
+}
+
+/** `y = x W^T` in integers; split by panels of 16 output channels. */
+export function integerLinear(c: Context, a: IntegerLinearArguments): void {
+  const { weight, tokens } = a;
+  if (!(weight instanceof WasmIntegerWeight)) {
+    check.refuse("weight", "was not made by integerWeight of these kernels");
+  }
+  const { granularity, bits } = checkLinear(a, weight);
+  const { rows, columns, group, groups, padded } = weight;
+  const [codes, scales, zeros] = weight.addresses(c.heap);
+  const wide = !c.relaxed || weight.bits > MAX_RELAXED_BITS;
+  const [x, y] = [c.at("x", a.x), c.at("y", a.y)];
+  if (tokens * rows === 0) return;
+  if (columns === 0) return void a.y.array.fill(0);
+  const perGroup = granularity === "group" ? 1 : 0;
+  const scaleBytes = 4 * tokens * (perGroup ? groups : 1);
+  const sumBytes = 4 * tokens * groups;
+  const q = c.scratch(tokens * padded * (wide ? 2 : 1) + scaleBytes + sumBytes + 8);
+  const xScales = q + Math.ceil(tokens * padded * (wide ? 2 : 1) / 4) * 4;
+  const sums = xScales + scaleBytes;
+  const largest = sums + sumBytes;
+  if (granularity === "tensor") {
+    c.heap.view("f32", largest, 1)[0] = c.exports.largest_magnitude(x, tokens * columns);
+  }
+  c.pool.run("quantize_activations", [
+    x,
+    q,
+    tokens,
+    columns,
+    group,
+    groups,
+    perGroup,
+    granularity === "tensor" ? largest : 0,
+    2 ** (bits - 1) - 1,
+    wide ? 1 : 0,
+    xScales,
+    sums,
+    -(weight.offset ?? 1),
+  ], { units: tokens, work: tokens * columns });
+  c.pool.run(wide ? "linear_integer" : "linear_integer_relaxed", [
+    q,
+    wide ? 1 : 0,
+    xScales,
+    perGroup,
+    sums,
+    y,
+    tokens,
+    rows,
+    columns,
+    codes,
+    weight.bits,
+    scales,
+    weight.offset === undefined ? zeros : 0,
+    group,
+    groups,
+  ], {
+    units: Math.ceil(rows / PANEL),
+    work: tokens * rows * columns,
+    scratch: padded * PANEL * (wide ? 2 : 1),
+  });
+}

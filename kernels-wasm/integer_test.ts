@@ -1,0 +1,163 @@
+/** Products in integers: one result on all builds, what is refused, what it means. */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { LowbitError } from "../spec/errors.ts";
+import { tiling } from "../spec/granularity.ts";
+import type { Kernels, PackedWeightArguments } from "../spec/kernels.ts";
+import { integerArguments } from "./_cases_integer.ts";
+import { Random } from "./_random.ts";
+import { loadBaselineKernels, loadScalarKernels } from "./_scalar.ts";
+import { loadKernels } from "./mod.ts";
+import { referenceKernels } from "./reference.ts";
+
+const reference = referenceKernels();
+const builds: [string, Kernels][] = [
+  ["relaxed SIMD, where the host has it", await loadKernels()],
+  ["SIMD128", await loadBaselineKernels()],
+  ["scalar", await loadScalarKernels()],
+];
+
+/** The outputs of a random product of the given sizes, as bits. */
+function product(k: Kernels, seed: number, [tokens, rows, columns]: number[]): Uint32Array {
+  const random = new Random(seed);
+  using weight = k.integerWeight(integerArguments({ random, rows, columns }, 1 + seed % 8));
+  using x = k.upload(random.floats(tokens * columns));
+  using y = k.alloc("f32", tokens * rows);
+  const granularity = random.of(["token", "group", "tensor"] as const);
+  k.integerLinear({ x, y, tokens, weight, activations: { granularity, bits: random.int(2, 8) } });
+  return new Uint32Array(y.array.slice().buffer);
+}
+
+for (const [name, k] of builds) {
+  Deno.test(`${name}: the bits of the reference, sizes 1 to 130`, () => {
+    const random = new Random(5);
+    for (let size = 1; size <= 130; size++) {
+      const other = () => random.int(1, 12);
+      const shapes = [[size, other(), other()], [other(), size, other()], [1, other(), size]];
+      for (const [i, shape] of shapes.entries()) {
+        const seed = 3 * size + i;
+        assertEquals(product(k, seed, shape), product(reference, seed, shape), `${shape}`);
+      }
+    }
+  });
+
+  Deno.test(`${name}: the bits of the reference, large`, () => {
+    for (const [seed, shape] of [[3, [5, 70, 700]], [11, [9, 33, 1500]], [4, [1, 40, 3000]]]) {
+      const [s, sizes] = [seed as number, shape as number[]];
+      assertEquals(product(k, s, sizes), product(reference, s, sizes), `${shape}`);
+    }
+  });
+
+  Deno.test(`${name}: nothing overflows at the limits`, () => {
+    for (const bits of [1, 2, 3, 4, 5, 6, 7, 8]) {
+      for (const columns of [65536, 1000]) {
+        const t = tiling({ kind: "channel" }, 2, columns);
+        const largest = (1 << bits) - 1;
+        const table = Float32Array.from({ length: largest + 1 }, (_, i) => i);
+        const bytes = new Uint8Array(2 * Math.ceil(columns * bits / 8)).fill(255);
+        using weight = k.integerWeight({
+          tiling: t,
+          bits,
+          bytes,
+          table,
+          scales: Float32Array.of(1, 1),
+        });
+        using x = k.upload(new Float32Array(columns).fill(-127));
+        using y = k.alloc("f32", 2);
+        k.integerLinear({ x, y, tokens: 1, weight });
+        assertEquals([...y.array], [0, 0].map(() => Math.fround(-127 * largest * columns)));
+      }
+    }
+  });
+
+  Deno.test(`${name}: values that are not finite, and nothing at all`, () => {
+    const t = tiling({ kind: "group", size: 2 }, 1, 4);
+    const table = Float32Array.of(0, 1, 2, 3), scales = Float32Array.of(1, 2);
+    using weight = k.integerWeight({
+      tiling: t,
+      bits: 2,
+      bytes: Uint8Array.of(0b01010101),
+      table,
+      scales,
+    });
+    const run = (values: number[], granularity: "token" | "group" | "tensor") => {
+      using x = k.upload(Float32Array.from(values));
+      using y = k.alloc("f32", values.length / 4);
+      k.integerLinear({ x, y, tokens: y.length, weight, activations: { granularity } });
+      return [...y.array];
+    };
+    assertEquals(run([127, 0, 127, 0], "token"), [381]);
+    assertEquals(run([NaN, 0, 1, 0, 127, 0, 127, 0], "token"), [NaN, 381]);
+    assertEquals(run([Infinity, 0, 1, 0], "group"), [NaN]);
+    assertEquals(run([1, 0, -Infinity, 0, 1, 0, 1, 0], "tensor"), [NaN, NaN]);
+    assertEquals(run([0, 0, 0, 0, 1e-40, 0, 0, 0], "token"), [0, 0]);
+    assertEquals(run([], "tensor"), []);
+  });
+}
+
+Deno.test("what is no grid of integers is refused by name", () => {
+  const t = tiling({ kind: "group", size: 4 }, 2, 8);
+  const good: PackedWeightArguments = {
+    tiling: t,
+    bits: 2,
+    bytes: new Uint8Array(4),
+    table: Float32Array.of(-1, 0, 1, 2),
+    scales: new Float32Array(4),
+  };
+  for (const k of [builds[0][1], reference]) {
+    const wide = tiling({ kind: "channel" }, 0, 65537);
+    const refused: [string, Partial<PackedWeightArguments>][] = [
+      ["table", { table: Float32Array.of(0, 1, 2.5, 3) }],
+      ["table", { table: Float32Array.of(0, 1, 2, 300) }],
+      ["table", { table: Float32Array.of(0, 1, 2, NaN) }],
+      ["zeros", { zeros: Float32Array.of(0, 0.5, 0, 0) }],
+      ["zeros", { zeros: Float32Array.of(0, 0, 0, -2) }],
+      ["bytes", { bytes: new Uint8Array(3) }],
+      ["tiling", { tiling: wide, bytes: new Uint8Array(0), scales: new Float32Array(0) }],
+    ];
+    for (const [field, part] of refused) {
+      const error = assertThrows(() => k.integerWeight({ ...good, ...part }), LowbitError);
+      assertEquals([error.code, error.field], ["SHAPE", field], error.message);
+    }
+    using weight = k.integerWeight(good);
+    using x = k.alloc("f32", 8);
+    using y = k.alloc("f32", 2);
+    const call = { x, y, tokens: 1, weight };
+    const dense = k.denseWeight(new Float32Array(16), 2, 8);
+    const calls: [string, () => void][] = [
+      ["weight", () => k.integerLinear({ ...call, weight: dense })],
+      ["x", () => k.integerLinear({ ...call, tokens: 2 })],
+      ["bits", () => k.integerLinear({ ...call, activations: { bits: 9 } })],
+      [
+        "granularity",
+        () => k.integerLinear({ ...call, activations: { granularity: "row" as "token" } }),
+      ],
+    ];
+    for (const [field, wrong] of calls) {
+      assertEquals(assertThrows(wrong, LowbitError).field, field);
+    }
+  }
+});
+
+Deno.test("eight bits are close to the exact product", () => {
+  const [k, random] = [builds[0][1], new Random(2)];
+  const [rows, columns] = [40, 512];
+  const t = tiling({ kind: "group", size: 32 }, rows, columns);
+  const args = {
+    tiling: t,
+    bits: 4,
+    bytes: random.codes(rows * columns / 2, 256),
+    table: Float32Array.from({ length: 16 }, (_, i) => i - 8),
+    scales: random.scales(t.gridRows * t.gridColumns),
+  };
+  using x = k.upload(random.floats(columns));
+  using exact = k.alloc("f32", rows);
+  using y = k.alloc("f32", rows);
+  using packed = k.packedWeight(args);
+  using integer = k.integerWeight(args);
+  k.linear({ x, y: exact, tokens: 1, weight: packed });
+  k.integerLinear({ x, y, tokens: 1, weight: integer });
+  const square = (values: Float32Array) => values.reduce((sum, v) => sum + v * v, 0);
+  const error = square(y.array.map((v, i) => v - exact.array[i])) / square(exact.array);
+  assert(error > 0 && error < 1e-4, `relative error ${error}`);
+});

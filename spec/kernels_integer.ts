@@ -1,0 +1,57 @@
+/**
+ * Products in integers: weights of integer codes, activations quantised on the fly.
+ *
+ * @module
+ */
+
+import type { Buffer } from "./kernel_buffers.ts";
+import type { LinearWeight, PackedWeightArguments } from "./kernel_weights.ts";
+
+/** How activations become integers: `q = rint(x * (limit / m))`, ties to even, `x ~ q * (m / limit)`. */
+export interface ActivationQuantization {
+  /**
+   * What `m`, the largest magnitude, is taken over: a token (the default), the columns of a token
+   * that share a scale of the weight, or the whole input.
+   */
+  granularity?: "token" | "group" | "tensor";
+  /** Bits of an activation, 2 to 8 (the default); `limit` is `2^(bits - 1) - 1`. */
+  bits?: number;
+}
+
+/** What `integerLinear` needs. */
+export interface IntegerLinearArguments {
+  /** Input, `[tokens, columns]`. */
+  x: Buffer<"f32">;
+  /** Output, `[tokens, rows]`. */
+  y: Buffer<"f32">;
+  /** Rows of x and y. */
+  tokens: number;
+  /** The weight, of `integerWeight`. */
+  weight: LinearWeight;
+  /** How x is quantised; 8 bits a token if absent. */
+  activations?: ActivationQuantization;
+}
+
+/** The operations. */
+export interface IntegerKernels {
+  /**
+   * Prepares packed codes for `integerLinear`. Their values must lie on an evenly spaced grid of at
+   * most 256 points, and zero points on it: integers of 1 to 8 bits with or without zero points,
+   * ternary, E2M1, but not NF4. At most 65536 columns may share a scale. A weight that is not so is
+   * refused (`SHAPE`, field `table`, `zeros` or `tiling`).
+   */
+  integerWeight(args: PackedWeightArguments): LinearWeight;
+  /**
+   * `y = x W^T` with x quantised. With `v = u - z` the integers of the weight (`u`, `z` from 0 to
+   * 255, times the step of the grid), and q those of the activations, the sum of `v q` over the
+   * columns that share a scale of the weight is exact: it is below `255 * 127 * 65536 < 2^31`. What
+   * follows is f32, in this order, without fused multiply-add: that sum times the scale of the weight
+   * (which holds the step), for activations by group times their scale; added to a total that
+   * starts at 0, groups ascending; at the end, for activations by token or tensor, times their
+   * scale. So every implementation and any number of threads give the same bits.
+   *
+   * Where m is below 2^-100, codes and scale are 0. Where m is not finite, the outputs that depend
+   * on it are NaN.
+   */
+  integerLinear(args: IntegerLinearArguments): void;
+}
