@@ -728,6 +728,16 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   },
   source: "ggml, block type Q8_0",
 }, {
+  id: "ggml_iq4",
+  summary: "4-bit table of ggml's IQ4 types, whole numbers from -127 to 113",
+  family: "codebook",
+  bits: 4,
+  values: [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
+  cast: {
+    negative_zero: "positive",
+  },
+  source: "ggml, block types IQ4_NL and IQ4_XS",
+}, {
   id: "ggml_ternary",
   summary: "ternary of ggml, code - 1; halves away from zero, code 3 is never written",
   family: "codebook",
@@ -1093,16 +1103,6 @@ export const NUMBER_FORMATS: readonly unknown[] = [{
   signed: true,
   fraction: 6,
   source: "OCP Microscaling Formats (MX) v1.0, section 5.3.4",
-}, {
-  id: "iq4_nl",
-  summary: "4-bit table of ggml's IQ4 types, whole numbers from -127 to 113",
-  family: "codebook",
-  bits: 4,
-  values: [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
-  cast: {
-    negative_zero: "positive",
-  },
-  source: "ggml, block types IQ4_NL and IQ4_XS",
 }, {
   id: "log2_4",
   summary: "4-bit logarithmic values 2^-i",
@@ -1988,7 +1988,7 @@ export const SCHEMES: readonly unknown[] = [{
 }, {
   id: "iq4_nl",
   summary: "ggml IQ4_NL, blocks of 32 of a 4-bit table with an f16 scale",
-  element: "iq4_nl",
+  element: "ggml_iq4",
   granularity: {
     kind: "group",
     size: 32,
@@ -2008,7 +2008,7 @@ export const SCHEMES: readonly unknown[] = [{
   id: "iq4_xs",
   summary:
     "ggml IQ4_XS, the table of IQ4_NL in groups of 32 with 6-bit scales, 8 groups in a block",
-  element: "iq4_nl",
+  element: "ggml_iq4",
   granularity: {
     kind: "group",
     size: 32,

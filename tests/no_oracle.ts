@@ -29,7 +29,7 @@ export const NO_ORACLE: Readonly<Record<string, string>> = {
     "inside ggml's blocks, which are held to ggml's C in tests/golden/ggml, bit for bit",
   "number ggml_ternary":
     "inside ggml's blocks, which are held to ggml's C in tests/golden/ggml, bit for bit",
-  "number iq4_nl":
+  "number ggml_iq4":
     "inside ggml's blocks, which are held to ggml's C in tests/golden/ggml, bit for bit",
   "number log2_4": "of a paper; no package on PyPI has it",
   "number power_of_two4": "of a paper; no package on PyPI has it",
