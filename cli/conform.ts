@@ -8,9 +8,9 @@ import { createCodecs } from "../formats/codec.ts";
 import { compareOutputs, type EntryReport, skipped } from "../formats/conformance/compare.ts";
 import { runEntry } from "../formats/conformance/ours.ts";
 import {
+  type ConformanceVectors,
   openVectors,
   readTensors,
-  type Vectors,
   type VectorTensors,
 } from "../formats/conformance/vectors.ts";
 import { castTensor, quantizeTensor } from "../formats/encode_file.ts";
@@ -85,7 +85,7 @@ export async function conform(args: Arguments): Promise<number> {
 
 /** The worse of the reports of all engines. */
 async function byBoth(
-  vectors: Vectors,
+  vectors: ConformanceVectors,
   entry: VectorEntry,
   engines: Parameters<typeof runEntry>[2][],
 ): Promise<EntryReport> {
@@ -99,7 +99,7 @@ async function byBoth(
   return worst!;
 }
 
-function chosen({ manifest }: Vectors, args: Arguments, folder: string): VectorEntry[] {
+function chosen({ manifest }: ConformanceVectors, args: Arguments, folder: string): VectorEntry[] {
   const [ids, kind] = [args.texts("id"), args.text("kind")];
   const entries = manifest.entries.filter((entry) =>
     (kind === undefined || entry.kind === kind) &&
@@ -113,7 +113,7 @@ function chosen({ manifest }: Vectors, args: Arguments, folder: string): VectorE
 }
 
 async function byProgram(
-  vectors: Vectors,
+  vectors: ConformanceVectors,
   entry: VectorEntry,
   program: Program,
 ): Promise<EntryReport> {

@@ -29,7 +29,7 @@ import {
   vectorFormats,
 } from "./lookup.ts";
 import { openCheckpoint } from "./open.ts";
-import { packFile } from "./pack_file.ts";
+import { holdsCodes, packFile } from "./pack_file.ts";
 import { parameterParts, partValues } from "./parameter_parts.ts";
 import { decodeElement, decodeTable, encodeElement, encodeNan } from "./reference.ts";
 import { elementEncoder } from "./steps.ts";
@@ -43,7 +43,8 @@ const SOURCES: ReadonlySet<PlainType> = new Set(["float32", "float16", "bfloat16
  * have a second level, `NAME.second.PART` too, as they are stored), and `NAME.values` (F32, decoded).
  * Vector formats have codes of U8, U16 or U32 in the shape of the format, and `NAME.tables` and
  * `NAME.scales` where they have any. Schemes and vector formats see the last dimension as columns and
- * all others as rows. The id of a layout packs tensors of codes; see `packFile`.
+ * all others as rows. The id of a layout packs tensors of codes; see `packFile`. An id
+ * of both is that of the layout where the file has codes.
  *
  * Errors: `UNKNOWN_NAME`, `NON_FINITE` for a NaN that the cast refuses (named with its tensor).
  *
@@ -87,8 +88,10 @@ export async function encodeFile(args: {
   /** Random numbers in `[0, 1)` for stochastic rounding. */
   random?: () => number;
 }): Promise<{ name: string; shape: number[] }[]> {
-  const { input, output } = args;
-  if (layouts.has(args.id)) return await packFile(args, layouts.get(args.id));
+  const { id, input, output } = args;
+  if (layouts.has(id) && (!schemes.has(id) || await holdsCodes(input))) {
+    return await packFile(args, layouts.get(id));
+  }
   const encode = encoderOf(args);
   const checkpoint = await openCheckpoint(input);
   const parts: Part[] = [];

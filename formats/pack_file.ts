@@ -59,3 +59,13 @@ export async function packFile(
   await writeParts(output, parts, args.overwrite);
   return parts.map(({ name, shape }) => ({ name, shape }));
 }
+
+/** Whether a file has codes to pack: what tells a layout from a scheme of the same id. */
+export async function holdsCodes(input: string): Promise<boolean> {
+  const checkpoint = await openCheckpoint(input);
+  try {
+    return [...checkpoint.tensors.keys()].some((name) => name.endsWith(".codes"));
+  } finally {
+    checkpoint.close();
+  }
+}

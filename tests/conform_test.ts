@@ -35,6 +35,7 @@ Deno.test("our own command line passes as the other program", async () => {
     "mxfp4/torchao/even",
     "q8_0",
     "ggml_q4_0",
+    "ggml_mxfp4", // a scheme and a layout
   ];
   const entries = await conform([...ids.flatMap((id) => ["--id", id]), "--exec", OURS]);
   assertEquals(entries.filter(({ failed, skipped }) => failed > 0 || skipped), []);

@@ -21,7 +21,7 @@ import { layouts, numberFormats, resolveScheme, schemes } from "../lookup.ts";
 import { packMatrix, referencePack, referenceUnpack, unpackMatrix } from "../pack.ts";
 import { decodeTable } from "../reference.ts";
 import { compareOutputs, type EntryReport, skipped, type VectorOutputs } from "./compare.ts";
-import type { Vectors, VectorTensors } from "./vectors.ts";
+import type { ConformanceVectors, VectorTensors } from "./vectors.ts";
 
 /** What runs the vectors. */
 export interface Engine {
@@ -52,7 +52,7 @@ export interface Engine {
  * ```
  */
 export async function runEntry(
-  vectors: Vectors,
+  vectors: ConformanceVectors,
   entry: VectorEntry,
   engine: Engine,
 ): Promise<EntryReport> {

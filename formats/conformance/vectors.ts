@@ -32,7 +32,7 @@ export interface VectorTensor {
 export type VectorTensors = Partial<Record<VectorRole, VectorTensor>>;
 
 /** Conformance vectors, open. */
-export interface Vectors {
+export interface ConformanceVectors {
   /** What they are. */
   manifest: VectorManifest;
   /** The tensors of an entry. Error `NOT_FOUND`. */
@@ -51,7 +51,7 @@ export interface Vectors {
  * assert((await vectors.tensors(entry)).x!.values.length >= 1000);
  * ```
  */
-export async function openVectors(folder: string): Promise<Vectors> {
+export async function openVectors(folder: string): Promise<ConformanceVectors> {
   const path = `${folder}/manifest.json`;
   const manifest = vectorManifestSchema.parse(JSON.parse(await readText(path)), path);
   const places = new Map<string, VectorTensor>();

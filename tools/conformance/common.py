@@ -2,6 +2,7 @@
 
 Inputs are seeded by the name of the entry, so that an entry does not change when others do.
 """
+
 import hashlib
 import importlib.metadata
 import json
@@ -18,8 +19,20 @@ INF = F32(np.inf)
 
 # Quiet and signalling payloads of both signs.
 NANS = np.array(
-    [s | p for s in (0, 1 << 31) for p in
-     (0x7FC00000, 0x7F800001, 0x7FFFFFFF, 0x7FA00000, 0x7FC00001, 0x7FE12345, 0x7F812345, 0x7FBFFFFF)],
+    [
+        s | p
+        for s in (0, 1 << 31)
+        for p in (
+            0x7FC00000,
+            0x7F800001,
+            0x7FFFFFFF,
+            0x7FA00000,
+            0x7FC00001,
+            0x7FE12345,
+            0x7F812345,
+            0x7FBFFFFF,
+        )
+    ],
     np.uint32,
 ).view(F32)
 
@@ -112,9 +125,13 @@ def matrix(name, rows=16, columns=256, group=32, tiny=False, zeros=True, scale=0
     w[5] *= F32(2.0**-40)
     w[6] = rng.integers(-60, 61, columns).astype(F32) / 16
     w[7], w[8] = -np.abs(w[7]) - F32(scale), np.abs(w[8]) + F32(scale)
-    w[9, :: group] = 50.0
+    w[9, ::group] = 50.0
     if tiny:
-        w[10] = rng.integers(1, 4000, columns).astype(F32) * F32(1e-45) * rng.choice(F32([-1, 1]), columns)
+        w[10] = (
+            rng.integers(1, 4000, columns).astype(F32)
+            * F32(1e-45)
+            * rng.choice(F32([-1, 1]), columns)
+        )
     else:
         w[10] *= np.exp2(rng.uniform(-6, 6, columns)).astype(F32)
     for row in range(11, rows):
@@ -146,14 +163,19 @@ class Entries:
             known = self.tensors.setdefault(digest, (key, array))
             names[role] = known[0]
         first = tensors.get("x", tensors.get("codes", tensors.get("bytes")))
-        self.entries.append({
-            "name": name, "kind": kind, "id": id,
-            "oracle": {"package": package, "version": version(package), "call": call},
-            **{key: value for key, value in more.items() if value not in (None, {}, [])},
-            "cases": int(np.size(first)), "hold": hold,
-            **({"excluded": list(excluded)} if excluded else {}),
-            "tensors": names,
-        })
+        self.entries.append(
+            {
+                "name": name,
+                "kind": kind,
+                "id": id,
+                "oracle": {"package": package, "version": version(package), "call": call},
+                **{key: value for key, value in more.items() if value not in (None, {}, [])},
+                "cases": int(np.size(first)),
+                "hold": hold,
+                **({"excluded": list(excluded)} if excluded else {}),
+                "tensors": names,
+            }
+        )
 
     def number(self, name, id, oracle, x, codes, table=None, cast=None, **more):
         codes = np.asarray(codes)
@@ -168,7 +190,15 @@ class Entries:
     def scheme(self, name, id, oracle, x, **parts):
         tensors = {"x": np.asarray(x, F32)}
         parts.update({f"second.{part}": array for part, array in parts.pop("stored", {}).items()})
-        for role in ("codes", "scales", "zeros", "second.scales", "second.over", "second.offset", "values"):
+        for role in (
+            "codes",
+            "scales",
+            "zeros",
+            "second.scales",
+            "second.over",
+            "second.offset",
+            "values",
+        ):
             if parts.get(role) is not None:
                 array = np.asarray(parts.pop(role))
                 tensors[role] = array if role == "codes" else array.astype(F32)

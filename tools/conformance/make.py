@@ -7,6 +7,7 @@ Needs the packages of requirements.txt; some of them only without their dependen
 there. `--large` writes ten times as many cases. Runs on a CPU; the same packages give the same
 bytes.
 """
+
 import argparse
 import importlib
 import os
@@ -35,4 +36,6 @@ out = pathlib.Path(options.out)
 out.mkdir(parents=True, exist_ok=True)
 entries.write(out)
 size = sum(file.stat().st_size for file in out.iterdir())
-print(f"{len(entries.entries)} entries, {sum(e['cases'] for e in entries.entries)} cases, {size} bytes")
+print(
+    f"{len(entries.entries)} entries, {sum(e['cases'] for e in entries.entries)} cases, {size} bytes"
+)

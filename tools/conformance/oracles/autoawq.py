@@ -1,4 +1,5 @@
 """AutoAWQ: gemm, gemv fast and Marlin packs. It computes codes in f16; here they are exact."""
+
 import numpy as np
 import torch
 from awq.modules.linear.gemm import WQLinear_GEMM
@@ -18,24 +19,66 @@ def add(entries):
         scales = np.exp2(rng.integers(-6, -2, zeros.shape)).astype(F32)
         linear = layer(codes, zeros, scales, group)
         s, z = (torch.from_numpy(v.astype(F32)) for v in (scales, zeros))
-        gemm = WQLinear_GEMM.from_linear(linear, 4, group, scales=s.t().contiguous(), zeros=z.t().contiguous())
-        entries.layout(f"awq_gemm/autoawq/g{group}", "awq_gemm", ("autoawq", "WQLinear_GEMM.from_linear"), 4,
-                       {"codes": codes.T, "bytes": as_bytes(gemm.qweight)}, about="codes [in, out], words along the output")
-        entries.layout(f"awq_gemm_zeros/autoawq/g{group}", "awq_gemm", ("autoawq", "WQLinear_GEMM.from_linear"), 4,
-                       {"codes": zeros.T, "bytes": as_bytes(gemm.qzeros)}, about="zero points [groups, out]")
+        gemm = WQLinear_GEMM.from_linear(
+            linear, 4, group, scales=s.t().contiguous(), zeros=z.t().contiguous()
+        )
+        entries.layout(
+            f"awq_gemm/autoawq/g{group}",
+            "awq_gemm",
+            ("autoawq", "WQLinear_GEMM.from_linear"),
+            4,
+            {"codes": codes.T, "bytes": as_bytes(gemm.qweight)},
+            about="codes [in, out], words along the output",
+        )
+        entries.layout(
+            f"awq_gemm_zeros/autoawq/g{group}",
+            "awq_gemm",
+            ("autoawq", "WQLinear_GEMM.from_linear"),
+            4,
+            {"codes": zeros.T, "bytes": as_bytes(gemm.qzeros)},
+            about="zero points [groups, out]",
+        )
         gemv = WQLinear_GEMV.from_linear(linear, 4, group, scales=s, zeros=z)
-        entries.layout(f"awq_gemv/autoawq/g{group}", "awq_gemv", ("autoawq", "WQLinear_GEMV.from_linear"), 4,
-                       {"codes": codes, "bytes": as_bytes(gemv.qweight)}, about="codes [out, in], words along the input")
+        entries.layout(
+            f"awq_gemv/autoawq/g{group}",
+            "awq_gemv",
+            ("autoawq", "WQLinear_GEMV.from_linear"),
+            4,
+            {"codes": codes, "bytes": as_bytes(gemv.qweight)},
+            about="codes [out, in], words along the input",
+        )
         fast = WQLinear_GEMVFast.from_linear(linear, 4, group, scales=s, zeros=z)
-        entries.layout(f"awq_gemv_fast/autoawq/g{group}", "awq_gemv_fast", ("autoawq", "WQLinear_GEMVFast.from_linear"), 4,
-                       {"codes": codes, "bytes": as_bytes(fast.qweight)}, about="int16, four rows interleaved")
+        entries.layout(
+            f"awq_gemv_fast/autoawq/g{group}",
+            "awq_gemv_fast",
+            ("autoawq", "WQLinear_GEMVFast.from_linear"),
+            4,
+            {"codes": codes, "bytes": as_bytes(fast.qweight)},
+            about="int16, four rows interleaved",
+        )
         eight = np.full_like(zeros, 8)
-        marlin = WQLinear_Marlin.from_linear(layer(codes, eight, scales, group), 4, group, scales=s.half(), zeros=None)
-        entries.layout(f"marlin/autoawq/g{group}", "marlin", ("autoawq", "WQLinear_Marlin.from_linear"), 4,
-                       {"codes": codes, "bytes": as_bytes(marlin.qweight)}, about="16 x 16 tiles of code, 8 is zero")
-        entries.layout(f"marlin_scales/autoawq/g{group}", "marlin_scales", ("autoawq", "WQLinear_Marlin.from_linear"), 16,
-                       {"codes": scales.T.astype(np.float16).view(np.uint16),
-                        "bytes": marlin.scales.numpy().view(np.uint8)}, about="f16 scales [groups, out], permuted")
+        marlin = WQLinear_Marlin.from_linear(
+            layer(codes, eight, scales, group), 4, group, scales=s.half(), zeros=None
+        )
+        entries.layout(
+            f"marlin/autoawq/g{group}",
+            "marlin",
+            ("autoawq", "WQLinear_Marlin.from_linear"),
+            4,
+            {"codes": codes, "bytes": as_bytes(marlin.qweight)},
+            about="16 x 16 tiles of code, 8 is zero",
+        )
+        entries.layout(
+            f"marlin_scales/autoawq/g{group}",
+            "marlin_scales",
+            ("autoawq", "WQLinear_Marlin.from_linear"),
+            16,
+            {
+                "codes": scales.T.astype(np.float16).view(np.uint16),
+                "bytes": marlin.scales.numpy().view(np.uint8),
+            },
+            about="f16 scales [groups, out], permuted",
+        )
 
 
 def layer(codes, zeros, scales, group):

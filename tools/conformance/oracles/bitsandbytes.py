@@ -1,4 +1,5 @@
 """bitsandbytes on the CPU: NF4, FP4, double quantisation, dynamic 8-bit, AF4's table."""
+
 import bitsandbytes.functional as bnb
 import numpy as np
 import torch
@@ -19,8 +20,14 @@ def add(entries):
         elements(entries, kind)
         for double in (False, True):
             blocks(entries, kind, double)
-    codebook(entries, "af4/bitsandbytes", "af4", ("bitsandbytes", 'get_4bit_type("af4")'),
-             bnb.get_4bit_type("af4", device="cpu").numpy(), HOLD)
+    codebook(
+        entries,
+        "af4/bitsandbytes",
+        "af4",
+        ("bitsandbytes", 'get_4bit_type("af4")'),
+        bnb.get_4bit_type("af4", device="cpu").numpy(),
+        HOLD,
+    )
     dynamic(entries)
     rows(entries)
 
@@ -34,31 +41,64 @@ def elements(entries, kind):
     full = np.concatenate([np.ones((len(x) // 63, 1), F32), x.reshape(-1, 63)], 1)
     packed, _ = bnb.quantize_4bit(torch.from_numpy(full), blocksize=64, quant_type=kind)
     id = "nf4" if kind == "nf4" else "fp4_bnb"
-    entries.number(f"{id}/bitsandbytes", id, ("bitsandbytes", f'quantize_4bit(x, 64, quant_type="{kind}"), absmax 1'),
-                   full.reshape(-1), unpack(packed), table, {"rounding": "half_down"}, skip=CPU_FP4 if kind == "fp4" else None,
-                   excluded=["|x| > 1: it would change the scale"])
+    entries.number(
+        f"{id}/bitsandbytes",
+        id,
+        ("bitsandbytes", f'quantize_4bit(x, 64, quant_type="{kind}"), absmax 1'),
+        full.reshape(-1),
+        unpack(packed),
+        table,
+        {"rounding": "half_down"},
+        skip=CPU_FP4 if kind == "fp4" else None,
+        excluded=["|x| > 1: it would change the scale"],
+    )
 
 
 def blocks(entries, kind, double):
     id = f"{kind}_b64" + ("_dq" if double else "")
-    w = nested_matrix(entries.rows * 2) if double else matrix(f"{kind}_b64/bitsandbytes", entries.rows, 256, group=64)
-    packed, state = bnb.quantize_4bit(torch.from_numpy(w), blocksize=64, quant_type=kind, compress_statistics=double)
+    w = (
+        nested_matrix(entries.rows * 2)
+        if double
+        else matrix(f"{kind}_b64/bitsandbytes", entries.rows, 256, group=64)
+    )
+    packed, state = bnb.quantize_4bit(
+        torch.from_numpy(w), blocksize=64, quant_type=kind, compress_statistics=double
+    )
     values = bnb.dequantize_4bit(packed, state).numpy()
     absmax = state.absmax
     second = {}
     if double:
         nested = state.state2
-        second = {"scales": nested.code[state.absmax.long()].numpy().reshape(len(w), -1),
-                  "over": nested.absmax.numpy().reshape(1, -1), "offset": state.offset.reshape(1, 1).numpy()}
+        second = {
+            "scales": nested.code[state.absmax.long()].numpy().reshape(len(w), -1),
+            "over": nested.absmax.numpy().reshape(1, -1),
+            "offset": state.offset.reshape(1, 1).numpy(),
+        }
         absmax = bnb.dequantize_blockwise(state.absmax, nested) + state.offset
-    entries.scheme(f"{id}/bitsandbytes", id,
-                   ("bitsandbytes", f'quantize_4bit(x, 64, "{kind}", compress_statistics={double}) on the CPU'), w,
-                   codes=unpack(packed).reshape(w.shape), scales=absmax.numpy().reshape(len(w), -1), values=values,
-                   stored=second, cast={"rounding": "half_down"}, skip=CPU_FP4 if kind == "fp4" else None,
-                   excluded=["means that an f32 sum rounds differently"] if double else [])
+    entries.scheme(
+        f"{id}/bitsandbytes",
+        id,
+        (
+            "bitsandbytes",
+            f'quantize_4bit(x, 64, "{kind}", compress_statistics={double}) on the CPU',
+        ),
+        w,
+        codes=unpack(packed).reshape(w.shape),
+        scales=absmax.numpy().reshape(len(w), -1),
+        values=values,
+        stored=second,
+        cast={"rounding": "half_down"},
+        skip=CPU_FP4 if kind == "fp4" else None,
+        excluded=["means that an f32 sum rounds differently"] if double else [],
+    )
     if not double:
-        entries.layout(f"bnb_4bit_{kind}/bitsandbytes", "bnb_4bit", ("bitsandbytes", f'quantize_4bit(x, 64, "{kind}")'), 4,
-                       {"codes": unpack(packed).reshape(w.shape), "bytes": packed.numpy().reshape(-1)})
+        entries.layout(
+            f"bnb_4bit_{kind}/bitsandbytes",
+            "bnb_4bit",
+            ("bitsandbytes", f'quantize_4bit(x, 64, "{kind}")'),
+            4,
+            {"codes": unpack(packed).reshape(w.shape), "bytes": packed.numpy().reshape(-1)},
+        )
 
 
 def nested_matrix(rows):
@@ -76,20 +116,46 @@ def dynamic(entries):
     for signed in (True, False):
         id = "dynamic8" if signed else "udynamic8"
         table = bnb.create_dynamic_map(signed=signed).numpy()
-        x = probes(f"{id}/bitsandbytes", table, entries.cases * 3 // 2, nan=False, infinite=False, limit=1.0)
+        x = probes(
+            f"{id}/bitsandbytes",
+            table,
+            entries.cases * 3 // 2,
+            nan=False,
+            infinite=False,
+            limit=1.0,
+        )
         x = x if signed else np.abs(x)
         codes, clear = nearest(x, table)
-        entries.number(f"{id}/bitsandbytes", id, ("bitsandbytes", f"create_dynamic_map(signed={signed}); nearest entry"),
-                       x[clear], codes[clear].astype(np.uint8), table,
-                       excluded=["ties: the CPU quantiser is an approximate look-up; see the entry that ends in /cpu"])
+        entries.number(
+            f"{id}/bitsandbytes",
+            id,
+            ("bitsandbytes", f"create_dynamic_map(signed={signed}); nearest entry"),
+            x[clear],
+            codes[clear].astype(np.uint8),
+            table,
+            excluded=[
+                "ties: the CPU quantiser is an approximate look-up; see the entry that ends in /cpu"
+            ],
+        )
         if signed:
             x = np.concatenate([x, np.zeros(-len(x) % 255, F32)]).reshape(-1, 255)
             full = np.concatenate([np.ones((len(x), 1), F32), x], 1)
             q, _ = bnb.quantize_blockwise(torch.from_numpy(full), blocksize=256)
-            entries.number(f"{id}/bitsandbytes/cpu", id, ("bitsandbytes", "quantize_blockwise(x, blocksize=256), absmax 1"),
-                           full.reshape(-1), q.numpy().reshape(-1), table,
-                           hold={"values": {"error": 1e-7, "reason": "an approximate look-up: half the codes "
-                                 "of small values differ from the nearest"}})
+            entries.number(
+                f"{id}/bitsandbytes/cpu",
+                id,
+                ("bitsandbytes", "quantize_blockwise(x, blocksize=256), absmax 1"),
+                full.reshape(-1),
+                q.numpy().reshape(-1),
+                table,
+                hold={
+                    "values": {
+                        "error": 1e-7,
+                        "reason": "an approximate look-up: half the codes "
+                        "of small values differ from the nearest",
+                    }
+                },
+            )
 
 
 def rows(entries):
@@ -99,6 +165,12 @@ def rows(entries):
     half = torch.from_numpy(w).half()
     q, absmax, _ = bnb.int8_vectorwise_quant(half)
     values = bnb.int8_vectorwise_dequant(q, absmax)
-    entries.scheme("llm_int8/bitsandbytes", "llm_int8", ("bitsandbytes", "int8_vectorwise_quant(x.half()); int8_vectorwise_dequant"),
-                   half.float().numpy(), codes=q.numpy().view(np.uint8), scales=(absmax / 127).numpy().reshape(-1, 1),
-                   values=values.float().numpy())
+    entries.scheme(
+        "llm_int8/bitsandbytes",
+        "llm_int8",
+        ("bitsandbytes", "int8_vectorwise_quant(x.half()); int8_vectorwise_dequant"),
+        half.float().numpy(),
+        codes=q.numpy().view(np.uint8),
+        scales=(absmax / 127).numpy().reshape(-1, 1),
+        values=values.float().numpy(),
+    )

@@ -1,21 +1,56 @@
 """ggml block types by gguf-py: encoding where it has it, decoding of random blocks of all types."""
+
 import numpy as np
 from common import F32, matrix, probes, rng_of
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import NVFP4, dequantize, quantize
 
 ENCODES = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4")
-DECODES = ENCODES + ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "NVFP4", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS",
-                     "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS")
+DECODES = ENCODES + (
+    "Q2_K",
+    "Q3_K",
+    "Q4_K",
+    "Q5_K",
+    "Q6_K",
+    "NVFP4",
+    "IQ1_S",
+    "IQ1_M",
+    "IQ2_XXS",
+    "IQ2_XS",
+    "IQ2_S",
+    "IQ3_XXS",
+    "IQ3_S",
+    "IQ4_NL",
+    "IQ4_XS",
+)
 NAMES = {"MXFP4": "ggml_mxfp4", "NVFP4": "ggml_nvfp4"}
 # Where the f16 numbers of a block are: they must be finite, other bytes may be anything.
-HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
-          "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "TQ1_0": [52], "TQ2_0": [64], "IQ1_S": [0], "IQ2_XXS": [0],
-          "IQ2_XS": [0], "IQ2_S": [0], "IQ3_XXS": [0], "IQ3_S": [0], "IQ4_NL": [0], "IQ4_XS": [0]}
+HALVES = {
+    "Q4_0": [0],
+    "Q4_1": [0, 2],
+    "Q5_0": [0],
+    "Q5_1": [0, 2],
+    "Q8_0": [0],
+    "Q2_K": [80, 82],
+    "Q3_K": [108],
+    "Q4_K": [0, 2],
+    "Q5_K": [0, 2],
+    "Q6_K": [208],
+    "TQ1_0": [52],
+    "TQ2_0": [64],
+    "IQ1_S": [0],
+    "IQ2_XXS": [0],
+    "IQ2_XS": [0],
+    "IQ2_S": [0],
+    "IQ3_XXS": [0],
+    "IQ3_S": [0],
+    "IQ4_NL": [0],
+    "IQ4_XS": [0],
+}
 
 
 def half(blocks, at):
-    return blocks[:, at:at + 2].copy().view(np.float16).astype(F32)
+    return blocks[:, at : at + 2].copy().view(np.float16).astype(F32)
 
 
 def halves(bytes_):
@@ -24,7 +59,7 @@ def halves(bytes_):
 
 
 def fifth(blocks, at):
-    word = blocks[:, at:at + 4].copy().view(np.uint32)
+    word = blocks[:, at : at + 4].copy().view(np.uint32)
     return ((word >> np.arange(32, dtype=np.uint32)) & 1).astype(np.uint8) << 4
 
 
@@ -70,16 +105,24 @@ def add(entries):
         codes, scales, minima = parts(kind, raw.reshape(-1, bytes_))
         shape = (len(w), -1)
         call = ("gguf", f"gguf.quants.quantize(x, {kind}); dequantize")
-        scheme = dict(codes=None if codes is None else codes.reshape(w.shape),
-                      scales=None if scales is None else scales.reshape(shape),
-                      zeros=None if minima is None else minima.reshape(shape))
+        scheme = dict(
+            codes=None if codes is None else codes.reshape(w.shape),
+            scales=None if scales is None else scales.reshape(shape),
+            zeros=None if minima is None else minima.reshape(shape),
+        )
         entries.scheme(f"{id}/gguf", id, call, w, values=y, **scheme, excluded=excluded)
-        tensors = {"bytes": raw, **({} if codes is None else {"codes": codes.reshape(w.shape)}), "values": y}
+        tensors = {
+            "bytes": raw,
+            **({} if codes is None else {"codes": codes.reshape(w.shape)}),
+            "values": y,
+        }
         if scales is not None:
             tensors["scales"] = scales.reshape(shape).astype(F32)
         if minima is not None:
             tensors["zeros"] = minima.reshape(shape).astype(F32)
-        entries.layout(f"ggml_{kind.lower()}/gguf/encoded", f"ggml_{kind.lower()}", call, None, tensors)
+        entries.layout(
+            f"ggml_{kind.lower()}/gguf/encoded", f"ggml_{kind.lower()}", call, None, tensors
+        )
     for kind in DECODES:
         type_ = GGMLQuantizationType[kind]
         size, bytes_ = GGML_QUANT_SIZES[type_]
@@ -89,7 +132,7 @@ def add(entries):
         for at in HALVES.get(kind, []):
             scale = rng.standard_normal(count).astype(np.float16) * np.float16(0.1)
             scale[0], scale[1], scale[2] = 0, np.float16(6e-8), np.float16(-1)
-            raw[:, at:at + 2] = scale.view(np.uint8).reshape(count, 2)
+            raw[:, at : at + 2] = scale.view(np.uint8).reshape(count, 2)
         if kind == "IQ1_M":
             # The f16 scale is in the top nibbles of four 16-bit words.
             raw[:, 55] = (raw[:, 55] & 0x0F) | 0x20
@@ -111,8 +154,13 @@ def add(entries):
             tensors["scales"] = scales.astype(F32)
             if minima is not None:
                 tensors["zeros"] = minima.astype(F32)
-        entries.layout(f"ggml_{kind.lower()}/gguf/random", f"ggml_{kind.lower()}",
-                       ("gguf", f"gguf.quants.dequantize(bytes, {kind})"), None, tensors)
+        entries.layout(
+            f"ggml_{kind.lower()}/gguf/random",
+            f"ggml_{kind.lower()}",
+            ("gguf", f"gguf.quants.dequantize(bytes, {kind})"),
+            None,
+            tensors,
+        )
 
 
 def scale_of_nvfp4(entries):
@@ -140,9 +188,13 @@ def scale_of_nvfp4(entries):
 
 def elements(entries):
     """Element casts: a block whose largest number makes the scale exactly 1."""
-    for id, kind, first, last in (("ggml_int4", "Q4_0", -8.0, None), ("ggml_int8", "Q8_0", 127.0, None),
-                                  ("ggml_uint4", "Q4_1", 0.0, 15.0), ("ggml_int5", "Q5_0", -16.0, None),
-                                  ("ggml_uint5", "Q5_1", 0.0, 31.0)):
+    for id, kind, first, last in (
+        ("ggml_int4", "Q4_0", -8.0, None),
+        ("ggml_int8", "Q8_0", 127.0, None),
+        ("ggml_uint4", "Q4_1", 0.0, 15.0),
+        ("ggml_int5", "Q5_0", -16.0, None),
+        ("ggml_uint5", "Q5_1", 0.0, 31.0),
+    ):
         bits = int(id[-1])
         every = np.arange(2**bits)
         table = every - np.where((every >= 2 ** (bits - 1)) & ("u" not in id), 2**bits, 0)
@@ -157,6 +209,12 @@ def elements(entries):
         raw = quantize(blocks, GGMLQuantizationType[kind])
         codes, scales, _ = parts(kind, raw.reshape(len(blocks), -1))
         assert (scales == 1).all()
-        entries.number(f"{id}/gguf", id, ("gguf", f"quantize(blocks whose scale is 1, {kind})"),
-                       blocks.reshape(-1), codes.reshape(-1), table,
-                       excluded=[f"|x| > {bound}: it would change the scale"])
+        entries.number(
+            f"{id}/gguf",
+            id,
+            ("gguf", f"quantize(blocks whose scale is 1, {kind})"),
+            blocks.reshape(-1),
+            codes.reshape(-1),
+            table,
+            excluded=[f"|x| > {bound}: it would change the scale"],
+        )

@@ -1,4 +1,5 @@
 """GPTQ checkpoints of gptqmodel: weights and zero points packed as format v2, and v1 (zero - 1)."""
+
 import os
 
 os.environ["GPTQMODEL_DISABLE_PACK_EXT"] = "1"
@@ -28,23 +29,47 @@ def add(entries):
             weight, packed = (getattr(module, name).numpy() for name in both)
             assert (unpacked(module, codes.shape) == codes).all()
             if not label:
-                entries.layout(f"gptq_{bits}bit/gptqmodel", f"gptq_{bits}bit", ("gptqmodel", call), bits,
-                               {"codes": codes, "bytes": as_bytes(weight)}, about="[in, out] words along the input")
-            entries.layout(f"gptq_{bits}bit_zeros/gptqmodel/v2{label}", f"gptq_{bits}bit_zeros_v2", ("gptqmodel", call), bits,
-                           {"codes": zeros.T, "bytes": as_bytes(packed)}, about="[groups, out] words along the output")
+                entries.layout(
+                    f"gptq_{bits}bit/gptqmodel",
+                    f"gptq_{bits}bit",
+                    ("gptqmodel", call),
+                    bits,
+                    {"codes": codes, "bytes": as_bytes(weight)},
+                    about="[in, out] words along the input",
+                )
+            entries.layout(
+                f"gptq_{bits}bit_zeros/gptqmodel/v2{label}",
+                f"gptq_{bits}bit_zeros_v2",
+                ("gptqmodel", call),
+                bits,
+                {"codes": zeros.T, "bytes": as_bytes(packed)},
+                about="[groups, out] words along the output",
+            )
             convert_gptq_v2_to_v1_format_module(module, Config(bits))
-            entries.layout(f"gptq_{bits}bit_zeros/gptqmodel/v1{label}", f"gptq_{bits}bit_zeros_v1",
-                           ("gptqmodel", f"{call}; convert_gptq_v2_to_v1_format_module"), bits,
-                           {"codes": zeros.T, "bytes": as_bytes(module.qzeros.numpy())},
-                           about="[groups, out] words of zero - 1 along the output",
-                           skip="a zero point of 0 borrows from the field above; other packers write all ones"
-                           if label else None)
+            entries.layout(
+                f"gptq_{bits}bit_zeros/gptqmodel/v1{label}",
+                f"gptq_{bits}bit_zeros_v1",
+                ("gptqmodel", f"{call}; convert_gptq_v2_to_v1_format_module"),
+                bits,
+                {"codes": zeros.T, "bytes": as_bytes(module.qzeros.numpy())},
+                about="[groups, out] words of zero - 1 along the output",
+                skip="a zero point of 0 borrows from the field above; other packers write all ones"
+                if label
+                else None,
+            )
     for bits in (3, 5, 6, 7):
         codes = rng_of(f"planar{bits}").integers(0, 2**bits, (OUT, IN)).astype(np.uint8)
-        words = planar_pack_rows(torch.from_numpy(codes.T.astype(np.int64)), bits, pack_dtype=torch.int32)
-        entries.layout(f"gptq_{bits}bit_planar/gptqmodel", f"gptq_{bits}bit_planar",
-                       ("gptqmodel", f"planar_packing.planar_pack_rows(codes.T, {bits})"), bits,
-                       {"codes": codes, "bytes": as_bytes(words.numpy())}, about="[in, out] words, split planes")
+        words = planar_pack_rows(
+            torch.from_numpy(codes.T.astype(np.int64)), bits, pack_dtype=torch.int32
+        )
+        entries.layout(
+            f"gptq_{bits}bit_planar/gptqmodel",
+            f"gptq_{bits}bit_planar",
+            ("gptqmodel", f"planar_packing.planar_pack_rows(codes.T, {bits})"),
+            bits,
+            {"codes": codes, "bytes": as_bytes(words.numpy())},
+            about="[in, out] words, split planes",
+        )
 
 
 class Config:
@@ -57,13 +82,23 @@ def as_bytes(words):
 
 
 def pack(bits, codes, zeros, scales):
-    module = TorchLinear(bits=bits, group_size=GROUP, sym=False, desc_act=False, in_features=IN, out_features=OUT,
-                         bias=False, pack_dtype=torch.int32)
+    module = TorchLinear(
+        bits=bits,
+        group_size=GROUP,
+        sym=False,
+        desc_act=False,
+        in_features=IN,
+        out_features=OUT,
+        bias=False,
+        pack_dtype=torch.int32,
+    )
     g_idx = torch.arange(IN, dtype=torch.int32) // GROUP
     wide = np.repeat(scales, GROUP, 1), np.repeat(zeros.astype(F32), GROUP, 1)
     linear = torch.nn.Linear(IN, OUT, bias=False)
     linear.weight.data = torch.from_numpy((codes - wide[1]) * wide[0])
-    module.pack_original(linear, torch.from_numpy(scales), torch.from_numpy(zeros.astype(F32)), g_idx)
+    module.pack_original(
+        linear, torch.from_numpy(scales), torch.from_numpy(zeros.astype(F32)), g_idx
+    )
     return module
 
 

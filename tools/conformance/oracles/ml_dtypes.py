@@ -1,4 +1,5 @@
 """Floats of ml_dtypes, and float16 of numpy: casts with `astype`."""
+
 import ml_dtypes
 import numpy as np
 from common import F32, NANS, probes
@@ -40,8 +41,10 @@ def add(entries):
         if id == "float8_e8m0fnu":
             near = (x < 2.0**-127) | ((x > 2.0**-127) & (x < 1.5 * 2.0**-127))
             x = x[~(near & ~np.signbit(x) & (x != 0))]
-            excluded = ["0 < x < 1.5 * 2^-127, x != 2^-127: ml_dtypes rounds f32 subnormals up, "
-                        "however close they are to the lower power"]
+            excluded = [
+                "0 < x < 1.5 * 2^-127, x != 2^-127: ml_dtypes rounds f32 subnormals up, "
+                "however close they are to the lower power"
+            ]
         if not nan:
             excluded = ["NaN: the format has none; see the entry that ends in /nan"]
         if not ours:
@@ -51,15 +54,25 @@ def add(entries):
         call = f"x.astype({package}.{id}).view({unsigned.__name__})"
         cast = {
             "rounding": "half_away" if id == "float8_e8m0fnu" else "nearest_even",
-            "overflow": overflow, "infinity": infinity, "nan": "nan" if nan else "refuse",
+            "overflow": overflow,
+            "infinity": infinity,
+            "nan": "nan" if nan else "refuse",
             "negative_zero": "keep",
         }
-        entries.number(name, id, (package, call), x, encode(x, dtype, unsigned), table, cast,
-                       excluded=excluded)
+        entries.number(
+            name, id, (package, call), x, encode(x, dtype, unsigned), table, cast, excluded=excluded
+        )
         if not nan:
-            entries.number(f"{name}/nan", id, (package, call), NANS, encode(NANS, dtype, unsigned),
-                           cast=cast, skip="NaN becomes -0 and negative NaN +0; a cast says nan, "
-                           "zero or refuse, and zero is +0")
+            entries.number(
+                f"{name}/nan",
+                id,
+                (package, call),
+                NANS,
+                encode(NANS, dtype, unsigned),
+                cast=cast,
+                skip="NaN becomes -0 and negative NaN +0; a cast says nan, "
+                "zero or refuse, and zero is +0",
+            )
     # Casts of numbers to integers are those of C: toward zero, modulo 2^bits.
     for id in ("int2", "int4", "uint2", "uint4"):
         bits, signed = int(id[-1]), id[0] == "i"
@@ -68,6 +81,13 @@ def add(entries):
         if not signed:
             x = np.abs(x)
         codes = x.astype(getattr(ml_dtypes, id)).view(np.uint8) & (2**bits - 1)
-        entries.number(f"{id}/ml_dtypes", id, ("ml_dtypes", f"x.astype(ml_dtypes.{id})"), x, codes,
-                       table, {"rounding": "toward_zero", "overflow": "wrap"},
-                       excluded=["|x| > 64 and not finite: a conversion in C that is undefined"])
+        entries.number(
+            f"{id}/ml_dtypes",
+            id,
+            ("ml_dtypes", f"x.astype(ml_dtypes.{id})"),
+            x,
+            codes,
+            table,
+            {"rounding": "toward_zero", "overflow": "wrap"},
+            excluded=["|x| > 64 and not finite: a conversion in C that is undefined"],
+        )

@@ -1,4 +1,5 @@
 """numpy: dense bit streams, by packbits."""
+
 import numpy as np
 from common import rng_of
 
@@ -9,6 +10,10 @@ def add(entries):
             codes = rng_of(f"dense{bits}").integers(0, 2**bits, (12, columns), dtype=np.uint8)
             digits = (codes[..., None] >> np.arange(bits, dtype=np.uint8)) & 1
             packed = np.packbits(digits.reshape(12, -1), axis=1, bitorder="little")
-            entries.layout(f"lowbit_dense/numpy/{bits}/{columns}", "lowbit_dense",
-                           ("numpy", 'packbits(bits of the codes, axis=1, bitorder="little")'), bits,
-                           {"codes": codes, "bytes": packed})
+            entries.layout(
+                f"lowbit_dense/numpy/{bits}/{columns}",
+                "lowbit_dense",
+                ("numpy", 'packbits(bits of the codes, axis=1, bitorder="little")'),
+                bits,
+                {"codes": codes, "bytes": packed},
+            )
