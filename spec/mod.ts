@@ -13,6 +13,7 @@ export { divides, type Granularity, granularityLabel, type Tiling, tiling } from
 export * from "./kernel_ops.ts";
 export * from "./kernels.ts";
 export {
+  codeOffset,
   type Digit,
   type Layout,
   type LayoutPart,

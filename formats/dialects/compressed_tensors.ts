@@ -10,11 +10,9 @@
 
 import {
   type Fit,
-  type Kernels,
   LowbitError,
   type PlainType,
   type PlannedTensor,
-  type QuantizedTensor,
   type ResolvedScheme,
   streamBytes,
   type Target,
@@ -29,7 +27,6 @@ import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
 import { checkPlan, checkQuantized, plainBytes, Plan, refuseSide, zeroCodes } from "./check.ts";
 import { quantizationConfig } from "./compressed_tensors_config.ts";
-import { transposeWords } from "./compressed_tensors_read.ts";
 import { withoutQuantization, writeSettings } from "./directory.ts";
 import type { TargetTools } from "./lowbit.ts";
 
@@ -131,8 +128,8 @@ function conflicts(tensors: readonly PlannedTensor[]): { problem: string; advice
   }];
 }
 
-function layoutId({ element, zero_point }: ResolvedScheme): string {
-  return zero_point ? "compressed_tensors_uint" : `compressed_tensors_int${element.bits}`;
+function layoutId({ zero_point }: ResolvedScheme): string {
+  return zero_point ? "compressed_tensors_uint" : "compressed_tensors_int";
 }
 
 /** The tensors of a coded weight. */
@@ -186,7 +183,10 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
       await writer.write(`${name}_packed`, packed);
       await writer.write(`${name}_shape`, encodeInt64([rows, columns]));
       if (zeros && scheme.zero_point) {
-        await writer.write(`${name}_zero_point`, packZeros(zeros, name, tensor, tools.kernels));
+        const grid = { rows, columns: zeros.length / (rows || 1), bits: size.bits };
+        const points = { codes: zeroCodes(zeros, size.bits, name) };
+        const form = layoutOf("compressed_tensors_zeros");
+        await writer.write(`${name}_zero_point`, packMatrix(tools.kernels, points, grid, form));
       }
       await writer.write(`${name}_scale`, encodeScales(scheme.scale.format, scales));
     },
@@ -195,23 +195,4 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
       await writer.finish();
     },
   };
-}
-
-/** Zero points packed along the rows: `[ceil(rows * bits / 32), groups]` words. */
-function packZeros(
-  zeros: Float32Array,
-  name: string,
-  { shape: [rows], scheme }: QuantizedTensor,
-  kernels: Kernels | undefined,
-): Uint8Array {
-  const { bits } = scheme.element;
-  const groups = rows === 0 ? 0 : zeros.length / rows;
-  const codes = zeroCodes(zeros, bits, name);
-  const turned = new Uint8Array(codes.length);
-  for (let row = 0; row < rows; row++) {
-    for (let g = 0; g < groups; g++) turned[g * rows + row] = codes[row * groups + g];
-  }
-  const size = { rows: groups, columns: rows, bits };
-  const packed = packMatrix(kernels, { codes: turned }, size, layoutOf("compressed_tensors_uint"));
-  return transposeWords(packed, groups, streamBytes(rows, bits, 4) / 4);
 }

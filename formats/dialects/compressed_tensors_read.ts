@@ -143,8 +143,9 @@ async function packedTensor(
   }
   const scheme = weightScheme(group, scales.place.type);
   const layout = layoutOf(
-    asymmetric ? "compressed_tensors_uint" : `compressed_tensors_int${group.bits}`,
+    asymmetric ? "compressed_tensors_uint" : "compressed_tensors_int",
   );
+  const zeroLayout = layoutOf("compressed_tensors_zeros");
   const zeroShape = [streamBytes(rows, group.bits, 4) / 4, grid];
   const zeros = asymmetric ? directory.part(`${name}_zero_point`, ["int32"], zeroShape) : undefined;
   const { bits } = group;
@@ -167,8 +168,9 @@ async function packedTensor(
         },
       };
       if (zeros) {
-        const all = unpackZeros(await zeros.read(), rows, grid, bits, tools);
-        result.parameters.zeros = all.slice(start * grid, end * grid);
+        const size = { rows, columns: grid, bits };
+        const all = unpackMatrix(tools.kernels, await zeros.read(), size, zeroLayout).codes;
+        result.parameters.zeros = Float32Array.from(all.subarray(start * grid, end * grid));
       }
       return result;
     },
@@ -184,46 +186,6 @@ async function readShape(part: TensorPart): Promise<[number, number]> {
     file: part.place.source.name,
     field: part.place.name,
   });
-}
-
-/** Zero points are packed along the rows: `[ceil(rows * bits / 32), groups]` words. */
-function unpackZeros(
-  bytes: Uint8Array,
-  rows: number,
-  groups: number,
-  bits: number,
-  tools: Tools,
-): Float32Array {
-  const words = streamBytes(rows, bits, 4) / 4;
-  const turned = transposeWords(bytes, words, groups);
-  const layout = layoutOf("compressed_tensors_uint");
-  const { codes } = unpackMatrix(
-    tools.kernels,
-    turned,
-    { rows: groups, columns: rows, bits },
-    layout,
-  );
-  const zeros = new Float32Array(rows * groups);
-  for (let row = 0; row < rows; row++) {
-    for (let g = 0; g < groups; g++) zeros[row * groups + g] = codes[g * rows + row];
-  }
-  return zeros;
-}
-
-/** The transpose of a matrix of 4-byte words. */
-export function transposeWords(
-  bytes: Uint8Array,
-  rows: number,
-  columns: number,
-): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(bytes.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const from = (row * columns + column) * 4;
-      out.set(bytes.subarray(from, from + 4), (column * rows + row) * 4);
-    }
-  }
-  return out;
 }
 
 function weightScheme(group: WeightArguments, scaleFormat: string): ResolvedScheme {
