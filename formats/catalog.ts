@@ -1951,6 +1951,25 @@ export const LAYOUTS: readonly unknown[] = [{
   }],
   source: "bitsandbytes 0.50, functional.py, quantize_4bit",
 }, {
+  id: "bytes",
+  summary:
+    "a code a byte, rows one after the other (FP8, LLM.int8, compressed-tensors int-quantized)",
+  bits: [8],
+  unit: {
+    kind: "row",
+  },
+  source: "compressed-tensors 0.20, compressors/naive_quantized",
+}, {
+  id: "bytes_offset",
+  summary:
+    "an unsigned code as a signed byte, code - 128, as its zero point (compressed-tensors int-quantized)",
+  bits: [8],
+  offset: 128,
+  unit: {
+    kind: "row",
+  },
+  source: "compressed-tensors 0.20, compressors/naive_quantized",
+}, {
   id: "compressed_tensors_fp6",
   summary: "FP6 of compressed-tensors, 4 codes in 3 bytes",
   bits: [6],
@@ -2308,6 +2327,15 @@ export const LAYOUTS: readonly unknown[] = [{
     align: 4,
   },
   source: "gptqmodel 7.7, nn_modules/qlinear, pack_original",
+}, {
+  id: "group_major",
+  summary: "scales of 16 or 32 bits, for each group those of all rows (GPTQ, AWQ)",
+  bits: [16, 32],
+  axis: "rows",
+  unit: {
+    kind: "row",
+  },
+  source: "autoawq 0.2.9, modules/linear/gemm.py",
 }, {
   id: "hqq1",
   summary: "HQQ 1-bit, 8 parts of the rows in a byte, high first",

@@ -14,10 +14,10 @@ import { packScales, unpackScales } from "./pack_scales.ts";
 const golden = await openGolden("packing/packing.safetensors");
 
 /** Scales are compared as numbers of these formats, which have a number for every code used. */
-const SCALE_FORMATS: Record<number, string> = { 8: "uint8", 16: "float16" };
+const SCALE_FORMATS: Record<number, string> = { 8: "uint8", 16: "float16", 32: "float32" };
 
 /** Layouts of scales. */
-const SCALES = ["marlin_scales", "marlin_channel_scales", "cublas_scales"];
+const SCALES = ["marlin_scales", "marlin_channel_scales", "cublas_scales", "group_major"];
 
 Deno.test("packing: our bytes are those of the packages, and give their codes back", async () => {
   for (const { codes: codesName, packed, ...size } of manifest.cases) {
@@ -27,9 +27,13 @@ Deno.test("packing: our bytes are those of the packages, and give their codes ba
     const what = `${size.layout}, ${size.bits} bits, ${size.rows} x ${size.columns}`;
     if (SCALES.includes(size.layout)) {
       const format = SCALE_FORMATS[size.bits];
-      const scales = size.bits === 8
-        ? Float32Array.from(codes)
-        : Float32Array.from(new Float16Array(codes.buffer));
+      const scales = Float32Array.from(
+        size.bits === 8
+          ? codes
+          : size.bits === 16
+          ? new Float16Array(codes.buffer)
+          : new Float32Array(codes.buffer),
+      );
       assertEquals(packScales(format, scales, size, form), bytes, what);
       assertEquals(unpackScales(format, bytes, size, form), scales, what);
       continue;

@@ -86,6 +86,31 @@ export function geometry(size: MatrixSize, layout: Layout): Geometry {
   };
 }
 
+/**
+ * The bytes of a row, if the layout has rows one after the other, in whole bytes.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { layout } from "./lookup.ts";
+ * import { rowBytes } from "./planes.ts";
+ * const size = { rows: 4, columns: 64, bits: 4 };
+ * assertEquals(rowBytes(size, layout("bitsandbytes4")), 32);
+ * assertEquals(rowBytes(size, layout("awq_gemm")), undefined);
+ * ```
+ */
+export function rowBytes(size: MatrixSize, layout: Layout): number | undefined {
+  const { axis, interleave, unit } = layout;
+  if (axis === "rows" || interleave) return undefined;
+  if (unit.kind === "row") return geometry({ ...size, rows: 1 }, layout).stride;
+  if (unit.kind !== "matrix") return undefined;
+  const rows = (layout.planes ?? []).map((plane) => plane.rows);
+  const [[first, ...others] = []] = rows as Digit[][];
+  if (rows.length !== 1 || !first || others.length > 0) return undefined;
+  const bytes = strideBits(first[1], { rows: size.rows, columns: size.columns }) / 8;
+  return Number.isInteger(bytes) && bytes > 0 ? bytes : undefined;
+}
+
 function unitSize({ unit, planes, id }: Layout, rows: number, columns: number) {
   if (unit.kind === "matrix") {
     if (!unit.padded || !planes) return { rows, columns };

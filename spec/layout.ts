@@ -155,7 +155,7 @@ const padded = z.boolean().default(false);
 export const layoutZod: z.ZodType<Layout> = z.strictObject({
   id,
   summary: z.string().min(1),
-  bits: z.array(z.int().min(1).max(16)).min(1),
+  bits: z.array(z.int().min(1).max(32)).min(1),
   offset: z.union([z.int().min(0).max(65535), z.literal("half")]).default(0),
   axis: z.enum(["columns", "rows"]).default("columns"),
   unit: z.discriminatedUnion("kind", [

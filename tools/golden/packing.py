@@ -290,6 +290,17 @@ def fp6_llm(folder):
     yield case("fp6_4_2", codes, 6, np.frombuffer(ran.stdout, np.uint8), "torchao 0.9.0")
 
 
+def plain():
+    """A byte a code, and scales group after group: what tensors of another type or order hold."""
+    codes = codes_of(6, 40, 8)
+    yield case("bytes", codes, 8, codes, "numpy", "the bytes of the tensor")
+    signed_bytes = (codes.astype(np.int16) - 128).astype(np.int8)
+    yield case("bytes_offset", codes, 8, signed_bytes, "numpy", "signed bytes")
+    for kind, bits in ((np.float16, 16), (np.float32, 32)):
+        scales = (1 + SEED[:6, :4].astype(kind)).view(np.uint16 if bits == 16 else np.uint32)
+        yield case("group_major", scales, bits, scales.T, "numpy", "the transposed matrix")
+
+
 def qqq():
     """A signed 4-bit code as the int8 of 16 times its value."""
     codes = codes_of(8, 64, 4)
@@ -302,7 +313,7 @@ def cases():
         yield from gptq(bits)
     for bits in (3, 5, 6, 7):
         yield from gptq(bits, planar=True)
-    for packer in (awq, marlin, compressed_tensors, hqq, quanto, bitnet, bitsandbytes, onnx, torchao, qqq):
+    for packer in (awq, marlin, compressed_tensors, hqq, quanto, bitnet, bitsandbytes, onnx, torchao, plain, qqq):
         yield from packer()
     if "TORCHAO_09" in os.environ:
         yield from fp6_llm(os.environ["TORCHAO_09"])
