@@ -38,7 +38,12 @@ export const quantizeCommand: Command = {
       help: "calibration text or token ids; the shipped text if absent",
     },
     { name: "eval", type: "text", value: "TEXT", help: "score the result on a text, beside MODEL" },
-    { name: "to", type: "text", value: "TARGET", help: "lowbit, compressed-tensors or gguf" },
+    {
+      name: "to",
+      type: "text",
+      value: "TARGET",
+      help: "lowbit, compressed-tensors, gptq, awq, bitsandbytes or gguf",
+    },
     ...BUDGET_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     { name: "max-memory", type: "bytes", value: "SIZE", help: "refuse a run that needs more" },

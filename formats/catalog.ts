@@ -2981,20 +2981,120 @@ export const VECTOR_FORMATS: readonly unknown[] = [{
 
 /** Layouts; `layoutSchema` reads them. */
 export const LAYOUTS: readonly unknown[] = [{
-  id: "compressed_tensors_int4",
-  summary: "signed 4-bit rows of compressed-tensors pack-quantized, as int32 words, code + 8",
+  id: "awq_gemm",
+  summary: "AWQ gemm qweight and qzeros, int32 words along the output, in order 0 2 4 6 1 3 5 7",
   bits: [4],
-  offset: 8,
+  axis: "rows",
   unit: {
     kind: "row",
     align: 4,
   },
-  source: "compressed-tensors 0.20, compressors/pack_quantized/helpers.py, pack_to_int32",
+  planes: [{
+    digits: [["*", 32], [4, 4], [2, 16]],
+  }],
+  source: "autoawq 0.2.9, modules/linear/gemm.py, from_linear",
 }, {
-  id: "compressed_tensors_int8",
-  summary: "signed 8-bit rows of compressed-tensors pack-quantized, as int32 words, code + 128",
+  id: "awq_gemv",
+  summary: "AWQ gemv qweight, int32 words along the input; qzeros in groups of 128",
+  bits: [4],
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  source: "autoawq 0.2.9, modules/linear/gemv.py, from_linear",
+}, {
+  id: "awq_gemv_fast",
+  summary:
+    "AWQ gemv_fast qweight, int16 words, 4 rows of 64 columns in turn, columns in fragments of 8",
+  bits: [4],
+  unit: {
+    kind: "tile",
+    rows: 4,
+    columns: 64,
+  },
+  planes: [{
+    digits: [[2, 128], [4, 4], [4, 32], [2, 16]],
+    rows: [[4, 256]],
+  }],
+  source: "autoawq 0.2.9, modules/linear/gemv_fast.py, pack_intweight",
+}, {
+  id: "awq_gemv_zeros_g32",
+  summary: "AWQ gemv qzeros in groups of 32, rows padded to four int32 words",
+  bits: [4],
+  unit: {
+    kind: "row",
+    align: 16,
+  },
+  source: "autoawq 0.2.9, modules/linear/gemv.py, calculate_zeros_width",
+}, {
+  id: "awq_gemv_zeros_g64",
+  summary: "AWQ gemv qzeros in groups of 64, rows padded to two int32 words",
+  bits: [4],
+  unit: {
+    kind: "row",
+    align: 8,
+  },
+  source: "autoawq 0.2.9, modules/linear/gemv.py, calculate_zeros_width",
+}, {
+  id: "bitnet",
+  summary: "BitNet of transformers, ternary codes 0, 1, 2 of 4 row parts in a byte, low first",
+  bits: [2],
+  offset: 1,
+  unit: {
+    kind: "matrix",
+    padded: true,
+  },
+  planes: [{
+    digits: [["*", 8]],
+    rows: [[4, 2], ["*", "8*columns"]],
+  }],
+  source: "transformers 5.24, integrations/bitnet.py, pack_weights",
+}, {
+  id: "bitsandbytes4",
+  summary: "bitsandbytes NF4 and FP4, the flattened matrix, neighbours in a byte, high first",
+  bits: [4],
+  unit: {
+    kind: "matrix",
+  },
+  planes: [{
+    shift: 4,
+    digits: [["*", 8], [2, -4]],
+    rows: [["*", "4*columns"]],
+  }],
+  source: "bitsandbytes 0.50, functional.py, quantize_4bit",
+}, {
+  id: "bytes",
+  summary:
+    "a code a byte, rows one after the other (FP8, LLM.int8, compressed-tensors int-quantized)",
+  bits: [8],
+  unit: {
+    kind: "row",
+  },
+  source: "compressed-tensors 0.20, compressors/naive_quantized",
+}, {
+  id: "bytes_offset",
+  summary:
+    "an unsigned code as a signed byte, code - 128, as its zero point (compressed-tensors int-quantized)",
   bits: [8],
   offset: 128,
+  unit: {
+    kind: "row",
+  },
+  source: "compressed-tensors 0.20, compressors/naive_quantized",
+}, {
+  id: "compressed_tensors_fp6",
+  summary: "FP6 of compressed-tensors, 4 codes in 3 bytes",
+  bits: [6],
+  unit: {
+    kind: "row",
+  },
+  source: "compressed-tensors 0.20, compressors/mxfp6/helpers.py, pack_fp6_to_uint8",
+}, {
+  id: "compressed_tensors_int",
+  summary:
+    "signed rows of compressed-tensors pack-quantized, a dense stream of int32 words, code + half",
+  bits: [1, 2, 3, 4, 5, 6, 7, 8],
+  offset: "half",
   unit: {
     kind: "row",
     align: 4,
@@ -3003,12 +3103,75 @@ export const LAYOUTS: readonly unknown[] = [{
 }, {
   id: "compressed_tensors_uint",
   summary: "unsigned rows (with zero points) of compressed-tensors pack-quantized, as int32 words",
-  bits: [4, 8],
+  bits: [1, 2, 3, 4, 5, 6, 7, 8],
   unit: {
     kind: "row",
     align: 4,
   },
   source: "compressed-tensors 0.20, compressors/pack_quantized/helpers.py, pack_to_int32",
+}, {
+  id: "compressed_tensors_zeros",
+  summary:
+    "zero points of compressed-tensors pack-quantized, words along the rows of all groups in turn",
+  bits: [1, 2, 3, 4, 5, 6, 7, 8],
+  axis: "rows",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  interleave: 32,
+  source:
+    "compressed-tensors 0.20, compressors/pack_quantized/helpers.py, pack_to_int32 with packed_dim 0",
+}, {
+  id: "cublas_scales",
+  summary:
+    "block scales for cuBLAS and Blackwell, swizzled in tiles of 128 rows x 4, padded with zeros",
+  bits: [8],
+  unit: {
+    kind: "tile",
+    rows: 128,
+    columns: 4,
+    padded: true,
+  },
+  planes: [{
+    digits: [[4, 8]],
+    rows: [[4, 32], [32, 128]],
+  }],
+  source:
+    "cuBLAS manual, 1D block scaling factors layout; torchao 0.18, mx_formats/utils.py, to_blocked",
+}, {
+  id: "fp4_pairs",
+  summary:
+    "MXFP4 and NVFP4 as torchao, compressed-tensors and gpt-oss have them, neighbours in a byte, low first",
+  bits: [4],
+  unit: {
+    kind: "row",
+  },
+  source: "compressed-tensors 0.20, compressors/nvfp4/helpers.py, pack_fp4_to_uint8",
+}, {
+  id: "fp6_4_2",
+  summary:
+    "FP6-LLM, 2 high and 4 low bits in planes of their own, both in fragments for tensor cores",
+  bits: [6],
+  unit: {
+    kind: "matrix",
+  },
+  planes: [{
+    low: 4,
+    bits: 2,
+    shift: 14,
+    digits: [["*", 2048], [2, -2], [8, 16]],
+    rows: [["*", "128*columns"], [2, 1024], [2, -4], [2, -8], [8, 128]],
+  }, {
+    low: 0,
+    bits: 4,
+    at: "after",
+    shift: 12,
+    digits: [["*", 4096], [2, -4], [8, 16]],
+    rows: [["*", "256*columns"], [2, 2048], [2, 1024], [2, -8], [8, 128]],
+  }],
+  source:
+    "Xia et al. 2024, arXiv 2401.14112; torchao 0.9, floatx_tensor_core_layout.py, _pack_tc_fp6",
 }, {
   id: "ggml_iq1_m",
   summary:
@@ -3903,6 +4066,281 @@ export const LAYOUTS: readonly unknown[] = [{
   }],
   source: "ggml, ggml-common.h, block_tq2_0",
 }, {
+  id: "gptq_int",
+  summary: "signed GPTQ qweight, int32 words along the input of all outputs in turn, code + half",
+  bits: [2, 3, 4, 8],
+  offset: "half",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  interleave: 32,
+  source: "gptqmodel 7.7, nn_modules/qlinear, pack_original",
+}, {
+  id: "gptq_p3",
+  summary: "planar 3-bit GPTQ qweight, of 32 codes 2 + 1 bits in words of their own",
+  bits: [3],
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  interleave: 32,
+  planes: [{
+    bits: 2,
+    digits: [["*", 96], [32, 2]],
+  }, {
+    low: 2,
+    bits: 1,
+    at: 8,
+    digits: [["*", 96], [32, 1]],
+  }],
+  source: "gptqmodel 7.7, utils/planar_packing.py, planar_pack_rows",
+}, {
+  id: "gptq_p3_zeros",
+  summary: "planar 3-bit GPTQ qzeros, for each group along the outputs, of 32 2 + 1 bits",
+  bits: [3],
+  axis: "rows",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  planes: [{
+    bits: 2,
+    digits: [["*", 96], [32, 2]],
+  }, {
+    low: 2,
+    bits: 1,
+    at: 8,
+    digits: [["*", 96], [32, 1]],
+  }],
+  source: "gptqmodel 7.7, utils/planar_packing.py, planar_pack_cols",
+}, {
+  id: "gptq_p5",
+  summary: "planar 5-bit GPTQ qweight, of 32 codes 4 + 1 bits in words of their own",
+  bits: [5],
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  interleave: 32,
+  planes: [{
+    bits: 4,
+    digits: [["*", 160], [32, 4]],
+  }, {
+    low: 4,
+    bits: 1,
+    at: 16,
+    digits: [["*", 160], [32, 1]],
+  }],
+  source: "gptqmodel 7.7, utils/planar_packing.py, planar_pack_rows",
+}, {
+  id: "gptq_p5_zeros",
+  summary: "planar 5-bit GPTQ qzeros, for each group along the outputs, of 32 4 + 1 bits",
+  bits: [5],
+  axis: "rows",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  planes: [{
+    bits: 4,
+    digits: [["*", 160], [32, 4]],
+  }, {
+    low: 4,
+    bits: 1,
+    at: 16,
+    digits: [["*", 160], [32, 1]],
+  }],
+  source: "gptqmodel 7.7, utils/planar_packing.py, planar_pack_cols",
+}, {
+  id: "gptq_p6",
+  summary: "planar 6-bit GPTQ qweight, of 32 codes 4 + 2 bits in words of their own",
+  bits: [6],
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  interleave: 32,
+  planes: [{
+    bits: 4,
+    digits: [["*", 192], [32, 4]],
+  }, {
+    low: 4,
+    bits: 2,
+    at: 16,
+    digits: [["*", 192], [32, 2]],
+  }],
+  source: "gptqmodel 7.7, utils/planar_packing.py, planar_pack_rows",
+}, {
+  id: "gptq_p6_zeros",
+  summary: "planar 6-bit GPTQ qzeros, for each group along the outputs, of 32 4 + 2 bits",
+  bits: [6],
+  axis: "rows",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  planes: [{
+    bits: 4,
+    digits: [["*", 192], [32, 4]],
+  }, {
+    low: 4,
+    bits: 2,
+    at: 16,
+    digits: [["*", 192], [32, 2]],
+  }],
+  source: "gptqmodel 7.7, utils/planar_packing.py, planar_pack_cols",
+}, {
+  id: "gptq_p7",
+  summary: "planar 7-bit GPTQ qweight, of 32 codes 4 + 2 + 1 bits in words of their own",
+  bits: [7],
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  interleave: 32,
+  planes: [{
+    bits: 4,
+    digits: [["*", 224], [32, 4]],
+  }, {
+    low: 4,
+    bits: 2,
+    at: 16,
+    digits: [["*", 224], [32, 2]],
+  }, {
+    low: 6,
+    bits: 1,
+    at: 24,
+    digits: [["*", 224], [32, 1]],
+  }],
+  source: "gptqmodel 7.7, utils/planar_packing.py, planar_pack_rows",
+}, {
+  id: "gptq_p7_zeros",
+  summary: "planar 7-bit GPTQ qzeros, for each group along the outputs, of 32 4 + 2 + 1 bits",
+  bits: [7],
+  axis: "rows",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  planes: [{
+    bits: 4,
+    digits: [["*", 224], [32, 4]],
+  }, {
+    low: 4,
+    bits: 2,
+    at: 16,
+    digits: [["*", 224], [32, 2]],
+  }, {
+    low: 6,
+    bits: 1,
+    at: 24,
+    digits: [["*", 224], [32, 1]],
+  }],
+  source: "gptqmodel 7.7, utils/planar_packing.py, planar_pack_cols",
+}, {
+  id: "gptq_uint",
+  summary:
+    "unsigned GPTQ qweight (with zero points), int32 words along the input of all outputs in turn",
+  bits: [2, 3, 4, 8],
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  interleave: 32,
+  source: "gptqmodel 7.7, nn_modules/qlinear, pack_original",
+}, {
+  id: "gptq_zeros_v1",
+  summary: "GPTQ v1 qzeros, zero point - 1, for each group int32 words along the outputs",
+  bits: [2, 3, 4, 8],
+  offset: 255,
+  axis: "rows",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  source: "gptqmodel 7.7, nn_modules/qlinear, pack_original, and convert_gptq_v2_to_v1_format",
+}, {
+  id: "gptq_zeros_v2",
+  summary: "GPTQ v2 qzeros, the zero point as it is, for each group int32 words along the outputs",
+  bits: [2, 3, 4, 8],
+  axis: "rows",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  source: "gptqmodel 7.7, nn_modules/qlinear, pack_original",
+}, {
+  id: "group_major",
+  summary: "scales of 16 or 32 bits, for each group those of all rows (GPTQ, AWQ)",
+  bits: [16, 32],
+  axis: "rows",
+  unit: {
+    kind: "row",
+  },
+  source: "autoawq 0.2.9, modules/linear/gemm.py",
+}, {
+  id: "hqq1",
+  summary: "HQQ 1-bit, 8 parts of the rows in a byte, high first",
+  bits: [1],
+  unit: {
+    kind: "matrix",
+  },
+  planes: [{
+    shift: 7,
+    digits: [["*", 8]],
+    rows: [[8, -1], ["*", "8*columns"]],
+  }],
+  source: "hqq 0.2.8, core/bitpack.py, pack_1bit_u8",
+}, {
+  id: "hqq2",
+  summary: "HQQ 2-bit, 4 parts of the rows in a byte, high first",
+  bits: [2],
+  unit: {
+    kind: "matrix",
+  },
+  planes: [{
+    shift: 6,
+    digits: [["*", 8]],
+    rows: [[4, -2], ["*", "8*columns"]],
+  }],
+  source: "hqq 0.2.8, core/bitpack.py, pack_2bit_u8",
+}, {
+  id: "hqq3",
+  summary: "HQQ 3-bit, 10 parts of the rows in an int32 word, padded, high first",
+  bits: [3],
+  unit: {
+    kind: "matrix",
+    padded: true,
+  },
+  planes: [{
+    shift: 27,
+    digits: [["*", 32]],
+    rows: [[10, -3], ["*", "32*columns"]],
+  }],
+  source: "hqq 0.2.8, core/bitpack.py, pack_3bit_32",
+}, {
+  id: "hqq4",
+  summary: "HQQ 4-bit, 2 parts of the rows in a byte, high first",
+  bits: [4],
+  unit: {
+    kind: "matrix",
+  },
+  planes: [{
+    shift: 4,
+    digits: [["*", 8]],
+    rows: [[2, -4], ["*", "8*columns"]],
+  }],
+  source: "hqq 0.2.8, core/bitpack.py, pack_4bit_u8",
+}, {
+  id: "hqq8",
+  summary: "HQQ 8-bit, a code a byte",
+  bits: [8],
+  unit: {
+    kind: "row",
+  },
+  source: "hqq 0.2.8, core/bitpack.py, pack_8bit_u8",
+}, {
   id: "lowbit_dense",
   summary:
     "rows as dense bit streams, first code in the lowest bits, each row padded to whole bytes",
@@ -3912,4 +4350,187 @@ export const LAYOUTS: readonly unknown[] = [{
     align: 1,
   },
   source: "lowbit's own dialect, docs/architecture.md",
+}, {
+  id: "marlin_channel_scales",
+  summary: "Marlin's scales by channel (16 bits), 32 outputs at a time in fragments of 2",
+  bits: [16],
+  axis: "rows",
+  unit: {
+    kind: "row",
+  },
+  planes: [{
+    digits: [["*", 512], [4, 32], [4, 128], [2, 16]],
+  }],
+  source: "gptqmodel 7.7, utils/marlin.py, marlin_permute_scales",
+}, {
+  id: "marlin_int4",
+  summary:
+    "Marlin, signed 4-bit codes + 8 in tiles of 16 inputs x 64 outputs, permuted for tensor cores",
+  bits: [4],
+  offset: 8,
+  axis: "rows",
+  unit: {
+    kind: "tile",
+    rows: 16,
+    columns: 64,
+  },
+  planes: [{
+    digits: [[4, 32], [2, 8], [8, 512]],
+    rows: [[2, 4], [4, 128], [2, 16]],
+  }],
+  source: "autoawq 0.2.9, modules/linear/marlin.py; Frantar et al. 2024, arXiv 2408.11743",
+}, {
+  id: "marlin_int8",
+  summary: "Marlin, signed 8-bit codes + 128 in tiles of 16 inputs x 64 outputs",
+  bits: [8],
+  offset: 128,
+  axis: "rows",
+  unit: {
+    kind: "tile",
+    rows: 16,
+    columns: 64,
+  },
+  planes: [{
+    digits: [[4, 64], [2, 32], [8, 1024]],
+    rows: [[2, 8], [4, 256], [2, 16]],
+  }],
+  source: "vLLM, quantization/utils/marlin_utils_test.py, get_weight_perm and marlin_weights",
+}, {
+  id: "marlin_scales",
+  summary: "Marlin's scales by group (16 bits), for each group along the outputs, 8 x 8 transposed",
+  bits: [16],
+  axis: "rows",
+  unit: {
+    kind: "row",
+  },
+  planes: [{
+    digits: [["*", 1024], [8, 16], [8, 128]],
+  }],
+  source: "gptqmodel 7.7, utils/marlin.py, marlin_permute_scales",
+}, {
+  id: "marlin_uint4",
+  summary:
+    "Marlin, unsigned 4-bit codes in tiles of 16 inputs x 64 outputs, permuted for tensor cores",
+  bits: [4],
+  axis: "rows",
+  unit: {
+    kind: "tile",
+    rows: 16,
+    columns: 64,
+  },
+  planes: [{
+    digits: [[4, 32], [2, 8], [8, 512]],
+    rows: [[2, 4], [4, 128], [2, 16]],
+  }],
+  source: "autoawq 0.2.9, modules/linear/marlin.py; Frantar et al. 2024, arXiv 2408.11743",
+}, {
+  id: "marlin_uint8",
+  summary: "Marlin, unsigned 8-bit codes in tiles of 16 inputs x 64 outputs",
+  bits: [8],
+  axis: "rows",
+  unit: {
+    kind: "tile",
+    rows: 16,
+    columns: 64,
+  },
+  planes: [{
+    digits: [[4, 64], [2, 32], [8, 1024]],
+    rows: [[2, 8], [4, 256], [2, 16]],
+  }],
+  source: "vLLM, quantization/utils/marlin_utils_test.py, get_weight_perm and marlin_weights",
+}, {
+  id: "marlin_zeros4",
+  summary:
+    "Marlin's 4-bit zero points, for each group along the outputs, permuted as scales and codes",
+  bits: [4],
+  axis: "rows",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  planes: [{
+    digits: [["*", 256], [4, 4], [2, 16], [8, 32]],
+  }],
+  source: "gptqmodel 7.7, utils/marlin.py, marlin_zero_points",
+}, {
+  id: "marlin_zeros8",
+  summary:
+    "Marlin's 8-bit zero points, for each group along the outputs, permuted as scales and codes",
+  bits: [8],
+  axis: "rows",
+  unit: {
+    kind: "row",
+    align: 4,
+  },
+  planes: [{
+    digits: [["*", 512], [2, 32], [2, 8], [2, 16], [8, 64]],
+  }],
+  source: "gptqmodel 7.7, utils/marlin.py, marlin_zero_points",
+}, {
+  id: "onnx_matmul_nbits",
+  summary: "ONNX MatMulNBits, for each output the blocks along the input, low first",
+  bits: [2, 4, 8],
+  unit: {
+    kind: "row",
+  },
+  source: "onnxruntime 1.32, quantization/matmul_nbits_quantizer.py",
+}, {
+  id: "onnx_qdq_int4",
+  summary: "ONNX INT4 and UINT4 tensors of inputs x outputs, flattened, neighbours low first",
+  bits: [4],
+  axis: "rows",
+  unit: {
+    kind: "matrix",
+  },
+  planes: [{
+    digits: [["*", 4]],
+    rows: [["*", "4*columns"]],
+  }],
+  source: "ONNX IR, onnx.proto, TensorProto.raw_data; onnxruntime 1.32, quantize_qdq_matmul_4bits",
+}, {
+  id: "quanto2",
+  summary: "quanto 2-bit, 4 parts of the rows in a byte, low first",
+  bits: [2],
+  unit: {
+    kind: "matrix",
+    padded: true,
+  },
+  planes: [{
+    digits: [["*", 8]],
+    rows: [[4, 2], ["*", "8*columns"]],
+  }],
+  source: "optimum-quanto 0.2.7, tensor/packed.py, pack_weights",
+}, {
+  id: "quanto4",
+  summary: "quanto 4-bit, 2 parts of the rows in a byte, low first",
+  bits: [4],
+  unit: {
+    kind: "matrix",
+    padded: true,
+  },
+  planes: [{
+    digits: [["*", 8]],
+    rows: [[2, 4], ["*", "8*columns"]],
+  }],
+  source: "optimum-quanto 0.2.7, tensor/packed.py, pack_weights",
+}, {
+  id: "sint4_to_s8",
+  summary: "a signed 4-bit code in the high half of an int8, which then is 16 times the value",
+  bits: [4],
+  unit: {
+    kind: "row",
+  },
+  planes: [{
+    shift: 4,
+    digits: [["*", 8]],
+  }],
+  source: "Zhang et al. 2024, arXiv 2406.09904, SINT4toS8",
+}, {
+  id: "torchao_int4",
+  summary: "torchao Int4Tensor, signed codes of a row, neighbours in a byte, low first",
+  bits: [4],
+  unit: {
+    kind: "row",
+  },
+  source: "torchao 0.18, quantization/quantize_/workflows/int4/int4_tensor.py",
 }];

@@ -17,7 +17,6 @@ import { byCodeUnits } from "./containers/json.ts";
 import { readSafetensors } from "./containers/safetensors.ts";
 import { fileSource, httpSource } from "./containers/source.ts";
 import type { Tools } from "./dialects/coded.ts";
-import { packQuantizedTensors } from "./dialects/compressed_tensors_read.ts";
 import { DirectoryTensors, type SafetensorsFile } from "./dialects/directory.ts";
 import {
   checkPlainName,
@@ -31,11 +30,12 @@ import { openGguf } from "./dialects/gguf_read.ts";
 import { parseLowbitMetadata, SIDE_FILE } from "./dialects/lowbit_metadata.ts";
 import { lowbitTensor } from "./dialects/lowbit_read.ts";
 import { lowbitVector } from "./dialects/lowbit_vector.ts";
+import { quantizedTensors } from "./dialects/quantized.ts";
 
 /**
- * Opens a checkpoint: a Hugging Face folder (plain, sharded, of the dialects lowbit and
- * compressed-tensors), one `.safetensors` or `.gguf` file, an `http(s)` URL of such a file, or the
- * files that a browser was given. What it is, is decided by its content.
+ * Opens a checkpoint: a Hugging Face folder (plain, sharded, of the dialects lowbit, GPTQ, AWQ,
+ * bitsandbytes, compressed-tensors, FP8, HQQ and quanto), one `.safetensors` or `.gguf` file, an
+ * `http(s)` URL of such a file, or the files that a browser was given. What it is, is decided by its content.
  *
  * Only headers, settings and tokenizer files are read. Kernels and codecs make reading coded
  * tensors fast; without them plain TypeScript does it.
@@ -282,20 +282,19 @@ async function assemble(
     for (const [tensor, scheme] of metadata.activations) activations.set(tensor, scheme);
     transforms.push(...metadata.transforms);
   }
-  const quantization = config.quantization_config;
-  if (typeof quantization === "object" && quantization !== null) {
-    const settings = quantization as Record<string, unknown>;
-    const method = settings.quant_method;
-    if (method !== "compressed-tensors") throw unsupportedDialect(`${name}/config.json`, method);
-    kind = "compressed-tensors";
-    const read = await packQuantizedTensors(directory, settings, `${name}/config.json`, tools);
-    for (const [tensor, stored] of read.tensors) coded.set(tensor, stored);
-    for (const [tensor, scheme] of read.activations) activations.set(tensor, scheme);
+  const anchors = new Map([...coded.keys()].map((tensor) => [`${tensor}.codes`, tensor]));
+  const quantized = await quantizedTensors(directory, config, `${name}/config.json`, tools);
+  if (quantized) {
+    const { found } = quantized;
+    kind = quantized.kind;
+    for (const [tensor, stored] of found.tensors) coded.set(tensor, stored);
+    for (const [tensor, scheme] of found.activations) activations.set(tensor, scheme);
+    for (const [anchor, tensor] of found.anchors) anchors.set(anchor, tensor);
   }
   checkDialect(directory);
   const tensors = new Map<string, StoredTensor>();
   const rest = new Set(directory.names());
-  for (const tensor of orderedNames(directory, rest, coded)) {
+  for (const tensor of orderedNames(directory, rest, anchors)) {
     const stored = coded.get(tensor);
     if (stored && rest.has(tensor)) {
       throw new LowbitError("MALFORMED", "is there plainly and as codes", {
@@ -323,29 +322,16 @@ async function assemble(
 function orderedNames(
   directory: DirectoryTensors,
   plain: ReadonlySet<string>,
-  coded: ReadonlyMap<string, StoredTensor>,
+  anchors: ReadonlyMap<string, string>,
 ): string[] {
   const names: string[] = [];
   for (const file of directory.files) {
     for (const { name } of file.tensors) {
-      const logical = name.replace(/\.codes$|_packed$/, "");
-      if (plain.has(name)) names.push(name);
-      else if (logical !== name && coded.has(logical)) names.push(logical);
+      const logical = plain.has(name) ? name : anchors.get(name);
+      if (logical !== undefined) names.push(logical);
     }
   }
   return names;
-}
-
-function unsupportedDialect(file: string, method: unknown): LowbitError {
-  return new LowbitError(
-    "UNSUPPORTED",
-    `checkpoints quantised with ${JSON.stringify(method)} cannot be read`,
-    {
-      file,
-      field: "quantization_config.quant_method",
-      advice: "open the original checkpoint in full precision",
-    },
-  );
 }
 
 /** Names of packed tensors that would be read as plain numbers, and wrongly. */
@@ -355,6 +341,7 @@ const PACKED_NAMES: readonly [pattern: RegExp, dialect: string][] = [
   [/\.(SCB|weight_format)$/, "bitsandbytes"],
   [/\.weight_packed$/, "compressed-tensors"],
   [/\.weight_scale_inv$/, "fp8"],
+  [/\.W_q$/, "HQQ"],
 ];
 
 function checkDialect(directory: DirectoryTensors): void {

@@ -203,31 +203,31 @@ const REFUSED: [what: string, files: () => Promise<Files>, code: ErrorCode, name
     "a",
   ],
   [
-    "GPTQ",
+    "AQLM",
     async () => ({
-      ...quantized({ quant_method: "gptq" }),
+      ...quantized({ quant_method: "aqlm" }),
       "model.safetensors": await weights(["a"]),
     }),
     "UNSUPPORTED",
-    "gptq",
+    "aqlm",
   ],
   [
-    "AWQ",
+    "VPTQ",
     async () => ({
-      ...quantized({ quant_method: "awq" }),
+      ...quantized({ quant_method: "vptq" }),
       "model.safetensors": await weights(["a"]),
     }),
     "UNSUPPORTED",
-    "awq",
+    "vptq",
   ],
   [
-    "bitsandbytes",
+    "GPTQ without a group size",
     async () => ({
-      ...quantized({ quant_method: "bitsandbytes" }),
+      ...quantized({ quant_method: "gptq", bits: 4 }),
       "model.safetensors": await weights(["a"]),
     }),
-    "UNSUPPORTED",
-    "bitsandbytes",
+    "MALFORMED",
+    "group_size",
   ],
   [
     "no quant_method",
@@ -236,13 +236,13 @@ const REFUSED: [what: string, files: () => Promise<Files>, code: ErrorCode, name
     "quant_method",
   ],
   [
-    "nvfp4",
+    "mxfp6",
     async () => ({
-      ...quantized({ quant_method: "compressed-tensors", format: "nvfp4-pack-quantized" }),
+      ...quantized({ quant_method: "compressed-tensors", format: "mxfp6-pack-quantized" }),
       "model.safetensors": await weights(["a"]),
     }),
     "UNSUPPORTED",
-    "nvfp4",
+    "mxfp6",
   ],
   [
     "packed names without settings",

@@ -9,6 +9,7 @@
  */
 
 import {
+  codeOffset,
   type Kernels,
   type Layout,
   LowbitError,
@@ -16,8 +17,9 @@ import {
   type PartName,
 } from "../spec/mod.ts";
 import { placeParts, takeParts } from "./pack_parts.ts";
-import { POWERS, readPlane, writePlane } from "./plane_bits.ts";
-import { type Geometry, geometry, type MatrixSize, type PlaneTable } from "./planes.ts";
+import { deinterleave, forEachCode, interleave, packBase3, unpackBase3 } from "./pack_walk.ts";
+import { readPlane, writePlane } from "./plane_bits.ts";
+import { type Geometry, geometry, type MatrixSize } from "./planes.ts";
 
 export type { MatrixSize } from "./planes.ts";
 
@@ -46,25 +48,6 @@ export function packedBytes(size: MatrixSize, layout: Layout): number {
   return units * stride;
 }
 
-/** Calls `visit` with every code of a plane: its index in the matrix, and its first bit. */
-function forEachCode(
-  shape: Geometry,
-  plane: PlaneTable,
-  visit: (code: number, bit: number) => void,
-): void {
-  const { unit, units, stride, columns } = shape;
-  const across = columns / unit.columns;
-  for (let u = 0; u < units; u++) {
-    const row = Math.floor(u / across) * unit.rows;
-    const column = (u % across) * unit.columns + plane.first;
-    for (let i = 0; i < unit.rows; i++) {
-      const code = (row + i) * columns + column;
-      const bit = u * stride * 8 + plane.rows[i];
-      for (let j = 0; j < plane.columns.length; j++) visit(code + j, bit + plane.columns[j]);
-    }
-  }
-}
-
 /**
  * Packs a matrix, bit by bit. Normative; slow.
  *
@@ -84,13 +67,14 @@ export function referencePack(
   const shape = checked(packed, size, layout);
   const codes = turned(packed.codes, size, layout);
   const bytes = new Uint8Array(shape.units * shape.stride);
+  const offset = codeOffset(layout, size.bits);
   for (const plane of shape.planes) {
     if (plane.base3) {
-      packBase3(bytes, codes, shape, plane, layout.offset);
+      packBase3(bytes, codes, shape, plane, offset);
       continue;
     }
     forEachCode(shape, plane, (i, position) => {
-      const stored = (codes[i] + layout.offset) % 2 ** size.bits;
+      const stored = (codes[i] + offset) % 2 ** size.bits;
       for (let bit = 0; bit < plane.bits; bit++) {
         const to = position + bit;
         if ((stored >> (plane.low + bit)) & 1) bytes[Math.floor(to / 8)] |= 1 << (to % 8);
@@ -146,8 +130,9 @@ function finished(
   layout: Layout,
 ): PackedParts & { codes: Uint8Array<ArrayBuffer> } {
   const modulus = 2 ** size.bits;
-  const back = modulus - layout.offset % modulus;
-  if (layout.offset !== 0) {
+  const offset = codeOffset(layout, size.bits);
+  if (offset !== 0) {
+    const back = modulus - offset;
     for (let i = 0; i < stored.length; i++) stored[i] = (stored[i] + back) & (modulus - 1);
   }
   const { rows, columns, bits } = size;
@@ -162,70 +147,6 @@ function turned<T extends Uint8Array>(codes: T, { rows, columns }: MatrixSize, l
   const out = new Uint8Array(codes.length);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < columns; c++) out[c * rows + r] = codes[r * columns + c];
-  }
-  return out as T;
-}
-
-function packBase3(
-  bytes: Uint8Array,
-  codes: Uint8Array,
-  shape: Geometry,
-  plane: PlaneTable,
-  offset: number,
-): void {
-  const sums = new Map<number, number>();
-  forEachCode(shape, plane, (i, bit) => {
-    const byte = Math.floor(bit / 8);
-    const code = (codes[i] + offset) % 3;
-    sums.set(byte, (sums.get(byte) ?? 0) + code * POWERS[bit % 8]);
-  });
-  for (const [byte, sum] of sums) bytes[byte] = Math.ceil(sum * 256 / 243);
-}
-
-function unpackBase3(
-  codes: Uint8Array,
-  bytes: Uint8Array,
-  shape: Geometry,
-  plane: PlaneTable,
-): void {
-  forEachCode(shape, plane, (i, bit) => {
-    const digit = bytes[Math.floor(bit / 8)] * (81 / POWERS[bit % 8]) % 256;
-    codes[i] = digit * 3 >> 8;
-  });
-}
-
-/** Lets the words of all units take turns, where the layout says so. */
-function interleave(
-  bytes: Uint8Array<ArrayBuffer>,
-  shape: Geometry,
-  layout: Layout,
-): Uint8Array<ArrayBuffer> {
-  return moveWords(bytes, shape, layout, false);
-}
-
-function deinterleave(bytes: Uint8Array, shape: Geometry, layout: Layout): Uint8Array {
-  return layout.interleave ? moveWords(bytes, shape, layout, true) : bytes;
-}
-
-function moveWords<T extends Uint8Array>(
-  bytes: T,
-  { units, stride }: Geometry,
-  { interleave, id }: Layout,
-  back: boolean,
-): T {
-  if (!interleave) return bytes;
-  const width = interleave / 8;
-  if (stride % width !== 0) {
-    throw new LowbitError("FORMAT", `holds rows of whole ${interleave}-bit words`, { field: id });
-  }
-  const words = stride / width;
-  const out = new Uint8Array(bytes.length);
-  for (let unit = 0; unit < units; unit++) {
-    for (let word = 0; word < words; word++) {
-      const [apart, together] = [(word * units + unit) * width, (unit * words + word) * width];
-      const [from, to] = back ? [apart, together] : [together, apart];
-      for (let b = 0; b < width; b++) out[to + b] = bytes[from + b];
-    }
   }
   return out as T;
 }
@@ -260,18 +181,19 @@ export function packMatrix(
   const stream = streamOf(layout, size.bits);
   const codes = turned(packed.codes, size, layout);
   const bytes = new Uint8Array(shape.units * shape.stride);
+  const offset = codeOffset(layout, size.bits);
   if (kernels && stream) {
     const { stride, unit: { columns } } = shape;
     for (const { from, units } of chunks(shape)) {
       using part = kernels.upload(codes.subarray(from * columns, (from + units) * columns));
       using out = kernels.alloc("u8", units * stride);
-      const unit = { bits: size.bits, units, unitLength: columns, stride, offset: layout.offset };
+      const unit = { bits: size.bits, units, unitLength: columns, stride, offset };
       kernels.pack({ codes: part, bytes: out, ...unit, ...stream });
       bytes.set(out.array, from * stride);
     }
   } else {
     const mask = 2 ** size.bits - 1;
-    const stored = layout.offset ? codes.map((code) => (code + layout.offset) & mask) : codes;
+    const stored = offset ? codes.map((code) => (code + offset) & mask) : codes;
     for (const plane of shape.planes) writePlane(bytes, stored, shape, plane);
   }
   return interleave(placeParts(bytes, packed.parts, shape, layout), shape, layout);
@@ -331,11 +253,12 @@ function streamOf(
   const whole = others.length === 0 && plane.coding === "bits" && plane.low === 0 &&
     plane.shift === 0 && !plane.codes && (plane.bits ?? bits) === bits;
   if (!whole) return undefined;
+  const start = plane.at === "after" ? 0 : plane.at;
   const digits = JSON.stringify(
     plane.digits.map(([size, stride]) => [size === 2 ? 2 : "*", stride]),
   );
-  if (digits === JSON.stringify([["*", bits]])) return { start: plane.at, order: "neighbours" };
-  if (bits === 4 && digits === '[[2,4],["*",8]]') return { start: plane.at, order: "halves" };
+  if (digits === JSON.stringify([["*", bits]])) return { start, order: "neighbours" };
+  if (bits === 4 && digits === '[[2,4],["*",8]]') return { start, order: "halves" };
   return undefined;
 }
 

@@ -13,7 +13,7 @@ import {
 } from "../spec/mod.ts";
 import { decodeScales, encodeScales, scaleBytes } from "./containers/scales.ts";
 import { numberFormat } from "./lookup.ts";
-import { type Geometry, type PlaneTable, planeTable } from "./planes.ts";
+import { type Geometry, type PlaneTable, planeTables } from "./planes.ts";
 
 /** Writes the parts into the blocks, and gives the bytes back. Error `SHAPE` for missing values. */
 export function placeParts(
@@ -104,8 +104,6 @@ function planesOf(part: LayoutPart, field: string) {
   const bits = format === "float32" ? 32 : numberFormat(format).bits;
   const unit = { rows: 1, columns: count };
   const wholeBytes: Plane = { low: 0, at, shift: 0, digits: [["*", 8 * width]], coding: "bits" };
-  const planes = (part.planes ?? [wholeBytes]).map((plane) =>
-    planeTable(plane, unit, bits, unit, field)
-  );
+  const planes = planeTables(part.planes ?? [wholeBytes], unit, bits, unit, field);
   return { width, bits, planes };
 }

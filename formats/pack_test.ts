@@ -97,11 +97,13 @@ Deno.test("pack: for every layout, width and size the fast bytes are the referen
   let compared = 0;
   for (const id of layouts.ids()) {
     const form = layout(id);
+    if (form.bits.every((bits) => bits > 8)) continue; // layouts of scales: packing_test.ts
     let held = 0;
     for (const bits of form.bits.filter((b) => b <= 8)) {
       for (const rows of [0, 1, 2, 5, 8, 32, 64]) {
         for (const columns of [0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 60, 64, 127, 128, 256, 512]) {
           const size = { rows, columns, bits };
+          if (rows * columns > 8192 && form.unit.kind !== "block") continue;
           const packed = partsOf(size, form);
           if (!packed) continue;
           const bytes = referencePack(packed, size, form);
@@ -135,7 +137,7 @@ Deno.test("pack: rows are padded with zero bits to whole bytes or words", () => 
   const words = referencePack(
     { codes: codes.subarray(0, 3) },
     { rows: 1, columns: 3, bits: 4 },
-    layout("compressed_tensors_int4"),
+    layout("compressed_tensors_int"),
   );
   assertEquals([...words], [0xa9, 0x0b, 0, 0]);
   assertEquals(streamBytes(3, 4, 4), 4);

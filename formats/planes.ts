@@ -34,7 +34,9 @@ export interface PlaneTable {
 
 /** How a matrix falls into units of a layout. */
 export interface Geometry {
-  /** Columns of the packed matrix, which is the transposed one for `axis: rows`. */
+  /** Rows of the packed matrix, which is the transposed one for `axis: rows`. */
+  rows: number;
+  /** Its columns. */
   columns: number;
   /** Rows and columns of a unit. */
   unit: { rows: number; columns: number };
@@ -70,35 +72,74 @@ export function geometry(size: MatrixSize, layout: Layout): Geometry {
   const across = layout.axis === "rows";
   const [rows, columns] = across ? [size.columns, size.rows] : [size.rows, size.columns];
   const unit = unitSize(layout, rows, columns);
-  const symbols = { rows, columns };
-  const planes = (layout.planes ?? [denseStream(bits)]).map((plane) =>
-    planeTable(plane, unit, bits, symbols, layout.id)
-  );
+  const down = Math.ceil(rows / (unit.rows || 1));
+  const along = Math.ceil(columns / (unit.columns || 1));
+  const symbols = { rows: down * unit.rows, columns: along * unit.columns };
+  const planes = planeTables(layout.planes ?? [denseStream(bits)], unit, bits, symbols, layout.id);
   return {
+    rows,
     columns,
     unit,
-    units: rows * columns === 0 ? 0 : (rows / unit.rows) * (columns / unit.columns),
+    units: rows * columns === 0 ? 0 : down * along,
     stride: unitBytes(layout, unit, planes, bits),
     planes,
   };
 }
 
-function unitSize({ unit, id }: Layout, rows: number, columns: number) {
+/**
+ * The bytes of a row, if the layout has rows one after the other, in whole bytes.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { layout } from "./lookup.ts";
+ * import { rowBytes } from "./planes.ts";
+ * const size = { rows: 4, columns: 64, bits: 4 };
+ * assertEquals(rowBytes(size, layout("bitsandbytes4")), 32);
+ * assertEquals(rowBytes(size, layout("awq_gemm")), undefined);
+ * ```
+ */
+export function rowBytes(size: MatrixSize, layout: Layout): number | undefined {
+  const { axis, interleave, unit } = layout;
+  if (axis === "rows" || interleave) return undefined;
+  if (unit.kind === "row") return geometry({ ...size, rows: 1 }, layout).stride;
+  if (unit.kind !== "matrix") return undefined;
+  const rows = (layout.planes ?? []).map((plane) => plane.rows);
+  const [[first, ...others] = []] = rows as Digit[][];
+  if (rows.length !== 1 || !first || others.length > 0) return undefined;
+  const bytes = strideBits(first[1], { rows: size.rows, columns: size.columns }) / 8;
+  return Number.isInteger(bytes) && bytes > 0 ? bytes : undefined;
+}
+
+function unitSize({ unit, planes, id }: Layout, rows: number, columns: number) {
+  if (unit.kind === "matrix") {
+    if (!unit.padded || !planes) return { rows, columns };
+    const whole = (count: number, digits: Digit[]) =>
+      Math.ceil(count / knownSize(digits)) * knownSize(digits);
+    return {
+      rows: planes.reduce((count, plane) => whole(count, plane.rows ?? []), rows),
+      columns: planes.reduce((count, plane) => whole(count, plane.digits), columns),
+    };
+  }
   const [unitRows, unitColumns] = unit.kind === "row"
     ? [1, columns]
     : unit.kind === "block"
     ? [1, unit.codes]
-    : unit.kind === "tile"
-    ? [unit.rows, unit.columns]
-    : [rows, columns];
+    : [unit.rows, unit.columns];
+  const padded = unit.kind === "tile" && unit.padded;
   for (const [what, count, size] of [["rows", rows, unitRows], ["columns", columns, unitColumns]]) {
-    if (Number(count) % Number(size) !== 0) {
+    if (!padded && Number(count) % Number(size) !== 0) {
       throw new LowbitError("FORMAT", `holds whole blocks of ${size}, not ${count} ${what}`, {
         field: id,
       });
     }
   }
   return { rows: unitRows, columns: unitColumns };
+}
+
+/** The product of the digits whose size is given. */
+function knownSize(digits: readonly Digit[]): number {
+  return digits.reduce((product, [size]) => size === "*" ? product : product * size, 1);
 }
 
 /** A dense stream of codes as a plane. */
@@ -115,14 +156,34 @@ function unitBytes(
   if (unit.kind === "block") return unit.bytes;
   const align = unit.kind === "row" ? unit.align : 1;
   if (!given) return streamBytes(rows * columns, bits, align);
-  const largest = (values: Float64Array) => values.reduce((a, b) => Math.max(a, b), 0);
-  const last = planes.map((p) => largest(p.rows) + largest(p.columns) + (p.base3 ? 8 : p.bits));
-  return streamBytes(Math.max(0, ...last), 1, align);
+  return Math.ceil(planesBytes(planes) / align) * align;
 }
 
-/** The table of a plane for a unit of `rows` x `columns` codes. */
-export function planeTable(
-  plane: Plane,
+/** The bytes up to the end of the last plane. */
+function planesBytes(planes: readonly PlaneTable[]): number {
+  const largest = (values: Float64Array) => values.reduce((a, b) => Math.max(a, b), 0);
+  const last = planes.map((p) => largest(p.rows) + largest(p.columns) + (p.base3 ? 8 : p.bits));
+  return streamBytes(Math.max(0, ...last), 1);
+}
+
+/** The tables of planes for a unit of `rows` x `columns` codes of `bits` bits. */
+export function planeTables(
+  planes: readonly Plane[],
+  unit: Geometry["unit"],
+  bits: number,
+  symbols: { rows: number; columns: number },
+  field: string,
+): PlaneTable[] {
+  const tables: PlaneTable[] = [];
+  for (const plane of planes) {
+    const at = plane.at === "after" ? planesBytes(tables) : plane.at;
+    tables.push(planeTable({ ...plane, at }, unit, bits, symbols, field));
+  }
+  return tables;
+}
+
+function planeTable(
+  plane: Plane & { at: number },
   { rows, columns }: Geometry["unit"],
   bits: number,
   symbols: { rows: number; columns: number },
@@ -149,7 +210,7 @@ function positions(
   symbols: { rows: number; columns: number },
   field: string,
 ): Float64Array {
-  const known = digits.reduce((product, [size]) => size === "*" ? product : product * size, 1);
+  const known = knownSize(digits);
   const open = digits.some(([size]) => size === "*");
   const rest = length / known;
   if (open ? !Number.isInteger(rest) : rest !== 1) {

@@ -5,8 +5,10 @@
  */
 
 import type { Target } from "../spec/mod.ts";
+import { bitsandbytesTarget } from "./dialects/bitsandbytes.ts";
 import { compressedTensorsTarget } from "./dialects/compressed_tensors.ts";
 import { ggufTarget } from "./dialects/gguf.ts";
+import { awqTarget, gptqTarget } from "./dialects/gptq.ts";
 import { lowbitTarget, type TargetTools } from "./dialects/lowbit.ts";
 
 /**
@@ -15,9 +17,16 @@ import { lowbitTarget, type TargetTools } from "./dialects/lowbit.ts";
  * @example
  * ```ts
  * import { createTargets } from "./targets.ts";
- * createTargets().map((target) => target.id); // ["lowbit", "compressed-tensors", "gguf"]
+ * createTargets().map((target) => target.id); // ["lowbit", "compressed-tensors", ...]
  * ```
  */
 export function createTargets(tools: TargetTools = {}): Target[] {
-  return [lowbitTarget(tools), compressedTensorsTarget(tools), ggufTarget(tools)];
+  return [
+    lowbitTarget(tools),
+    compressedTensorsTarget(tools),
+    gptqTarget(tools),
+    awqTarget(tools),
+    bitsandbytesTarget(tools),
+    ggufTarget(tools),
+  ];
 }

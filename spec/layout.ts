@@ -15,12 +15,14 @@ import { type Schema, schema } from "./schema.ts";
  * - `block`: `codes` codes of a row with their parameters, in `bytes` bytes
  * - `tile`: the codes of `rows` x `columns`; tiles follow each other row by row
  * - `matrix`: all codes
+ *
+ * What does not fill its tiles, or the digits of its planes, is refused, or `padded` with zero bits.
  */
 export type LayoutUnit =
   | { kind: "row"; align: number }
   | { kind: "block"; codes: number; bytes: number }
-  | { kind: "tile"; rows: number; columns: number }
-  | { kind: "matrix" };
+  | { kind: "tile"; rows: number; columns: number; padded: boolean }
+  | { kind: "matrix"; padded: boolean };
 
 /** A number of bits; or so many times the rows or columns of the packed matrix: `8*columns`. */
 export type Stride = number | `${number}*rows` | `${number}*columns`;
@@ -43,8 +45,8 @@ export interface Plane {
   bits?: number;
   /** The first code of the plane, and how many codes it has; all if absent. */
   codes?: [first: number, count: number];
-  /** The byte of the unit at which the plane starts. */
-  at: number;
+  /** The byte of the unit at which the plane starts; `after`: where the plane before it ends. */
+  at: number | "after";
   /** Bits to add to it. */
   shift: number;
   /** Digits of the column (of the number, for a part). */
@@ -102,8 +104,11 @@ export interface Layout {
   summary: string;
   /** The bit widths that it can hold; `[0]` for vector formats, whose blocks have parts only. */
   bits: number[];
-  /** Added to every code before packing, modulo `2^bits`: 8 turns int4 into offset binary. */
-  offset: number;
+  /**
+   * Added to every code before packing, modulo `2^bits`: 8 turns int4 into offset binary, as does
+   * `half` at every width.
+   */
+  offset: number | "half";
   /** `columns`: a stream runs along a row; `rows`: the transposed matrix is laid out. */
   axis: "columns" | "rows";
   /** What is laid out at a time. */
@@ -130,7 +135,7 @@ const plane = z.strictObject({
   low: z.int().min(0).max(15).default(0),
   bits: z.int().min(1).max(16).optional(),
   codes: z.tuple([z.int().min(0), z.int().min(1)]).optional(),
-  at: z.int().min(0).max(4096).default(0),
+  at: z.union([z.int().min(0).max(4096), z.literal("after")]).default(0),
   shift: z.int().min(0).max(64).default(0),
   digits,
   rows: digits.optional(),
@@ -146,12 +151,14 @@ const part = z.strictObject({
   planes: z.array(plane).min(1).max(16).optional(),
 });
 
+const padded = z.boolean().default(false);
+
 /** The zod schema of a layout. */
 export const layoutZod: z.ZodType<Layout> = z.strictObject({
   id,
   summary: z.string().min(1),
-  bits: z.array(z.int().min(0).max(16)).min(1),
-  offset: z.int().min(0).max(65535).default(0),
+  bits: z.array(z.int().min(0).max(32)).min(1),
+  offset: z.union([z.int().min(0).max(65535), z.literal("half")]).default(0),
   axis: z.enum(["columns", "rows"]).default("columns"),
   unit: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("row"), align: z.int().min(1).max(64).default(1) }),
@@ -164,8 +171,9 @@ export const layoutZod: z.ZodType<Layout> = z.strictObject({
       kind: z.literal("tile"),
       rows: z.int().min(1).max(1024),
       columns: z.int().min(1).max(1024),
+      padded,
     }),
-    z.strictObject({ kind: z.literal("matrix") }),
+    z.strictObject({ kind: z.literal("matrix"), padded }),
   ]),
   planes: z.array(plane).min(1).max(16).optional(),
   interleave: z.union([z.literal(8), z.literal(16), z.literal(32)]).optional(),
@@ -203,6 +211,21 @@ export const layoutZod: z.ZodType<Layout> = z.strictObject({
  * ```
  */
 export const layoutSchema: Schema<Layout> = schema("layout", layoutZod);
+
+/**
+ * What a layout adds to codes of `bits` bits.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { codeOffset } from "./layout.ts";
+ * assertEquals(codeOffset({ offset: "half" }, 4), 8);
+ * assertEquals(codeOffset({ offset: 255 }, 4), 15); // one less, modulo 16
+ * ```
+ */
+export function codeOffset({ offset }: Pick<Layout, "offset">, bits: number): number {
+  return offset === "half" ? 2 ** (bits - 1) : offset % 2 ** bits;
+}
 
 /**
  * Bytes of the bit stream of `count` codes of `bits` bits, padded to `align` bytes.

@@ -24,6 +24,7 @@ export * from "./kernels_dense.ts";
 export * from "./kernels_lookup.ts";
 export * from "./kernels_integer.ts";
 export {
+  codeOffset,
   type Digit,
   type Layout,
   type LayoutPart,

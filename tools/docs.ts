@@ -150,7 +150,8 @@ function support(): string {
 }
 
 const READS = "safetensors (single, sharded), GGUF (F32, F16, BF16, Q8_0, Q4_0, Q4_1), `lowbit`, " +
-  "`compressed-tensors` (pack-quantized)";
+  "`compressed-tensors` (integers, FP8, NVFP4, MXFP4), `gptq`, `awq` (gemm, gemv), `bitsandbytes` " +
+  "(NF4, FP4, LLM.int8), `fp8` (DeepSeek), `hqq`, `quanto` (8 bits)";
 
 /** Text as `deno fmt` would have it. */
 async function formatted(text: string): Promise<string> {

@@ -9,38 +9,27 @@
  */
 
 import {
-  type Fit,
-  type Kernels,
-  LowbitError,
   type PlainType,
   type PlannedTensor,
-  type QuantizedTensor,
   type ResolvedScheme,
   streamBytes,
   type Target,
-  type TargetArguments,
-  type TargetWriter,
   tiling,
 } from "../../spec/mod.ts";
 import { encodeInt64 } from "../containers/plain.ts";
-import { entryBytes, type SafetensorsEntry, writeSafetensors } from "../containers/safetensors.ts";
 import { encodeScales } from "../containers/scales.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
-import {
-  checkPlan,
-  checkQuantized,
-  noVectors,
-  plainBytes,
-  plainType,
-  Plan,
-  refuseSide,
-  zeroCodes,
-} from "./check.ts";
+import { zeroCodes } from "./check.ts";
 import { quantizationConfig } from "./compressed_tensors_config.ts";
-import { transposeWords } from "./compressed_tensors_read.ts";
-import { withoutQuantization, writeSettings } from "./directory.ts";
 import type { TargetTools } from "./lowbit.ts";
+import {
+  type PackedDialect,
+  packedTarget,
+  type Problem,
+  tailProblem,
+  type WrittenPart,
+} from "./packed_target.ts";
 
 /**
  * The target that writes `pack-quantized` checkpoints of compressed-tensors.
@@ -55,42 +44,18 @@ import type { TargetTools } from "./lowbit.ts";
  * ```
  */
 export function compressedTensorsTarget(tools: TargetTools = {}): Target {
-  return {
-    id: "compressed-tensors",
-    summary: "int4 and int8 weights for transformers and vLLM (pack-quantized)",
-    naming: "huggingface",
-    output: "directory",
-    fit,
-    conflicts,
-    create: (args) => create(args, tools),
-  };
+  return packedTarget(DIALECT, tools);
 }
 
-function fit(tensor: PlannedTensor): Fit {
-  if (tensor.storage.kind === "plain") {
-    if (!tensor.activation) return { ok: true, bytes: plainBytes(tensor) };
-    return {
-      ok: false,
-      problem: "quantised activations need a quantised weight here",
-      advice: "give its weight an int4 or int8 scheme",
-    };
-  }
-  if (tensor.storage.kind === "vector") return noVectors("pack-quantized");
-  const { scheme } = tensor.storage;
-  const misfit = tensorProblem(tensor) ?? schemeProblem(scheme) ?? tailProblem(tensor, scheme) ??
-    activationProblem(tensor.activation);
-  if (misfit) return { ok: false, problem: misfit[0], advice: misfit[1] };
-  const bytes = parts(tensor, scheme).reduce((sum, part) => sum + entryBytes(part), 0);
-  return { ok: true, layout: layoutId(scheme), bytes };
-}
-
-type Problem = [problem: string, advice: string];
-
-function tensorProblem({ name, shape, linear }: PlannedTensor): Problem | undefined {
-  if (!linear || !name.endsWith(".weight") || shape.length !== 2) {
-    return ["is not the weight of a linear", "keep it in full precision"];
-  }
-}
+const DIALECT: PackedDialect = {
+  id: "compressed-tensors",
+  summary: "int4 and int8 weights for transformers and vLLM (pack-quantized)",
+  problem: (tensor, scheme) =>
+    schemeProblem(scheme) ?? tailProblem(tensor, scheme) ?? activationProblem(tensor.activation),
+  layout: layoutId,
+  parts,
+  config: (tensors) => quantizationConfig(tensors),
+};
 
 function schemeProblem(scheme: ResolvedScheme): Problem | undefined {
   const { element, granularity, scale, zero_point } = scheme;
@@ -115,15 +80,6 @@ function schemeProblem(scheme: ResolvedScheme): Problem | undefined {
 
 const SCALE_FORMATS = ["float32", "float16", "bfloat16"];
 
-function tailProblem({ shape }: PlannedTensor, scheme: ResolvedScheme): Problem | undefined {
-  const { granularity } = scheme;
-  if (granularity.kind !== "group" || shape[1] % granularity.size === 0) return undefined;
-  return [
-    `its ${shape[1]} columns are not whole groups of ${granularity.size}`,
-    "choose a group size that divides, or keep it in full precision",
-  ];
-}
-
 function activationProblem(activation: ResolvedScheme | undefined): Problem | undefined {
   if (!activation) return undefined;
   const { element, granularity, zero_point } = activation;
@@ -133,95 +89,51 @@ function activationProblem(activation: ResolvedScheme | undefined): Problem | un
   return [`cannot say activations of ${activation.id}`, "use int8_token, or none"];
 }
 
-function conflicts(tensors: readonly PlannedTensor[]): { problem: string; advice: string }[] {
-  if (tensors.some((tensor) => tensor.storage.kind === "coded")) return [];
-  return [{
-    problem: "no tensor is quantised, so there is nothing for compressed-tensors to say",
-    advice: "write with --to lowbit, or select some linears",
-  }];
-}
-
-function layoutId({ element, zero_point }: ResolvedScheme): string {
-  return zero_point ? "compressed_tensors_uint" : `compressed_tensors_int${element.bits}`;
+function layoutId({ zero_point }: ResolvedScheme): string {
+  return zero_point ? "compressed_tensors_uint" : "compressed_tensors_int";
 }
 
 /** The tensors of a coded weight. */
-function parts({ name, shape }: PlannedTensor, scheme: ResolvedScheme): SafetensorsEntry[] {
-  const [rows, columns] = shape;
+function parts(
+  { name, shape: [rows, columns] }: PlannedTensor,
+  scheme: ResolvedScheme,
+  { kernels }: TargetTools,
+): WrittenPart[] {
   const { bits } = scheme.element;
   const { gridColumns } = tiling(scheme.granularity, rows, columns);
-  const type = scheme.scale.format as PlainType;
   const words = (count: number) => streamBytes(count, bits, 4) / 4;
-  const entries: SafetensorsEntry[] = [
-    { name: `${name}_packed`, type: "int32", shape: [rows, words(columns)] },
-    { name: `${name}_shape`, type: "int64", shape: [2] },
+  const layout = layoutOf(layoutId(scheme));
+  const zeroLayout = layoutOf("compressed_tensors_zeros");
+  const size = { rows, columns, bits };
+  return [
+    {
+      name: `${name}_packed`,
+      type: "int32",
+      shape: [rows, words(columns)],
+      bytes: ({ codes }) => packMatrix(kernels, { codes }, size, layout),
+    },
+    {
+      name: `${name}_shape`,
+      type: "int64",
+      shape: [2],
+      bytes: () => encodeInt64([rows, columns]),
+    },
+    ...(scheme.zero_point
+      ? [{
+        name: `${name}_zero_point`,
+        type: "int32" as const,
+        shape: [words(rows), gridColumns],
+        bytes({ parameters }: Parameters<WrittenPart["bytes"]>[0]) {
+          const codes = zeroCodes(parameters.zeros!, bits, name);
+          return packMatrix(kernels, { codes }, { rows, columns: gridColumns, bits }, zeroLayout);
+        },
+      }]
+      : []),
+    {
+      name: `${name}_scale`,
+      type: scheme.scale.format as PlainType,
+      shape: [rows, gridColumns],
+      bytes: ({ parameters }) => encodeScales(scheme.scale.format, parameters.scales),
+    },
   ];
-  if (scheme.zero_point) {
-    entries.push({ name: `${name}_zero_point`, type: "int32", shape: [words(rows), gridColumns] });
-  }
-  entries.push({ name: `${name}_scale`, type, shape: [rows, gridColumns] });
-  return entries;
-}
-
-async function create(args: TargetArguments, tools: TargetTools): Promise<TargetWriter> {
-  checkPlan({ fit, conflicts }, args);
-  const config = withoutQuantization(args.config);
-  const head = args.tensors.find((tensor) => tensor.name === "lm_head.weight");
-  if (head?.storage.kind === "coded" && config.tie_word_embeddings === true) {
-    throw new LowbitError("CONFLICT", "is tied to the embedding, which is not quantised", {
-      field: head.name,
-      advice: "keep lm_head in full precision, or set tie_word_embeddings to false",
-    });
-  }
-  await writeSettings(args, { ...config, quantization_config: quantizationConfig(args.tensors) });
-  const entries = args.tensors.flatMap((tensor) =>
-    tensor.storage.kind === "coded"
-      ? parts(tensor, tensor.storage.scheme)
-      : [{ name: tensor.name, type: plainType(tensor), shape: tensor.shape }]
-  );
-  const sink = await args.output.file("model.safetensors");
-  const writer = await writeSafetensors(sink, entries, new Map([["format", "pt"]]));
-  const plan = new Plan(args.tensors);
-  return {
-    async plain(name, bytes) {
-      plan.take(name, "plain");
-      await writer.write(name, bytes);
-    },
-    async coded(name, tensor) {
-      checkQuantized(plan.take(name, "coded"), tensor);
-      refuseSide("compressed-tensors", name, tensor);
-      const { shape: [rows, columns], scheme, codes, parameters: { scales, zeros } } = tensor;
-      const size = { rows, columns, bits: scheme.element.bits };
-      const packed = packMatrix(tools.kernels, { codes }, size, layoutOf(layoutId(scheme)));
-      await writer.write(`${name}_packed`, packed);
-      await writer.write(`${name}_shape`, encodeInt64([rows, columns]));
-      if (zeros && scheme.zero_point) {
-        await writer.write(`${name}_zero_point`, packZeros(zeros, name, tensor, tools.kernels));
-      }
-      await writer.write(`${name}_scale`, encodeScales(scheme.scale.format, scales));
-    },
-    async finish() {
-      plan.finish();
-      await writer.finish();
-    },
-  };
-}
-
-/** Zero points packed along the rows: `[ceil(rows * bits / 32), groups]` words. */
-function packZeros(
-  zeros: Float32Array,
-  name: string,
-  { shape: [rows], scheme }: QuantizedTensor,
-  kernels: Kernels | undefined,
-): Uint8Array {
-  const { bits } = scheme.element;
-  const groups = rows === 0 ? 0 : zeros.length / rows;
-  const codes = zeroCodes(zeros, bits, name);
-  const turned = new Uint8Array(codes.length);
-  for (let row = 0; row < rows; row++) {
-    for (let g = 0; g < groups; g++) turned[g * rows + row] = codes[row * groups + g];
-  }
-  const size = { rows: groups, columns: rows, bits };
-  const packed = packMatrix(kernels, { codes: turned }, size, layoutOf("compressed_tensors_uint"));
-  return transposeWords(packed, groups, streamBytes(rows, bits, 4) / 4);
 }

@@ -1,179 +1,231 @@
 /**
- * Reading `pack-quantized` checkpoints of compressed-tensors.
+ * Reading checkpoints of compressed-tensors: `pack-quantized`, the formats with a code a byte
+ * (`int-quantized`, `float-quantized`, `naive-quantized`) and FP4 (`nvfp4-pack-quantized`,
+ * `mxfp4-pack-quantized`).
  *
  * @module
  */
 
 import {
   type Granularity,
+  granularityLabel,
   LowbitError,
-  type QuantizedTensor,
+  type PlainType,
   type ResolvedScheme,
-  type StoredTensor,
   streamBytes,
+  tiling,
 } from "../../spec/mod.ts";
 import { decodePlain } from "../containers/plain.ts";
 import { layout as layoutOf, resolveScheme } from "../lookup.ts";
-import { unpackMatrix } from "../pack.ts";
-import { codedTensor, type Tools } from "./coded.ts";
+import type { Tools } from "./coded.ts";
+import { type ConfigGroup, configGroups } from "./compressed_tensors_groups.ts";
 import type { DirectoryTensors, TensorPart } from "./directory.ts";
+import {
+  allValues,
+  type DialectReader,
+  FoundTensors,
+  integerScheme,
+  packedValues,
+  rowValues,
+  type Values,
+} from "./packed.ts";
 
-/** What a config group says of weights. */
-interface WeightArguments {
-  bits: number;
-  symmetric: boolean;
-  /** Elements of a group; undefined for a scale a row. */
-  group?: number;
-  activation?: ResolvedScheme;
-}
+const SCALE_TYPES: readonly PlainType[] = ["float32", "float16", "bfloat16"];
 
-/** The coded tensors of a checkpoint, and the schemes of the inputs of their linears. */
-export interface PackQuantized {
-  /** By the names of the weights. */
-  tensors: Map<string, StoredTensor>;
-  /** By the names of the weights. */
-  activations: Map<string, ResolvedScheme>;
+/** The parts of a weight, before it is known which config group it belongs to. */
+interface Parts {
+  name: string;
+  directory: DirectoryTensors;
+  codes: TensorPart;
+  scales: TensorPart;
+  tools: Tools;
 }
 
 /**
- * The coded tensors of a `pack-quantized` checkpoint; takes their parts from `directory`.
+ * The coded tensors of a checkpoint of compressed-tensors.
  *
- * Which config group a weight belongs to is decided by its shapes: bits by the width of the packed
- * rows, the group by the number of scales, symmetry by the presence of zero points.
+ * Which config group a weight belongs to is decided by its parts: bits by the width of its rows, the
+ * granularity by the number of scales, symmetry by the presence of zero points.
  *
- * Errors: `UNSUPPORTED` (other formats, other bits, activation order), `MALFORMED`, `NOT_FOUND`.
+ * Errors: `UNSUPPORTED` (other widths and types, activation order), `MALFORMED`, `NOT_FOUND`.
  */
-export async function packQuantizedTensors(
-  directory: DirectoryTensors,
-  config: Record<string, unknown>,
-  file: string,
-  tools: Tools,
-): Promise<PackQuantized> {
-  const { format } = config;
-  if (format !== "pack-quantized") {
-    throw new LowbitError(
-      "UNSUPPORTED",
-      `compressed-tensors checkpoints of format ${JSON.stringify(format)} cannot be read`,
-      { file, field: "quantization_config.format", advice: "only pack-quantized can" },
-    );
-  }
+export const compressedTensors: DialectReader = async (directory, config, file, tools) => {
   const groups = configGroups(config, file);
-  const tensors = new Map<string, StoredTensor>();
-  const activations = new Map<string, ResolvedScheme>();
-  for (const packed of directory.names().filter((name) => name.endsWith(".weight_packed"))) {
-    const name = packed.slice(0, -"_packed".length);
-    const { tensor, activation } = await packedTensor(directory, name, groups, tools);
-    tensors.set(name, tensor);
-    if (activation) activations.set(name, activation);
-  }
-  return { tensors, activations };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function configGroups(config: Record<string, unknown>, file: string): WeightArguments[] {
-  const groups = config.config_groups;
-  const field = "quantization_config.config_groups";
-  if (!isRecord(groups)) throw new LowbitError("MALFORMED", "is not an object", { file, field });
-  return Object.entries(groups).map(([key, group]) => {
-    const weights = isRecord(group) ? group.weights : undefined;
-    const place = { file, field: `${field}.${key}.weights` };
-    if (!isRecord(weights)) throw new LowbitError("MALFORMED", "is not an object", place);
-    const { num_bits, type, strategy, symmetric, group_size, actorder } = weights;
-    const fine = (num_bits === 4 || num_bits === 8) && type === "int" &&
-      (strategy === "group" || strategy === "channel") && (actorder ?? null) !== "group";
-    if (!fine) {
-      throw new LowbitError(
-        "UNSUPPORTED",
-        `weights of ${num_bits} bits, type ${type}, strategy ${strategy} cannot be read`,
-        { ...place, advice: "int weights of 4 or 8 bits by group or channel can" },
-      );
+  const found = new FoundTensors();
+  for (const scale of directory.names().filter((name) => name.endsWith(".weight_scale"))) {
+    const name = scale.slice(0, -"_scale".length);
+    const packed = directory.has(`${name}_packed`);
+    const codes = directory.part(packed ? `${name}_packed` : name, [
+      ...packed ? ["int32", "uint8"] as const : ["int8", "float8_e4m3fn"] as const,
+    ]);
+    const scales = directory.part(scale, [...SCALE_TYPES, "uint8", "float8_e4m3fn"]);
+    const parts = { name, directory, codes, scales, tools };
+    const { type } = codes.place;
+    if (directory.has(`${name}_g_idx`)) {
+      throw fail(parts, "UNSUPPORTED", "weights in activation order cannot be read");
     }
-    if (strategy === "group" && !(Number.isSafeInteger(group_size) && (group_size as number) > 0)) {
-      throw new LowbitError("MALFORMED", "has no group_size", place);
-    }
-    return {
-      bits: num_bits as number,
-      symmetric: symmetric !== false,
-      group: strategy === "group" ? group_size as number : undefined,
-      activation: activationScheme((group as Record<string, unknown>).input_activations),
-    };
-  });
-}
-
-/** Dynamic symmetric int8 activations with a scale a token; others are not represented. */
-function activationScheme(input: unknown): ResolvedScheme | undefined {
-  if (!isRecord(input)) return undefined;
-  const { num_bits, type, strategy, symmetric, dynamic } = input;
-  const known = num_bits === 8 && type === "int" && strategy === "token" && symmetric !== false &&
-    dynamic === true;
-  return known ? resolveScheme("int8_token") : undefined;
-}
-
-async function packedTensor(
-  directory: DirectoryTensors,
-  name: string,
-  groups: readonly WeightArguments[],
-  tools: Tools,
-): Promise<{ tensor: StoredTensor; activation?: ResolvedScheme }> {
-  const packed = directory.part(`${name}_packed`, ["int32"]);
-  const file = packed.place.source.name;
-  const fail = (code: "MALFORMED" | "UNSUPPORTED", problem: string): never => {
-    throw new LowbitError(code, problem, { file, field: name });
-  };
-  if (directory.has(`${name}_g_idx`)) {
-    fail("UNSUPPORTED", "weights in activation order cannot be read");
+    const group = type === "int32"
+      ? await packedIntegers(found, parts, groups)
+      : type === "uint8"
+      ? packedFp4(found, parts, groups)
+      : wholeBytes(found, parts, groups);
+    if (group.activation) found.activations.set(name, group.activation);
   }
-  const [rows, columns] = await readShape(directory.part(`${name}_shape`, ["int64", "int32"], [2]));
-  const scales = directory.part(`${name}_scale`, ["float32", "float16", "bfloat16"]);
+  return found;
+};
+
+function fail({ name, codes }: Parts, code: "MALFORMED" | "UNSUPPORTED", problem: string) {
+  return new LowbitError(code, problem, { file: codes.place.source.name, field: name });
+}
+
+function noGroup(parts: Parts, [rows, columns]: readonly number[]): LowbitError {
+  const shapes = `[${parts.codes.place.shape}] with scales [${parts.scales.place.shape}]`;
+  return fail(
+    parts,
+    "MALFORMED",
+    `the shapes of its parts fit no config group: ${shapes} for [${rows},${columns}]`,
+  );
+}
+
+/** The grid of scales of a granularity, if the tensor of scales has it. */
+function gridOf(
+  { scales: { place: { shape } } }: Parts,
+  granularity: Granularity,
+  [rows, columns]: readonly number[],
+): { rows: number; columns: number } | undefined {
+  const { gridRows, gridColumns } = tiling(granularity, rows, columns);
+  const count = shape.reduce((product, size) => product * size, 1);
+  const same = shape.length === 2 && shape[0] === gridRows && shape[1] === gridColumns;
+  const flat = shape.length < 2 && count === gridRows * gridColumns &&
+    (gridRows === 1 || gridColumns === 1);
+  return same || flat ? { rows: gridRows, columns: gridColumns } : undefined;
+}
+
+async function packedIntegers(
+  found: FoundTensors,
+  parts: Parts,
+  groups: readonly ConfigGroup[],
+): Promise<ConfigGroup> {
+  const { name, directory, codes, scales, tools } = parts;
+  const shape = directory.part(`${name}_shape`, ["int64", "int32"], [2]);
+  const [rows, columns] = await readShape(shape);
   const asymmetric = directory.has(`${name}_zero_point`);
-  const [packedRows, words] = packed.place.shape;
-  const grid = scales.place.shape[1];
+  const { shape: [packedRows, words] } = codes.place;
   const group = groups.find((g) =>
-    g.symmetric !== asymmetric && words === streamBytes(columns, g.bits, 4) / 4 &&
-    grid === (g.group === undefined ? 1 : Math.ceil(columns / g.group))
+    g.type === "int" && g.symmetric !== asymmetric && packedRows === rows &&
+    words === streamBytes(columns, g.bits, 4) / 4 && gridOf(parts, g.granularity, [rows, columns])
   );
-  if (!group || packedRows !== rows || scales.place.shape[0] !== rows) {
-    return fail(
-      "MALFORMED",
-      `the shapes of its parts fit no config group: [${packed.place.shape}] for [${rows},${columns}]`,
-    );
-  }
-  const scheme = weightScheme(group, scales.place.type);
-  const layout = layoutOf(
-    asymmetric ? "compressed_tensors_uint" : `compressed_tensors_int${group.bits}`,
-  );
-  const zeroShape = [streamBytes(rows, group.bits, 4) / 4, grid];
-  const zeros = asymmetric ? directory.part(`${name}_zero_point`, ["int32"], zeroShape) : undefined;
-  const { bits } = group;
-  const tensor = codedTensor({
+  const { type } = scales.place;
+  if (!group || !SCALE_TYPES.includes(type)) throw noGroup(parts, [rows, columns]);
+  const { bits, granularity } = group;
+  const grid = gridOf(parts, granularity, [rows, columns])!;
+  const zeros = asymmetric
+    ? directory.part(`${name}_zero_point`, ["int32"], [
+      streamBytes(grid.rows, bits, 4) / 4,
+      grid.columns,
+    ])
+    : undefined;
+  const zeroLayout = layoutOf("compressed_tensors_zeros");
+  found.add({
     name,
     shape: [rows, columns],
-    scheme,
-    layout,
-    bytes: packed.bytes + scales.bytes + (zeros?.bytes ?? 0) + 16,
-    file,
-    load: async (start, end): Promise<QuantizedTensor> => {
-      const size = { rows: end - start, columns, bits };
-      const { codes } = unpackMatrix(tools.kernels, await packed.read(start, end), size, layout);
-      const result: QuantizedTensor = {
-        shape: [end - start, columns],
-        scheme,
-        codes,
-        parameters: {
-          scales: decodePlain(scales.place.type, await scales.read(start, end)),
-        },
-      };
-      if (zeros) {
-        const all = unpackZeros(await zeros.read(), rows, grid, bits, tools);
-        result.parameters.zeros = all.slice(start * grid, end * grid);
-      }
-      return result;
+    scheme: integers(group, type),
+    layout: layoutOf(asymmetric ? "compressed_tensors_uint" : "compressed_tensors_int"),
+    codes,
+    others: [scales, shape, ...(zeros ? [zeros] : [])],
+    values: {
+      scales: valuesOf(scales, type, grid),
+      ...(zeros && { zeros: packedValues(zeros, { ...grid, bits }, zeroLayout, tools) }),
     },
   }, tools);
-  return { tensor, activation: group.activation };
+  return group;
+}
+
+/** int8 and FP8: the tensor of codes has the shape of the weight. */
+function wholeBytes(
+  found: FoundTensors,
+  parts: Parts,
+  groups: readonly ConfigGroup[],
+): ConfigGroup {
+  const { name, directory, codes, scales, tools } = parts;
+  const [rows, columns] = codes.place.shape;
+  const kind = codes.place.type === "int8" ? "int" : "float";
+  const asymmetric = directory.has(`${name}_zero_point`);
+  const group = groups.find((g) =>
+    g.type === kind && g.bits === 8 && (kind === "float" || g.symmetric !== asymmetric) &&
+    gridOf(parts, g.granularity, [rows, columns])
+  );
+  const { type } = scales.place;
+  if (!group || codes.place.shape.length !== 2 || !SCALE_TYPES.includes(type)) {
+    throw noGroup(parts, [rows, columns]);
+  }
+  const grid = gridOf(parts, group.granularity, [rows, columns])!;
+  const zeros = asymmetric && kind === "int"
+    ? directory.part(`${name}_zero_point`, ["int8"], scales.place.shape)
+    : undefined;
+  const signed = zeros && valuesOf(zeros, "int8", grid);
+  found.add({
+    name,
+    shape: [rows, columns],
+    scheme: kind === "int" ? integers(group, type) : floats(group, "float8_e4m3fn", type),
+    layout: layoutOf(zeros ? "bytes_offset" : "bytes"),
+    codes,
+    others: [scales, ...(zeros ? [zeros] : [])],
+    values: {
+      scales: valuesOf(scales, type, grid),
+      ...(signed && {
+        zeros: async (first: number, last: number) =>
+          (await signed(first, last)).map((zero) => zero + 128),
+      }),
+    },
+  }, tools);
+  return group;
+}
+
+/** NVFP4 and MXFP4: two codes a byte. */
+function packedFp4(
+  found: FoundTensors,
+  parts: Parts,
+  groups: readonly ConfigGroup[],
+): ConfigGroup {
+  const { name, directory, codes, scales, tools } = parts;
+  const [rows, half] = codes.place.shape;
+  const columns = 2 * half;
+  const nv = directory.has(`${name}_global_scale`);
+  const group = groups.find((g) =>
+    g.type === "float" && g.bits === 4 && gridOf(parts, g.granularity, [rows, columns])
+  );
+  const type = nv ? "float8_e4m3fn" : "uint8";
+  if (!group || codes.place.shape.length !== 2 || scales.place.type !== type) {
+    throw noGroup(parts, [rows, columns]);
+  }
+  const grid = gridOf(parts, group.granularity, [rows, columns])!;
+  const over = nv ? directory.part(`${name}_global_scale`, ["float32"], [1]) : undefined;
+  const { granularity } = group;
+  found.add({
+    name,
+    shape: [rows, columns],
+    scheme: { ...resolveScheme(nv ? "nvfp4_ct" : "mxfp4"), granularity },
+    layout: layoutOf("fp4_pairs"),
+    codes,
+    others: [scales, ...(over ? [over] : [])],
+    values: {
+      scales: valuesOf(scales, nv ? "float8_e4m3fn" : "float8_e8m0fnu", grid),
+      ...(over && { over: allValues(over, "float32") }),
+    },
+  }, tools);
+  return group;
+}
+
+/** Scales of rows; a flat tensor of one scale is for the whole matrix. */
+function valuesOf(part: TensorPart, format: string, grid: { rows: number }): Values {
+  const { shape } = part.place;
+  if (shape.length > 0 && shape[0] === grid.rows) return rowValues(part, format);
+  return async (first, last) => {
+    const all = await allValues(part, format)(first, last);
+    const width = all.length / Math.max(1, grid.rows);
+    return all.subarray(first * width, last * width);
+  };
 }
 
 async function readShape(part: TensorPart): Promise<[number, number]> {
@@ -186,67 +238,27 @@ async function readShape(part: TensorPart): Promise<[number, number]> {
   });
 }
 
-/** Zero points are packed along the rows: `[ceil(rows * bits / 32), groups]` words. */
-function unpackZeros(
-  bytes: Uint8Array,
-  rows: number,
-  groups: number,
-  bits: number,
-  tools: Tools,
-): Float32Array {
-  const words = streamBytes(rows, bits, 4) / 4;
-  const turned = transposeWords(bytes, words, groups);
-  const layout = layoutOf("compressed_tensors_uint");
-  const { codes } = unpackMatrix(
-    tools.kernels,
-    turned,
-    { rows: groups, columns: rows, bits },
-    layout,
-  );
-  const zeros = new Float32Array(rows * groups);
-  for (let row = 0; row < rows; row++) {
-    for (let g = 0; g < groups; g++) zeros[row * groups + g] = codes[g * rows + row];
-  }
-  return zeros;
-}
-
-/** The transpose of a matrix of 4-byte words. */
-export function transposeWords(
-  bytes: Uint8Array,
-  rows: number,
-  columns: number,
-): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(bytes.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const from = (row * columns + column) * 4;
-      out.set(bytes.subarray(from, from + 4), (column * rows + row) * 4);
-    }
-  }
-  return out;
-}
-
-function weightScheme(group: WeightArguments, scaleFormat: string): ResolvedScheme {
-  const granularity: Granularity = group.group === undefined
-    ? { kind: "channel" }
-    : { kind: "group", size: group.group };
-  const label = group.group === undefined ? "channel" : `g${group.group}`;
-  const { bits, symmetric } = group;
-  return resolveScheme({
-    id: `compressed_tensors_int${bits}_${label}_${symmetric ? "sym" : "asym"}`,
-    summary: `compressed-tensors int${bits}, read from a checkpoint`,
-    element: symmetric ? `int${bits}` : `uint${bits}`,
+function integers({ bits, symmetric, granularity }: ConfigGroup, format: string): ResolvedScheme {
+  const source = "compressed-tensors 0.20";
+  return integerScheme({
+    dialect: "compressed_tensors",
+    bits,
+    symmetric,
     granularity,
-    scale: {
-      rule: symmetric ? "absmax" : "minmax",
-      format: scaleFormat,
-      ...(symmetric && { divisor: (2 ** bits - 1) / 2 }),
-      codes_from: "stored",
-      apply: "divide",
-      all_zero: 1,
-    },
-    ...(!symmetric && { zero_point: { kind: "int" as const } }),
+    format,
+    source,
+  });
+}
+
+function floats({ granularity }: ConfigGroup, element: string, format: string): ResolvedScheme {
+  return resolveScheme({
+    id: `compressed_tensors_fp8_${granularityLabel(granularity)}`,
+    summary: "compressed-tensors FP8, read from a checkpoint",
+    element,
+    granularity,
+    scale: { rule: "absmax", format, codes_from: "stored", apply: "divide", all_zero: 1 },
+    cast: { overflow: "saturate", infinity: "saturate" },
     tail: "short",
-    source: "compressed-tensors 0.20, pack-quantized",
+    source: "compressed-tensors 0.20",
   });
 }

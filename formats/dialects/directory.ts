@@ -105,6 +105,11 @@ export class TensorPart {
     this.bytes = elementCount(shape) * PLAIN_BYTES[type];
   }
 
+  /** `length` bytes from `start`. */
+  bytesAt(start: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    return this.place.source.read(this.place.offset + start, length);
+  }
+
   /** The bytes of rows `start` to `end`; all of them if absent. */
   read(start = 0, end?: number): Promise<Uint8Array<ArrayBuffer>> {
     const { source, offset } = this.place;

@@ -54,6 +54,31 @@ def some(rng, values, count):
     return values if len(values) <= count else rng.choice(values, count, replace=False)
 
 
+# Layouts of the catalog, by what the oracles call them.
+LAYOUTS = {
+    "bitnet_2bit": "bitnet",
+    "bnb_4bit": "bitsandbytes4",
+    "fp6_fours": "compressed_tensors_fp6",
+    "hqq_3bit_32": "hqq3",
+    "marlin": "marlin_uint4",
+    # Codes of 16 bits, which the catalog's layout of scales does not take.
+    "marlin_scales": "marlin_scales_as_codes",
+    "qdq_int4": "onnx_qdq_int4",
+    "scales_128x4": "cublas_scales",
+    **{f"compressed_tensors_int{bits}": "compressed_tensors_int" for bits in range(1, 9)},
+    **{f"gptq_{bits}bit": "gptq_uint" for bits in (2, 3, 4, 8)},
+    **{f"gptq_{bits}bit_zeros_v{v}": f"gptq_zeros_v{v}" for bits in (2, 3, 4, 8) for v in (1, 2)},
+    **{f"gptq_{bits}bit_planar": f"gptq_p{bits}" for bits in (3, 5, 6, 7)},
+    **{f"hqq_{bits}bit_u8": f"hqq{bits}" for bits in (1, 2, 4, 8)},
+    **{f"matmul_nbits_{bits}": "onnx_matmul_nbits" for bits in (2, 4, 8)},
+    **{f"quanto_{bits}bit": f"quanto{bits}" for bits in (2, 4)},
+}
+
+
+# What the oracles hold with the rows of the weight as columns; the catalog has weights as [out, in].
+TURNED = ("awq_gemm", "qdq_int4")
+
+
 def probes(name, values, cases=4200, nan=True, infinite=True, limit=None, least=0.0):
     """F32 inputs that matter to a format with these values, `cases` of them or more.
 
@@ -207,7 +232,10 @@ class Entries:
         self.add(name, "scheme", id, oracle, tensors, **parts)
 
     def layout(self, name, id, oracle, bits, tensors, **more):
-        self.add(name, "layout", id, oracle, tensors, bits=bits, **more)
+        if id in TURNED or id.startswith("gptq_") and "_zeros_" in id:
+            turned = np.ascontiguousarray(tensors["codes"].T)
+            tensors = {"bytes": tensors["bytes"], "codes": turned}
+        self.add(name, "layout", LAYOUTS.get(id, id), oracle, tensors, bits=bits, **more)
 
     def write(self, folder):
         files = {}

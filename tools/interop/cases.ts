@@ -11,9 +11,9 @@ export interface Case {
   /** What is done to the weights. */
   recipe: Recipe;
   /** The target that it is written for. */
-  to: "lowbit" | "compressed-tensors" | "gguf";
+  to: "lowbit" | "compressed-tensors" | "gptq" | "awq" | "bitsandbytes" | "gguf";
   /** The program that it is written for. */
-  runtime: "transformers" | "llama.cpp";
+  runtime: "transformers" | "gptqmodel" | "llama.cpp";
   /** The largest relative difference of perplexity that is accepted. */
   limit: number;
 }
@@ -51,6 +51,21 @@ const GPTQ_ON_Q4_0 = recipe({
   pipeline: [{ use: "gptq", options: { act_order: true } }],
 });
 
+/** GPTQModel and bitsandbytes have kernels of 16 bits for these weights. */
+const SIXTEEN_BITS = 0.005;
+
+const INT4 = { base: "int4_g64_sym", scale_format: "float16" };
+
+/** Round to nearest of every block's weights by a scheme. */
+function nearest(name: string, weight: unknown): Recipe {
+  return recipe({
+    name,
+    summary: "round to nearest",
+    assign: [{ select: ["blocks.*"], weight }],
+    pipeline: [{ use: "rtn" }],
+  });
+}
+
 /** The cases, in the order of the report. Every group size divides the columns of the models. */
 export const CASES: readonly Case[] = [
   forTransformers(FULL_PRECISION, "lowbit"),
@@ -59,6 +74,12 @@ export const CASES: readonly Case[] = [
   forTransformers("gptq-w4g64"),
   forTransformers("rtn-w8"),
   { ...forTransformers("smoothquant-w8a8"), limit: ROUNDED_ACTIVATIONS },
+  forGptqModel(nearest("int4-sym", INT4), "gptq"),
+  forGptqModel(nearest("int4-asym", { ...INT4, base: "int4_g64_asym" }), "gptq"),
+  forGptqModel(nearest("int4-asym", { ...INT4, base: "int4_g64_asym" }), "awq"),
+  { ...forTransformers(nearest("nf4", "nf4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
+  { ...forTransformers(nearest("nf4-double", "nf4_b64_dq"), "bitsandbytes"), limit: SIXTEEN_BITS },
+  { ...forTransformers(nearest("fp4", "fp4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
   forLlamaCpp(FULL_PRECISION, SAME_ARITHMETIC),
   forLlamaCpp("ggml-q8_0"),
   forLlamaCpp("ggml-q4_0"),
@@ -72,6 +93,10 @@ export const CASES: readonly Case[] = [
 function forTransformers(name: string | Recipe, to: Case["to"] = "compressed-tensors"): Case {
   const recipe = typeof name === "string" ? presetRecipe(name) : name;
   return { recipe, to, runtime: "transformers", limit: SAME_ARITHMETIC };
+}
+
+function forGptqModel(recipe: Recipe, to: Case["to"]): Case {
+  return { recipe, to, runtime: "gptqmodel", limit: SIXTEEN_BITS };
 }
 
 function forLlamaCpp(name: string | Recipe, limit = ROUNDED_ACTIVATIONS): Case {

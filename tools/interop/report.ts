@@ -69,6 +69,8 @@ export function report({ models, machine, versions }: Results): string {
     "- **transformers** loads every tensor as float32 and multiplies in float32. Asymmetric checkpoints",
     "  are loaded with `CompressedTensorsConfig(dequantize=True)`: without it, these versions refuse",
     "  asymmetric pack-quantized checkpoints, one that compressed-tensors wrote itself included.",
+    "- **GPTQModel** multiplies GPTQ weights in float16, and **bitsandbytes** 4-bit weights with kernels of",
+    "  16 bits where the processor has them; so their limits are wider.",
     "- **llama.cpp** keeps keys and values in float32 here, but rounds the activations that meet a",
     "  quantised weight to int8 in blocks of 32, which lowbit does not; so its limit is wider. With the",
     "  weights in f32 it computes as lowbit does.",

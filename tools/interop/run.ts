@@ -36,6 +36,7 @@ const LENGTH = 512;
 
 const SCRIPTS = {
   "transformers": "perplexity_transformers.py",
+  "gptqmodel": "perplexity_gptqmodel.py",
   "llama.cpp": "perplexity_llama_cpp.py",
 };
 

@@ -1,0 +1,66 @@
+/**
+ * The packed dialects over Hugging Face directories that are read, by the `quant_method` of their
+ * `quantization_config`.
+ *
+ * @module
+ */
+
+import { LowbitError } from "../../spec/mod.ts";
+import { awqTensors } from "./awq_read.ts";
+import { bitsandbytesTensors } from "./bitsandbytes_read.ts";
+import type { Tools } from "./coded.ts";
+import { compressedTensors } from "./compressed_tensors_read.ts";
+import type { DirectoryTensors } from "./directory.ts";
+import { fp8Tensors } from "./fp8_read.ts";
+import { gptqTensors } from "./gptq_read.ts";
+import { hqqTensors } from "./hqq_read.ts";
+import type { DialectReader, FoundTensors } from "./packed.ts";
+import { quantoTensors } from "./quanto_read.ts";
+
+/** The dialects by their `quant_method`. */
+const DIALECTS: Readonly<Record<string, DialectReader>> = {
+  "awq": awqTensors,
+  "bitsandbytes": bitsandbytesTensors,
+  "compressed-tensors": compressedTensors,
+  "fp8": fp8Tensors,
+  "gptq": gptqTensors,
+  "hqq": hqqTensors,
+  "quanto": quantoTensors,
+};
+
+/**
+ * The packed weights of a directory; undefined if its settings name no dialect. Error `UNSUPPORTED`
+ * for dialects that cannot be read.
+ */
+export async function quantizedTensors(
+  directory: DirectoryTensors,
+  config: Record<string, unknown>,
+  file: string,
+  tools: Tools,
+): Promise<{ kind: string; found: FoundTensors } | undefined> {
+  const settings = config.quantization_config;
+  if (typeof settings !== "object" || settings === null) {
+    // quanto says nothing in config.json.
+    if (!directory.names().some((name) => name.endsWith(".weight._data"))) return undefined;
+    return { kind: "quanto", found: await quantoTensors(directory, {}, file, tools) };
+  }
+  const { quant_method: kind } = settings as Record<string, unknown>;
+  const read = typeof kind === "string" && Object.hasOwn(DIALECTS, kind)
+    ? DIALECTS[kind]
+    : undefined;
+  if (read) {
+    const found = await read(directory, settings as Record<string, unknown>, file, tools);
+    return { kind: kind as string, found };
+  }
+  throw new LowbitError(
+    "UNSUPPORTED",
+    `checkpoints quantised with ${JSON.stringify(kind)} cannot be read`,
+    {
+      file,
+      field: "quantization_config.quant_method",
+      advice: `those of ${
+        Object.keys(DIALECTS).join(", ")
+      } can, and the original in full precision`,
+    },
+  );
+}
