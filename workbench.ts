@@ -345,8 +345,7 @@ export function parseRecipe(text: string, file = "recipe"): Recipe {
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { loadAutodiff } from "./autodiff/mod.ts";
-import { embeddedPath } from "./embedded/mod.ts";
+ * import { embeddedPath } from "./embedded/mod.ts";
  * import { modelPath } from "./workbench.ts";
  * assertEquals(modelPath("embedded"), embeddedPath("model"));
  * assertEquals(modelPath("./embedded"), "./embedded");

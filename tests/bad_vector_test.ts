@@ -99,8 +99,8 @@ testRefusals([
   ],
   [
     "a pair of an unknown format",
-    /^UNKNOWN_NAME\] unknown number format "flint5"; did you mean "flint4"\?/,
-    changed(PAIR, "flint4", "flint5"),
+    /^UNKNOWN_NAME\] unknown number format "flint9"; did you mean "flint3"\?/,
+    changed(PAIR, "flint4", "flint9"),
   ],
   [
     "a grid of the wrong size",

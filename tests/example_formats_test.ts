@@ -3,8 +3,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { numberFormatSchema } from "../spec/mod.ts";
 import { checkFormat } from "../formats/check_format.ts";
+import { resolveVectorFormat } from "../formats/lookup.ts";
 import { decodeTable } from "../formats/reference.ts";
 import { readUserFormats } from "../formats/user_formats.ts";
+import { checkVectorFormat } from "../formats/vectors/check.ts";
 import { loadKernels } from "../kernels-wasm/mod.ts";
 
 const kernels = await loadKernels();
@@ -14,8 +16,13 @@ Deno.test("every example format holds what `formats test` checks", async () => {
   let checked = 0;
   for await (const { name } of Deno.readDir(folder)) {
     const text = await Deno.readTextFile(new URL(name, folder));
-    const [format] = readUserFormats([{ file: name, text }]).numbers.values();
-    for (const { ok, name: what, detail } of checkFormat(kernels, format)) {
+    const user = readUserFormats([{ file: name, text }]);
+    const [format] = user.numbers.values();
+    const [vector] = user.vectors.values();
+    const checks = format
+      ? checkFormat(kernels, format)
+      : checkVectorFormat(resolveVectorFormat(vector, user));
+    for (const { ok, name: what, detail } of checks) {
       assert(ok, `${name}: ${what}: ${detail}`);
     }
     checked++;
