@@ -329,12 +329,21 @@ function* schemeConflicts(
       advice: "choose a group size that divides, or a scheme with tail: short",
     };
   }
-  if (part === "activation" && !["token", "group", "tensor"].includes(scheme.granularity.kind)) {
+  if (part === "activation" && scheme.timing === "static") {
+    yield {
+      code: "STATIC",
+      where: `${linear.id} (${part})`,
+      problem: `${scheme.id} has static scales, which a run does not calibrate yet`,
+      advice: "use a dynamic scheme; a codec takes static parameters where code hands them in",
+    };
+  }
+  const kinds = ["token", "group", "tensor", "element"];
+  if (part === "activation" && !kinds.includes(scheme.granularity.kind)) {
     yield {
       code: "GRANULARITY",
       where: `${linear.id} (${part})`,
       problem: `${scheme.granularity.kind} is not a granularity of activations`,
-      advice: "use token, group or tensor",
+      advice: "use token, group, tensor or element",
     };
   }
 }

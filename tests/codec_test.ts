@@ -77,3 +77,14 @@ Deno.test("coarser granularity never has less error with the same rule", () => {
     { numRuns: 30, seed: 4 },
   );
 });
+
+Deno.test("static scales: activations are quantised with the parameters that are given", () => {
+  const codec = codecs.get(resolveScheme("int8_tensor_static"));
+  using calibration = kernels.upload(Float32Array.of(-12.7, 3, 0.1, 5));
+  const parameters = codec.parameters(calibration, codec.tiling(1, 4));
+  using x = kernels.upload(Float32Array.of(0.26, 100, -1, 0));
+  codec.fake(x, 1, 4, parameters);
+  // A step of 0.1; what lies beyond the calibrated range saturates.
+  const step = Math.fround(Math.fround(12.7) / 127);
+  assertEquals([...x.array], [3, 127, -10, 0].map((code) => Math.fround(code * step)));
+});

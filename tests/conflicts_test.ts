@@ -99,3 +99,15 @@ Deno.test("a plugin cannot take the name of a shipped one", () => {
   );
   assertStringIncludes(error.message, "rtn: has the name of another plugin");
 });
+
+Deno.test("conflicts: static scales of activations are refused, products of factors run", async () => {
+  using lowbit = bench();
+  const model = await lowbit.open(UNTIED);
+  const plan = (activation: string) => {
+    const assign = [{ select: ["blocks.*"], weight: "int8_channel_sym", activation }];
+    return lowbit.plan({ model, recipe: recipeOf(["rtn"], { assign }) }).conflicts;
+  };
+  assertEquals([...new Set(plan("int8_tensor_static").map(({ code }) => code))], ["STATIC"]);
+  assertEquals(plan("int8_cross"), []);
+  model.close();
+});
