@@ -7,6 +7,7 @@
  */
 
 import process from "node:process";
+import { clockSeconds, median, processorSeconds } from "./measure.ts";
 
 /** One measured case. */
 export interface Case {
@@ -42,9 +43,7 @@ export function bytes(length: number): Uint8Array {
 
 /** Seconds that have passed: of the processor for one thread, else of the clock. */
 function seconds(threads: number): number {
-  if (threads > 1) return performance.now() / 1000;
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
+  return threads > 1 ? clockSeconds() : processorSeconds();
 }
 
 /** Calls that take about one slice of time. */
@@ -70,8 +69,7 @@ export function measure(cases: Case[]): void {
     });
   }
   cases.forEach((c, i) => {
-    const value = samples[i].sort((a, b) => a - b)[REPEATS >> 1];
-    report(c, Number(value.toPrecision(3)));
+    report(c, Number(median(samples[i]).toPrecision(3)));
   });
 }
 

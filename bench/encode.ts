@@ -10,8 +10,8 @@
  */
 
 import { parseArgs } from "@std/cli";
-import { cpuUsage } from "node:process";
 import { createWorkbench, VERSION } from "../mod.ts";
+import { median, processorSeconds } from "./measure.ts";
 import { numberFormats, resolveScheme } from "../formats/lookup.ts";
 import { elementEncoder } from "../formats/steps.ts";
 
@@ -32,16 +32,13 @@ const CASES = [
   ["q8_0", "gguf"],
 ] as const;
 
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1];
-
 using lowbit = await createWorkbench({ threads: 1 });
 const { kernels, codecs } = lowbit;
 const values = Float32Array.from({ length: COUNT }, (_, i) => 0.05 * Math.sin(i * 1.7) ** 3);
 const [rows, columns] = [COUNT / 1024, 1024];
 
-/** A cast of all numbers; what it leaves in kernel memory is freed. */
+/** A cast of all numbers; its codes are freed. */
 function cast(id: string): () => void {
-  using _x = kernels.upload(values);
   const x = kernels.upload(values);
   if (numberFormats.has(id)) {
     const encoder = elementEncoder(numberFormats.get(id));
@@ -61,10 +58,9 @@ function cast(id: string): () => void {
 }
 
 function cpuSeconds(work: () => void): number {
-  const before = cpuUsage();
+  const before = processorSeconds();
   work();
-  const { user, system } = cpuUsage(before);
-  return (user + system) / 1e6;
+  return processorSeconds() - before;
 }
 
 /** The process of the peers: one line in, one line out. */

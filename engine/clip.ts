@@ -5,6 +5,7 @@
  */
 
 import { type Codec, type InputStatistics, type LinearInfo, LowbitError } from "../spec/mod.ts";
+import { forEachElement } from "../formats/reference.ts";
 import type { PipelineStep } from "./pipeline.ts";
 
 /** The weight with every tile clamped to its range times the product of all factors for it. */
@@ -22,23 +23,20 @@ export function clipWeight(args: {
     if (!plugin.clip || !selects(linear)) continue;
     const factors = plugin.clip({ context, linear, weight, codec, statistics });
     if (!factors) continue;
-    const { gridRows, gridColumns, tileRows, tileColumns } = codec.tiling(rows, columns);
-    const tiles = gridRows * gridColumns;
+    const tiling = codec.tiling(rows, columns);
+    const tiles = tiling.gridRows * tiling.gridColumns;
     if (factors.length !== tiles || !factors.every((f) => f > 0 && f <= 1)) {
       throw new LowbitError("PLUGIN", `clip needs ${tiles} factors above 0 and up to 1`, {
         file: plugin.meta.name,
         field: linear.id,
       });
     }
-    const tileOf = (i: number) =>
-      Math.floor(Math.floor(i / columns) / tileRows) * gridColumns +
-      Math.floor((i % columns) / tileColumns);
     const min = new Float32Array(tiles), max = new Float32Array(tiles);
-    for (let i = 0; i < weight.length; i++) {
-      const tile = tileOf(i);
-      min[tile] = Math.min(min[tile], weight[i]);
-      max[tile] = Math.max(max[tile], weight[i]);
-    }
+    const whole = weight;
+    forEachElement(tiling, (i, tile) => {
+      min[tile] = Math.min(min[tile], whole[i]);
+      max[tile] = Math.max(max[tile], whole[i]);
+    });
     // A symmetric range reaches as far below as above.
     if (!codec.scheme.zero_point) {
       for (let tile = 0; tile < tiles; tile++) {
@@ -46,9 +44,10 @@ export function clipWeight(args: {
         min[tile] = -max[tile];
       }
     }
-    weight = weight.map((value, i) => {
-      const tile = tileOf(i);
-      return Math.min(factors[tile] * max[tile], Math.max(factors[tile] * min[tile], value));
+    weight = new Float32Array(whole.length);
+    forEachElement(tiling, (i, tile) => {
+      const factor = factors[tile];
+      weight[i] = Math.min(factor * max[tile], Math.max(factor * min[tile], whole[i]));
     });
   }
   return weight;

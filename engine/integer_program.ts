@@ -4,7 +4,7 @@
  * @module
  */
 
-import loadHighs, { type Highs } from "highs";
+import type { Highs } from "highs";
 
 /** A weight's choices: what each costs, and what it is predicted to lose. */
 export interface Choices {
@@ -22,8 +22,9 @@ export async function leastLoss(
   weights: readonly Choices[],
   budgets: readonly number[],
 ): Promise<(number[] | undefined)[]> {
-  // The package declares its default export as if it were the whole module.
-  const highs = await (loadHighs as unknown as () => Promise<Highs>)();
+  // Loaded when a plan is asked for; the types declare the default export as the whole module.
+  const { default: load } = await import("highs");
+  const highs = await (load as unknown as () => Promise<Highs>)();
   const largest = Math.max(...weights.flatMap(({ losses }) => losses));
   const factor = largest > 0 ? LARGEST / largest : 1;
   const sum = (value: (choices: Choices, k: number) => number) =>

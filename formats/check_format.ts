@@ -58,6 +58,25 @@ function check(name: string, problems: string[], cases: number): Check {
   };
 }
 
+/**
+ * A line of a report on matrices of several sizes: the first problem, or how many were tried.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { matrixCheck } from "./check_format.ts";
+ * assertEquals(matrixCheck("holds", [], 3), { name: "holds", ok: true, detail: "3 matrices" });
+ * assertEquals(matrixCheck("holds", [], 0).ok, false);
+ * ```
+ */
+export function matrixCheck(name: string, problems: string[], tried: number): Check {
+  return {
+    name,
+    ok: problems.length === 0 && tried > 0,
+    detail: tried === 0 ? "holds none of the sizes tried" : problems[0] ?? `${tried} matrices`,
+  };
+}
+
 /** Every finite value is its own nearest; codes that repeat a value may give way to each other. */
 function roundTrips(format: NumberFormat): Check {
   const codes = finiteCodes(format);

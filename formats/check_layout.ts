@@ -5,7 +5,7 @@
  */
 
 import { type Kernels, type Layout, LowbitError, type PartName } from "../spec/mod.ts";
-import type { Check } from "./check_format.ts";
+import { type Check, matrixCheck } from "./check_format.ts";
 import { numberFormat } from "./lookup.ts";
 import {
   type MatrixSize,
@@ -55,15 +55,10 @@ export function checkLayout(kernels: Kernels, layout: Layout): Check[] {
       }
     }
   }
-  const check = (name: string, problems: string[]): Check => ({
-    name,
-    ok: problems.length === 0 && cases > 0,
-    detail: cases === 0 ? "holds none of the sizes tried" : problems[0] ?? `${cases} matrices`,
-  });
   return [
-    check("codes and parts come back", found.back),
-    check("fast paths equal the reference", found.fast),
-    check("all codes lie apart", found.apart),
+    matrixCheck("codes and parts come back", found.back, cases),
+    matrixCheck("fast paths equal the reference", found.fast, cases),
+    matrixCheck("all codes lie apart", found.apart, cases),
   ];
 }
 

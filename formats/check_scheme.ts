@@ -5,7 +5,7 @@
  */
 
 import type { Codecs, ResolvedScheme, Tiling } from "../spec/mod.ts";
-import type { Check } from "./check_format.ts";
+import { type Check, matrixCheck } from "./check_format.ts";
 import { parameterParts, parametersFrom, partValues, storedBits } from "./parameter_parts.ts";
 import { decodeMatrix, encodeMatrix } from "./reference.ts";
 
@@ -72,15 +72,10 @@ export function checkScheme(codecs: Codecs, scheme: ResolvedScheme): Check[] {
       found.stored.push(`${where}: zero points read back differ`);
     }
   }
-  const check = (name: string, problems: string[]): Check => ({
-    name,
-    ok: problems.length === 0 && cases > 0,
-    detail: cases === 0 ? "holds none of the sizes tried" : problems[0] ?? `${cases} matrices`,
-  });
   return [
-    check("kernels equal the reference", found.kernels),
-    check("every value is finite", found.finite),
-    check("what is stored reads back", found.stored),
+    matrixCheck("kernels equal the reference", found.kernels, cases),
+    matrixCheck("every value is finite", found.finite, cases),
+    matrixCheck("what is stored reads back", found.stored, cases),
     { name: "bits a weight", ok: true, detail: bits.toFixed(4) },
   ];
 }

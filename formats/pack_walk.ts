@@ -5,7 +5,7 @@
  */
 
 import { type Layout, LowbitError } from "../spec/mod.ts";
-import { POWERS } from "./plane_bits.ts";
+import { forEachRow, POWERS } from "./plane_bits.ts";
 import type { Geometry, PlaneTable } from "./planes.ts";
 
 /** Calls `visit` with every code of a plane: its index in the matrix, and its first bit. */
@@ -14,18 +14,9 @@ export function forEachCode(
   plane: PlaneTable,
   visit: (code: number, bit: number) => void,
 ): void {
-  const { unit, units, stride, rows, columns } = shape;
-  const across = Math.ceil(columns / unit.columns);
-  for (let u = 0; u < units; u++) {
-    const row = Math.floor(u / across) * unit.rows;
-    const column = (u % across) * unit.columns + plane.first;
-    const width = Math.min(plane.columns.length, columns - column);
-    for (let i = 0; i < Math.min(unit.rows, rows - row); i++) {
-      const code = (row + i) * columns + column;
-      const bit = u * stride * 8 + plane.rows[i];
-      for (let j = 0; j < width; j++) visit(code + j, bit + plane.columns[j]);
-    }
-  }
+  forEachRow(shape, plane, (code, bit, width) => {
+    for (let j = 0; j < width; j++) visit(code + j, bit + plane.columns[j]);
+  });
 }
 
 /** Packs the codes of a plane of base-3 digits. */

@@ -10,7 +10,7 @@ import type { Geometry, PlaneTable } from "./planes.ts";
 export const POWERS: readonly number[] = [81, 27, 9, 3, 1];
 
 /** Calls `visit` with every row of every unit: its first code, its first bit, how many codes. */
-function forEachRow(
+export function forEachRow(
   { unit, units, stride, rows, columns }: Geometry,
   plane: PlaneTable,
   visit: (code: number, bit: number, width: number) => void,

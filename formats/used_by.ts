@@ -41,12 +41,13 @@ export function usedBy(id: string): UsedBy {
   const inLayouts = layouts.ids().filter((name) =>
     layouts.get(name).parts?.some(({ format }) => format === id)
   );
+  const known = createTargets();
   const targets = new Set<string>();
   const held = new Set<string>();
   for (const name of schemes.ids()) {
     const scheme = resolveScheme(name);
     const storage = { kind: "coded" as const, scheme };
-    for (const target of createTargets()) {
+    for (const target of known) {
       const fit = target.fit({ name, shape: SHAPE, storage, linear: true });
       if (!fit.ok) continue;
       if (name === id || inSchemes.includes(name)) {
@@ -56,10 +57,10 @@ export function usedBy(id: string): UsedBy {
       if (fit.layout === id) targets.add(target.id);
     }
   }
-  const known = numberFormats.has(id) || schemes.has(id);
+  const defines = numberFormats.has(id) || schemes.has(id);
   return {
     schemes: inSchemes,
-    layouts: [...new Set([...inLayouts, ...known ? held : []])].sort(),
+    layouts: [...new Set([...inLayouts, ...defines ? held : []])].sort(),
     targets: [...targets],
   };
 }

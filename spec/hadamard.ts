@@ -6,8 +6,9 @@
  */
 
 import { LowbitError } from "./errors.ts";
+import { hadamardMatrix } from "./hadamard_matrices.ts";
 
-/** Orders of the matrices that are built from quadratic residues; all others are twice another. */
+/** Orders of `hadamard_matrices.ts` that online rotations are made of; other sizes double them. */
 const BASES = [1, 12, 20, 28, 36, 44, 60, 68, 76, 84, 108, 124, 140, 148];
 
 /**
@@ -48,73 +49,24 @@ export function largestHadamard(channels: number): number {
   return 1;
 }
 
-const bases = new Map<string, Int8Array>();
+const transposes = new Map<number, Int8Array>();
 
-/**
- * The Hadamard matrix of a base order as signs, `[order, order]`: by Paley's first construction
- * where `order - 1` is a prime (3 modulo 4), by his second where `order / 2 - 1` is one.
- */
-function baseMatrix(order: number, transposed: boolean): Int8Array {
-  const key = `${order} ${transposed}`;
-  const known = bases.get(key);
-  if (known) return known;
-  const matrix = isPrime(order - 1) ? paleyOne(order) : paleyTwo(order);
-  const made = transposed
-    ? matrix.map((_, i) => matrix[(i % order) * order + Math.floor(i / order)])
-    : matrix;
-  bases.set(key, made);
-  return made;
-}
-
-function isPrime(n: number): boolean {
-  if (n < 2) return false;
-  for (let d = 2; d * d <= n; d++) if (n % d === 0) return false;
-  return true;
-}
-
-/** `chi(i - j)` over a prime q: 0, 1 for squares, -1 for the others. */
-function residues(q: number): (i: number, j: number) => number {
-  const character = new Int8Array(q).fill(-1);
-  character[0] = 0;
-  for (let i = 1; i < q; i++) character[i * i % q] = 1;
-  return (i, j) => character[(i - j + q) % q];
-}
-
-/** `I + S` with S the skew matrix of residues, bordered by ones. */
-function paleyOne(order: number): Int8Array {
-  const chi = residues(order - 1);
-  const matrix = new Int8Array(order * order);
-  for (let i = 0; i < order; i++) {
-    for (let j = 0; j < order; j++) {
-      const skew = i === 0 ? 1 : j === 0 ? -1 : chi(i - 1, j - 1);
-      matrix[i * order + j] = i === j ? 1 : skew;
-    }
+/** The transposed matrix of a base order: its columns, one after the other. */
+function transposedMatrix(order: number): Int8Array {
+  let transposed = transposes.get(order);
+  if (!transposed) {
+    const matrix = hadamardMatrix(order);
+    transposed = matrix.map((_, i) => matrix[(i % order) * order + Math.floor(i / order)]);
+    transposes.set(order, transposed);
   }
-  return matrix;
-}
-
-/** `C x [[1, 1], [1, -1]] + I x [[1, -1], [-1, -1]]` with C the symmetric matrix of residues. */
-function paleyTwo(order: number): Int8Array {
-  const half = order / 2;
-  const chi = residues(half - 1);
-  const matrix = new Int8Array(order * order);
-  for (let i = 0; i < order; i++) {
-    for (let j = 0; j < order; j++) {
-      const [a, b] = [i >> 1, j >> 1];
-      const [odd, other] = [i % 2 === 1, j % 2 === 1];
-      const symmetric = a === 0 || b === 0 ? 1 : chi(a - 1, b - 1);
-      matrix[i * order + j] = a === b
-        ? (odd || other ? -1 : 1)
-        : symmetric * (odd && other ? -1 : 1);
-    }
-  }
-  return matrix;
+  return transposed;
 }
 
 /**
  * Multiplies every run of `size` values of `x` by the Hadamard matrix of that size, `y = x H`, in
- * place: butterflies in the precision of the array, sums of the base order in f64. `H = B x [[1, 1], [1, -1]] x ...`, B of the base
- * order, divided by the square root of the size; `inverse` multiplies by its transpose.
+ * place: butterflies in the precision of the array, sums of the base order in f64.
+ * `H = B x [[1, 1], [1, -1]] x ...`, B of the base order, divided by the square root of the size;
+ * `inverse` multiplies by its transpose.
  *
  * @example
  * ```ts
@@ -141,7 +93,7 @@ export function hadamard<T extends Float32Array | Float64Array>(
   const factor = 1 / Math.sqrt(size);
   const sums = x.slice(0, base) as T;
   // Columns of the base matrix, one after the other.
-  const columns = base > 1 ? baseMatrix(base, !options.inverse) : new Int8Array(0);
+  const columns = options.inverse ? hadamardMatrix(base) : transposedMatrix(base);
   for (let start = 0; start < x.length; start += size) {
     for (let span = 1; span < inner; span *= 2) butterflies(x, start, start + size, span);
     if (base > 1) {

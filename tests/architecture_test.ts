@@ -79,7 +79,6 @@ const PACKAGES: Record<string, RegExp> = {
   "npm:deno-std@1.4.0/assert/mod.js": /^std\/assert\.ts$/,
   "npm:deno-std@1.4.0/cli/parse_args.js": /^std\/cli\.ts$/,
   "npm:deno-std@1.4.0/yaml/mod.js": /^std\/yaml\.ts$/,
-  "npm:onnxruntime-web@1.30.0/wasm": /^bench\/onnxruntime\.ts$/,
   "npm:playwright-core@1.65.1": /^tests\/browser\/playwright\.ts$/,
 };
 
