@@ -56,6 +56,11 @@ function ours(k: Kernels, [m, n, columns]: [number, number, number], data: Float
     const weight = keep(k.integerWeight(weightArguments(n, columns, 4, group)));
     return { name: `int8 g${group}`, run: () => k.integerLinear({ x, y, tokens: m, weight }) };
   });
+  for (const group of [32, 128]) {
+    const weight = keep(k.integerWeight(weightArguments(n, columns, 4, group)));
+    const run = () => k.groupedLinear({ x, y, tokens: m, weight });
+    contenders.push({ name: `f32 g${group}`, run });
+  }
   const exact = keep(k.packedWeight(weightArguments(n, columns, 4, 32)));
   contenders.push({ name: "exact g32", run: () => k.linear({ x, y, tokens: m, weight: exact }) });
   const dense = keep(k.denseWeight(numbers(n * columns), n, columns));
@@ -134,7 +139,11 @@ async function compareShape(n: number, k: number): Promise<void> {
         nativeRow(name, own, 0.8);
       }
     }
-    if (m === 1) row("4-bit, f32 activations, g32", "exact g32", "f32", 1.4, 2);
+    if (m === 1) {
+      row("4-bit, f32 activations, g32", "f32 g32", "f32", 1.4, 2);
+      row("4-bit, f32 activations, g128", "f32 g128", "f32", 1.4, 2);
+      row("4-bit, f32 activations, g32, bits of the decoded weight", "exact g32", "f32");
+    }
     if (m === 128) row("f32", "dense", "f32", 1.3);
     if (m === 128) await compareTile(speed("dense", "f32"), `${m}x${n}x${k}`);
   }

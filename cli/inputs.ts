@@ -18,15 +18,17 @@ import type { Arguments, Option } from "./arguments.ts";
 export const activationsOption: Option = {
   name: "activations",
   type: "text",
-  value: "f32|int8",
-  help: "int8: inputs of integer weights in 8 bits a token, faster, not exact (f32)",
+  value: "f32|f32-grouped|int8",
+  help: "how integer weights are multiplied: exactly, scaled by group (faster), in integers (f32)",
 };
 
 /** What `--activations` says. */
 export function activationsOf(args: Arguments): LinearOptions["activations"] {
   const wanted = args.text("activations");
-  if (wanted === undefined || wanted === "f32" || wanted === "int8") return wanted;
-  throw new LowbitError("USAGE", `--activations must be f32 or int8, not ${wanted}`);
+  if (wanted === undefined) return undefined;
+  const known = (["f32", "f32-grouped", "int8"] as const).find((value) => value === wanted);
+  if (known) return known;
+  throw new LowbitError("USAGE", `--activations must be f32, f32-grouped or int8, not ${wanted}`);
 }
 
 /** The plugins of `--plugin` paths, which are imported and run as code. */

@@ -33,9 +33,10 @@ export interface LinearOptions {
   /**
    * `f32` (the default): inputs are multiplied as they are, so that results are those of the decoded
    * weights. `int8`: inputs of integer weights are quantised to 8 bits a token and multiplied in
-   * integers, which is several times as fast and adds an error of its own.
+   * integers, which is several times as fast and adds an error of its own. `f32-grouped`: inputs as
+   * they are, integer weights scaled once a group, so that last bits differ from those of `f32`.
    */
-  activations?: "f32" | "int8";
+  activations?: "f32" | "f32-grouped" | "int8";
 }
 
 /** The factory of linears for a checkpoint whose tensors may be coded. */
@@ -85,14 +86,16 @@ function prepareExecutor(
     return weightExecutor(kernels, kernels.denseWeight(values, rows, columns));
   }
   const packed = packTensor(kernels, codec, tensor);
-  const integer = options.activations === "int8" ? integerExecutor(kernels, packed) : undefined;
-  return integer ?? weightExecutor(kernels, kernels.packedWeight(packed));
+  const { activations = "f32" } = options;
+  const integer = activations !== "f32" && integerExecutor(kernels, packed, activations);
+  return integer || weightExecutor(kernels, kernels.packedWeight(packed));
 }
 
-/** Products in integers; none if the values of the weight do not lie on a grid. */
+/** Products of integer weights; none if the values of the weight do not lie on a grid. */
 function integerExecutor(
   kernels: Kernels,
   packed: PackedWeightArguments,
+  activations: "f32-grouped" | "int8",
 ): LinearExecutor | undefined {
   let weight: LinearWeight;
   try {
@@ -106,7 +109,8 @@ function integerExecutor(
     bytes: weight.bytes,
     apply(x, tokens) {
       const y = kernels.alloc("f32", tokens * weight.rows);
-      kernels.integerLinear({ x, y, tokens, weight });
+      if (activations === "int8") kernels.integerLinear({ x, y, tokens, weight });
+      else kernels.groupedLinear({ x, y, tokens, weight });
       return y;
     },
     free,

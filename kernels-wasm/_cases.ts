@@ -9,7 +9,7 @@ import type { KernelOp } from "../spec/kernel_ops.ts";
 import type { Kernels } from "../spec/kernels.ts";
 import { ALGEBRA_CASES } from "./_cases_algebra.ts";
 import { DENSE_CASES } from "./_cases_dense.ts";
-import { integerProduct } from "./_cases_integer.ts";
+import { groupedProduct, integerProduct } from "./_cases_integer.ts";
 import { LOOKUP_CASES } from "./_cases_lookup.ts";
 import type { Case, Output, Random, Run } from "./_random.ts";
 
@@ -183,6 +183,7 @@ export const CASES: Record<KernelOp["name"], Run> = {
   },
   integerWeight: integerProduct,
   integerLinear: integerProduct,
+  groupedLinear: groupedProduct,
   gram({ k, random, rows, columns }) {
     using x = k.upload(random.floats(rows * columns));
     using gram = k.upload(hermitian(random, columns));

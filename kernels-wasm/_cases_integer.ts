@@ -24,6 +24,19 @@ export function integerArguments({ random, rows, columns }: Omit<Case, "k">, bit
   return { tiling: t, bits, bytes, table, scales: random.scales(tiles), zeros };
 }
 
+/** A product of f32 activations, scaled once a group. */
+export function groupedProduct(c: Case): Output[] {
+  const { k, random, rows, columns } = c;
+  using weight = k.integerWeight(integerArguments(c, random.int(1, 8)));
+  const tokens = random.of([1, 1, 2, 3, 4, 5, 7, 9]);
+  const data = random.floats(tokens * columns, random.of([1, 1, 1e-4, 1e30, 1e-32]));
+  if (random.int(0, 9) === 0) data.fill(random.of([0, NaN, Infinity, 1e-40]), 0, columns >> 1);
+  using x = k.upload(data);
+  using y = k.upload(random.floats(tokens * rows));
+  k.groupedLinear({ x, y, tokens, weight });
+  return [y.array.slice()];
+}
+
 /** A product in integers. */
 export function integerProduct(c: Case): Output[] {
   const { k, random, rows, columns } = c;

@@ -6,6 +6,7 @@
 
 import type {
   ActivationQuantization,
+  GroupedLinearArguments,
   IntegerLinearArguments,
   LinearWeight,
   PackedWeightArguments,
@@ -67,15 +68,20 @@ function gridStep(table: Float32Array): number {
   return sizes.length === 0 || integers ? 1 : Math.min(...sizes);
 }
 
+/** Checks inputs and outputs of a product. */
+export function groupedLinear(a: GroupedLinearArguments, weight: LinearWeight): void {
+  check.whole("tokens", a.tokens);
+  check.buffer("x", a.x, "f32", a.tokens * weight.columns);
+  check.buffer("y", a.y, "f32", a.tokens * weight.rows);
+}
+
 /** Checks the arguments of `integerLinear`; its activations with nothing left out. */
 export function integerLinear(
   a: IntegerLinearArguments,
   weight: LinearWeight,
 ): Required<ActivationQuantization> {
   const { granularity = "token", bits = 8 } = a.activations ?? {};
-  check.whole("tokens", a.tokens);
-  check.buffer("x", a.x, "f32", a.tokens * weight.columns);
-  check.buffer("y", a.y, "f32", a.tokens * weight.rows);
+  groupedLinear(a, weight);
   check.oneOf("granularity", granularity, ["token", "group", "tensor"]);
   check.whole("bits", bits, 2, 8);
   return { granularity, bits };

@@ -4,14 +4,28 @@
  * @module
  */
 
-import type { IntegerLinearArguments, PackedWeightArguments } from "../spec/kernels.ts";
+import type {
+  GroupedLinearArguments,
+  IntegerLinearArguments,
+  LinearWeight,
+  PackedWeightArguments,
+} from "../spec/kernels.ts";
 import * as check from "./checks.ts";
-import { type IntegerForm, integerForm, integerLinear as checkLinear } from "./checks_integer.ts";
+import {
+  groupedLinear as checkGrouped,
+  type IntegerForm,
+  integerForm,
+  integerLinear as checkLinear,
+} from "./checks_integer.ts";
 import type { Context } from "./context.ts";
 import { layGrid, PANEL, stagedRows, WasmWeight } from "./weights.ts";
 
 /** The most bits of codes that relaxed SIMD multiplies. */
 const MAX_RELAXED_BITS = 6;
+/** The most columns that `groupedLinear` scales at once; see `segments.rs`. */
+const SEGMENT = 256;
+/** Tokens of a tile of inputs; see `token_tiles.rs`. */
+const TOKEN_TILE = 4;
 
 /** A weight of integers: blocks of codes, scales, zero points. */
 export class WasmIntegerWeight extends WasmWeight {
@@ -108,12 +122,15 @@ function placeCodes(
   });
 }
 
+function ownWeight(weight: LinearWeight): WasmIntegerWeight {
+  if (weight instanceof WasmIntegerWeight) return weight;
+  check.refuse("weight", "was not made by integerWeight of these kernels");
+}
+
 /** `y = x W^T` in integers; split by panels of 16 output channels. */
 export function integerLinear(c: Context, a: IntegerLinearArguments): void {
-  const { weight, tokens } = a;
-  if (!(weight instanceof WasmIntegerWeight)) {
-    check.refuse("weight", "was not made by integerWeight of these kernels");
-  }
+  const { tokens } = a;
+  const weight = ownWeight(a.weight);
   const { granularity, bits } = checkLinear(a, weight);
   const { rows, columns, group, groups, padded } = weight;
   const [codes, scales, zeros] = weight.addresses(c.heap);
@@ -166,5 +183,53 @@ export function integerLinear(c: Context, a: IntegerLinearArguments): void {
     units: Math.ceil(rows / PANEL),
     work: tokens * rows * columns,
     scratch: padded * PANEL * (wide ? 2 : 1),
+  });
+}
+
+/** `y = x W^T` with f32 activations, scaled once a segment; split by panels. */
+export function groupedLinear(c: Context, a: GroupedLinearArguments): void {
+  const { tokens } = a;
+  const weight = ownWeight(a.weight);
+  checkGrouped(a, weight);
+  const { rows, columns, group, groups, padded, bits, offset } = weight;
+  const [codes, scales, zeros] = weight.addresses(c.heap);
+  const [x, y] = [c.at("x", a.x), c.at("y", a.y)];
+  if (tokens * rows === 0) return;
+  if (columns === 0) return void a.y.array.fill(0);
+  const last = columns - (groups - 1) * group;
+  const segments = (groups - 1) * Math.ceil(group / SEGMENT) + Math.ceil(last / SEGMENT);
+  const inputs = c.scratch(4 * tokens * (padded + segments));
+  const sums = inputs + 4 * tokens * padded;
+  c.pool.run("group_activations", [
+    x,
+    inputs,
+    sums,
+    tokens,
+    columns,
+    group,
+    groups,
+    bits,
+    offset ?? 1,
+  ], {
+    units: Math.ceil(tokens / TOKEN_TILE),
+    work: tokens * columns,
+  });
+  c.pool.run("linear_grouped", [
+    inputs,
+    sums,
+    y,
+    tokens,
+    rows,
+    columns,
+    codes,
+    bits,
+    scales,
+    offset === undefined ? zeros : 0,
+    group,
+    groups,
+  ], {
+    units: Math.ceil(rows / PANEL),
+    work: tokens * rows * columns,
+    scratch: 4 * SEGMENT * PANEL,
   });
 }

@@ -28,6 +28,16 @@ function product(k: Kernels, seed: number, [tokens, rows, columns]: number[]): U
   return new Uint32Array(y.array.slice().buffer);
 }
 
+/** The outputs of a random product with f32 activations, as bits. */
+function grouped(k: Kernels, seed: number, [tokens, rows, columns]: number[]): Uint32Array {
+  const random = new Random(seed);
+  using weight = k.integerWeight(integerArguments({ random, rows, columns }, 1 + seed % 8));
+  using x = k.upload(random.floats(tokens * columns));
+  using y = k.alloc("f32", tokens * rows);
+  k.groupedLinear({ x, y, tokens, weight });
+  return new Uint32Array(y.array.slice().buffer);
+}
+
 for (const [name, k] of builds) {
   Deno.test(`${name}: the bits of the reference, sizes 1 to 130`, () => {
     const random = new Random(5);
@@ -37,6 +47,7 @@ for (const [name, k] of builds) {
       for (const [i, shape] of shapes.entries()) {
         const seed = 3 * size + i;
         assertEquals(product(k, seed, shape), product(reference, seed, shape), `${shape}`);
+        assertEquals(grouped(k, seed, shape), grouped(reference, seed, shape), `${shape}`);
       }
     }
   });
@@ -45,6 +56,7 @@ for (const [name, k] of builds) {
     for (const [seed, shape] of [[3, [5, 70, 700]], [11, [9, 33, 1500]], [4, [1, 40, 3000]]]) {
       const [s, sizes] = [seed as number, shape as number[]];
       assertEquals(product(k, s, sizes), product(reference, s, sizes), `${shape}`);
+      assertEquals(grouped(k, s, sizes), grouped(reference, s, sizes), `${shape}`);
     }
   });
 
@@ -127,6 +139,8 @@ Deno.test("what is no grid of integers is refused by name", () => {
     const calls: [string, () => void][] = [
       ["weight", () => k.integerLinear({ ...call, weight: dense })],
       ["x", () => k.integerLinear({ ...call, tokens: 2 })],
+      ["weight", () => k.groupedLinear({ ...call, weight: dense })],
+      ["y", () => k.groupedLinear({ ...call, y: k.alloc("f32", 3) })],
       ["bits", () => k.integerLinear({ ...call, activations: { bits: 9 } })],
       [
         "granularity",
@@ -139,7 +153,7 @@ Deno.test("what is no grid of integers is refused by name", () => {
   }
 });
 
-Deno.test("eight bits are close to the exact product", () => {
+Deno.test("eight bits are close to the exact product, f32 activations as close as f32 is", () => {
   const [k, random] = [builds[0][1], new Random(2)];
   const [rows, columns] = [40, 512];
   const t = tiling({ kind: "group", size: 32 }, rows, columns);
@@ -157,7 +171,12 @@ Deno.test("eight bits are close to the exact product", () => {
   using integer = k.integerWeight(args);
   k.linear({ x, y: exact, tokens: 1, weight: packed });
   k.integerLinear({ x, y, tokens: 1, weight: integer });
+  using grouped = k.alloc("f32", rows);
+  k.groupedLinear({ x, y: grouped, tokens: 1, weight: integer });
   const square = (values: Float32Array) => values.reduce((sum, v) => sum + v * v, 0);
-  const error = square(y.array.map((v, i) => v - exact.array[i])) / square(exact.array);
+  const errorOf = (values: Float32Array) =>
+    square(values.map((v, i) => v - exact.array[i])) / square(exact.array);
+  const [error, last] = [errorOf(y.array), errorOf(grouped.array)];
   assert(error > 0 && error < 1e-4, `relative error ${error}`);
+  assert(last < 1e-12, `relative error ${last} of f32 activations`);
 });

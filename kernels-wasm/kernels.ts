@@ -83,6 +83,7 @@ export class WasmKernels implements Kernels {
   widen: Kernels["widen"] = (args) => codes.widen(this.#context, args);
   integerWeight: Kernels["integerWeight"] = (a) => integer.integerWeight(this.#context, a);
   integerLinear: Kernels["integerLinear"] = (a) => integer.integerLinear(this.#context, a);
+  groupedLinear: Kernels["groupedLinear"] = (a) => integer.groupedLinear(this.#context, a);
   linear: Kernels["linear"] = (args) => algebra.linear(this.#context, args);
   trailingUpdate: Kernels["trailingUpdate"] = (a) => algebra.trailingUpdate(this.#context, a);
   gram: Kernels["gram"] = (args) => algebra.gram(this.#context, args);

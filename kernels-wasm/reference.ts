@@ -12,6 +12,7 @@ import type {
   Buffer,
   BufferArrays,
   BufferType,
+  GroupedLinearArguments,
   IntegerLinearArguments,
   Kernels,
   LinearArguments,
@@ -19,14 +20,17 @@ import type {
   PackedWeightArguments,
 } from "../spec/kernels.ts";
 import * as check from "./checks.ts";
-import { integerLinear as checkIntegerLinear } from "./checks_integer.ts";
+import {
+  groupedLinear as checkGroupedLinear,
+  integerLinear as checkIntegerLinear,
+} from "./checks_integer.ts";
 import * as algebra from "./reference_algebra.ts";
 import * as codes from "./reference_codes.ts";
 import * as cache from "./reference_cache.ts";
 import * as dense from "./reference_dense.ts";
 import * as factors from "./reference_factors.ts";
 import * as lookup from "./reference_lookup.ts";
-import { integerLinear, PlainIntegers } from "./reference_integer.ts";
+import { groupedLinear, integerLinear, PlainIntegers } from "./reference_integer.ts";
 import * as model from "./reference_model.ts";
 
 /**
@@ -135,6 +139,11 @@ class PlainWeight implements LinearWeight {
   }
 }
 
+function plainIntegers(weight: LinearWeight): PlainIntegers {
+  if (weight instanceof PlainIntegers) return weight;
+  check.refuse("weight", "was not made by integerWeight of these kernels");
+}
+
 class ReferenceKernels implements Kernels {
   readonly name = "reference";
   readonly threads = 1;
@@ -204,12 +213,16 @@ class ReferenceKernels implements Kernels {
   }
 
   integerLinear(args: IntegerLinearArguments): void {
-    const { x, y, tokens, weight } = args;
-    if (!(weight instanceof PlainIntegers)) {
-      check.refuse("weight", "was not made by integerWeight of these kernels");
-    }
+    const { x, y, tokens } = args;
+    const weight = plainIntegers(args.weight);
     const activations = checkIntegerLinear(args, weight);
     integerLinear(x.array, y.array, tokens, weight, activations);
+  }
+
+  groupedLinear(args: GroupedLinearArguments): void {
+    const weight = plainIntegers(args.weight);
+    checkGroupedLinear(args, weight);
+    groupedLinear(args.x.array, args.y.array, args.tokens, weight);
   }
 
   encode: Kernels["encode"] = codes.encode;

@@ -25,6 +25,8 @@ export class PlainIntegers implements LinearWeight {
   readonly bytes: number;
   readonly tiling: PackedWeightArguments["tiling"];
   readonly scales: Float32Array;
+  /** The zero point of every tile. */
+  readonly zeros: Int16Array;
   #values?: Int16Array;
   #hold: (bytes: number) => void;
 
@@ -35,11 +37,12 @@ export class PlainIntegers implements LinearWeight {
     this.rows = a.tiling.rows;
     this.columns = a.tiling.columns;
     this.scales = scales.slice();
+    this.zeros = zeros ?? new Int16Array(scales.length).fill(offset);
     const integers = new Int16Array(this.rows * this.columns);
     for (let r = 0; r < this.rows; r++) {
       const first = 8 * r * Math.ceil(this.columns * a.bits / 8);
       for (let c = 0; c < this.columns; c++) {
-        const zero = zeros ? zeros[this.tile(r, c)] : offset;
+        const zero = this.zeros[this.tile(r, c)];
         const code = readBits(a.bytes, first + c * a.bits, a.bits);
         integers[r * this.columns + c] = values[code] - zero;
       }
@@ -120,6 +123,40 @@ export function integerLinear(
     }
     for (let r = 0; r < rows; r++) {
       y[t * rows + r] = granularity === "group" ? totals[r] : totals[r] * token.scale;
+    }
+  }
+}
+
+/** The most columns that are scaled at once. */
+const SEGMENT = 256;
+
+/** `y = x W^T`; see {@linkcode IntegerKernels.groupedLinear}. */
+export function groupedLinear(
+  x: Float32Array,
+  y: Float32Array,
+  tokens: number,
+  weight: PlainIntegers,
+): void {
+  const { rows, columns, values, zeros, scales, tiling: { tileColumns } } = weight;
+  for (let t = 0; t < tokens; t++) {
+    const row = x.slice(t * columns, (t + 1) * columns).map((v) => Math.abs(v) < SMALLEST ? 0 : v);
+    for (let r = 0; r < rows; r++) {
+      let total = 0;
+      for (let first = 0; first < columns;) {
+        const groupEnd = (Math.floor(first / tileColumns) + 1) * tileColumns;
+        const end = Math.min(first + SEGMENT, groupEnd, columns);
+        const tile = weight.tile(r, first);
+        let sum = 0, inputs = 0;
+        for (let c = first; c < end; c++) {
+          const u = values[r * columns + c] + zeros[tile];
+          sum = fround(sum + fround(u * row[c]));
+          inputs = fround(inputs + row[c]);
+        }
+        const centred = fround(sum - fround(zeros[tile] * inputs));
+        total = fround(total + fround(centred * scales[tile]));
+        first = end;
+      }
+      y[t * rows + r] = total;
     }
   }
 }

@@ -88,6 +88,12 @@ export const KERNEL_OPS: readonly KernelOp[] = [
     decidesBytes: false,
   },
   {
+    name: "groupedLinear",
+    summary: "GEMM and GEMV of integer weights with f32 activations, scaled once a group",
+    exactness: "ordered",
+    decidesBytes: false,
+  },
+  {
     name: "gram",
     summary: "X^T X in f64",
     exactness: "tolerance",

@@ -24,6 +24,7 @@ export type { Buffer, BufferArrays, BufferType } from "./kernel_buffers.ts";
 export type { LinearWeight, PackedWeightArguments } from "./kernel_weights.ts";
 export type {
   ActivationQuantization,
+  GroupedLinearArguments,
   IntegerKernels,
   IntegerLinearArguments,
 } from "./kernels_integer.ts";

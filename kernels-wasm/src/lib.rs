@@ -29,16 +29,6 @@ macro_rules! op {
     };
 }
 
-pub mod codes;
-pub mod integer_layout;
-pub mod integer_panels;
-#[cfg(target_arch = "wasm32")]
-pub mod integer_products;
-pub mod linear_integer;
-#[cfg(target_arch = "wasm32")]
-pub mod linear_integer_simd;
-pub mod quantize_activations;
-pub mod token_tiles;
 pub mod abs_max;
 pub mod activate;
 pub mod add;
@@ -47,6 +37,7 @@ pub mod attention;
 pub mod attention_cached;
 pub mod cache_encode;
 pub mod cholesky;
+pub mod codes;
 pub mod column_stats;
 pub mod convert;
 pub mod decode;
@@ -57,8 +48,13 @@ pub mod encoder;
 pub mod exp;
 pub mod exports;
 pub mod gram;
+pub mod group_activations;
 pub mod hadamard;
 pub mod histogram;
+pub mod integer_layout;
+pub mod integer_panels;
+#[cfg(target_arch = "wasm32")]
+pub mod integer_products;
 pub mod jacobi;
 #[cfg(target_arch = "wasm32")]
 pub mod lanes;
@@ -67,6 +63,10 @@ pub mod linear_binary;
 pub mod linear_codebook;
 pub mod linear_dense;
 pub mod linear_fp6;
+pub mod linear_grouped;
+pub mod linear_integer;
+#[cfg(target_arch = "wasm32")]
+pub mod linear_integer_simd;
 pub mod linear_packed;
 pub mod linear_planes;
 pub mod linear_planes_int;
@@ -80,16 +80,19 @@ pub mod planes;
 pub mod pow;
 pub mod power;
 pub mod product64;
+pub mod quantize_activations;
 pub mod range;
 pub mod reflect;
 pub mod rms_norm;
 pub mod rope;
 pub mod rotate;
 pub mod scale_columns;
+pub mod segments;
 pub mod select;
 pub mod silu_gate;
 pub mod softmax;
 pub mod tile_error;
+pub mod token_tiles;
 pub mod trailing_update;
 pub mod triangular_solve;
 pub mod tridiagonal;
@@ -147,6 +150,14 @@ op!(linear_integer, linear_integer_scalar, (
     q: *const u8, wide: u32, x_scales: *const f32, per_group: u32, sums: *const i32, y: *mut f32,
     tokens: usize, rows: usize, columns: usize, codes: *const u8, bits: u32, scales: *const f32,
     zeros: *const i16, group: usize, groups: usize,
+));
+op!(group_activations, group_activations_scalar, (
+    x: *const f32, out: *mut f32, sums: *mut f32, tokens: usize, columns: usize, group: usize,
+    groups: usize, bits: u32, factor_of_sums: f32,
+));
+op!(linear_grouped, linear_grouped_scalar, (
+    x: *const f32, sums: *const f32, y: *mut f32, tokens: usize, rows: usize, columns: usize,
+    codes: *const u8, bits: u32, scales: *const f32, zeros: *const i16, group: usize, groups: usize,
 ));
 op!(trailing_update, trailing_update_scalar, (
     w: *mut f32, rows: usize, columns: usize, start: usize, count: usize, errors: *const f32,

@@ -7,8 +7,8 @@
 //! `[book][entries][dim]`; scales `[rows][groups]`.
 
 use crate::linear_dense::sum;
-use crate::token_tiles::at;
 use crate::panels::PANEL;
+use crate::token_tiles::at;
 
 /// The codes and tables of a weight.
 #[derive(Clone, Copy)]

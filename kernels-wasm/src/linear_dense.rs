@@ -76,7 +76,7 @@ pub unsafe fn simd(
     }
 }
 
-/// The micro-kernels, shared with `linear_packed`.
+/// The micro-kernels, shared with `linear_packed` and `linear_grouped`.
 #[cfg(target_arch = "wasm32")]
 pub mod tile {
     use super::PANEL;
@@ -186,8 +186,9 @@ pub mod tile {
         }
     }
 
+    /// The products of some tokens and channels over `depth` columns, added in order.
     #[inline(always)]
-    unsafe fn accumulate<const TOKENS: usize, const VECTORS: usize>(
+    pub unsafe fn accumulate<const TOKENS: usize, const VECTORS: usize>(
         mut x: *const f32,
         mut w: *const f32,
         depth: usize,
