@@ -22,6 +22,7 @@ import type { UserFormats } from "./formats/lookup.ts";
 import { createTargets } from "./formats/targets.ts";
 import { parseYaml } from "./formats/yaml.ts";
 import { loadKernels } from "./kernels-wasm/mod.ts";
+import { webgpuKernels } from "./kernels-webgpu/mod.ts";
 import { openModel } from "./models/architecture.ts";
 import type { StreamedModel } from "./models/evaluate.ts";
 import { LanguageModel } from "./models/model.ts";
@@ -49,6 +50,11 @@ import {
 export interface WorkbenchOptions {
   /** Threads of the kernels; 1 if absent, 0 for all cores. */
   threads?: number;
+  /**
+   * Where packed weights are multiplied: `cpu` (the default), or `webgpu`, which is for running
+   * models: its results are not the same on every machine.
+   */
+  device?: "cpu" | "webgpu";
   /** Plugins beside the shipped ones. */
   plugins?: readonly Plugin[];
   /** Number formats and schemes beside those of the catalog. */
@@ -117,7 +123,7 @@ export class Workbench implements Disposable {
   readonly #onEvent?: EventSink;
 
   /** Puts kernels and plugins together. */
-  constructor(kernels: Kernels, options: Omit<WorkbenchOptions, "threads"> = {}) {
+  constructor(kernels: Kernels, options: Omit<WorkbenchOptions, "threads" | "device"> = {}) {
     this.kernels = kernels;
     this.codecs = createCodecs(kernels, options.formats);
     this.plugins = joinPlugins(options.plugins ?? []);
@@ -321,7 +327,11 @@ export class Workbench implements Disposable {
  * ```
  */
 export async function createWorkbench(options: WorkbenchOptions = {}): Promise<Workbench> {
-  return new Workbench(await loadKernels({ threads: options.threads ?? 1 }), options);
+  const kernels = await loadKernels({ threads: options.threads ?? 1 });
+  return new Workbench(
+    options.device === "webgpu" ? await webgpuKernels(kernels) : kernels,
+    options,
+  );
 }
 
 /**

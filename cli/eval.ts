@@ -14,6 +14,8 @@ import {
   activationsOf,
   activationsOption,
   checkFor,
+  deviceOf,
+  deviceOption,
   importPlugins,
   readIds,
   readText,
@@ -44,6 +46,7 @@ export const evalCommand: Command = {
       help: "full-precision model to compare with",
     },
     activationsOption,
+    deviceOption,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
       name: "plugin",
@@ -60,6 +63,7 @@ export const evalCommand: Command = {
     }
     const view = progressView(args);
     using lowbit = await createWorkbench({
+      device: deviceOf(args),
       threads: args.number("threads") ?? 0,
       plugins: await importPlugins(args),
       onEvent: view.onEvent,

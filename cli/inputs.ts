@@ -10,7 +10,7 @@ import type { UserFormats } from "../formats/lookup.ts";
 import { type FormatFile, readUserFormats } from "../formats/user_formats.ts";
 import { presetRecipe } from "../recipes/mod.ts";
 import { type Checkpoint, LowbitError, type Plugin, type Recipe } from "../spec/mod.ts";
-import { parseRecipe, type Workbench } from "../workbench.ts";
+import { parseRecipe, type Workbench, type WorkbenchOptions } from "../workbench.ts";
 import type { LinearOptions } from "../engine/executor.ts";
 import type { Arguments, Option } from "./arguments.ts";
 
@@ -21,6 +21,21 @@ export const activationsOption: Option = {
   value: "f32|f32-grouped|int8",
   help: "how integer weights are multiplied: exactly, scaled by group (faster), in integers (f32)",
 };
+
+/** The option of commands that may run a model on a GPU. */
+export const deviceOption: Option = {
+  name: "device",
+  type: "text",
+  value: "cpu|webgpu",
+  help: "where packed weights are multiplied (cpu)",
+};
+
+/** What `--device` says. */
+export function deviceOf(args: Arguments): WorkbenchOptions["device"] {
+  const wanted = args.text("device");
+  if (wanted === undefined || wanted === "cpu" || wanted === "webgpu") return wanted;
+  throw new LowbitError("USAGE", `--device must be cpu or webgpu, not ${wanted}`);
+}
 
 /** What `--activations` says. */
 export function activationsOf(args: Arguments): LinearOptions["activations"] {

@@ -17,6 +17,7 @@ const LAYERS: Record<string, readonly string[]> = {
   embedded: [],
   formats: ["spec/"],
   "kernels-wasm": ["spec/"],
+  "kernels-webgpu": ["spec/"],
   autodiff: ["spec/"],
   models: ["spec/"],
   recipes: ["spec/"],

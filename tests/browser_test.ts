@@ -9,43 +9,11 @@ import { assert, assertEquals } from "@std/assert";
 import type { Browser } from "./browser/playwright.d.ts";
 import { chromium } from "./browser/playwright.ts";
 import { type Digests, digests, FILES } from "./browser/page.ts";
-import { runDeno } from "./process.ts";
-import { type Temporary, temporary, UNTIED } from "./temporary.ts";
+import { bundle, CHROMIUM, serve } from "./browser/serve.ts";
+import { temporary, UNTIED } from "./temporary.ts";
 
 const load = (name: string) => Deno.readFile(`${UNTIED}/${name}`);
 const expected = await digests(1, load);
-const PAGE = "<!doctype html><meta charset=utf-8><title>lowbit</title>";
-
-/** Bundles a module into a folder. */
-async function bundle(folder: Temporary, name: string): Promise<string> {
-  const path = folder.at("bundle.mjs");
-  const entry = new URL(`browser/${name}`, import.meta.url).pathname;
-  const { code, stderr } = await runDeno(["bundle", "--platform", "browser", "-o", path, entry]);
-  assertEquals(code, 0, stderr);
-  return path;
-}
-
-/** Serves the page, the bundle and the tiny model; with or without isolation from other origins. */
-function serve(path: string, isolated: boolean): Deno.HttpServer<Deno.NetAddr> {
-  const headers = new Headers(
-    isolated
-      ? {
-        "cross-origin-opener-policy": "same-origin",
-        "cross-origin-embedder-policy": "require-corp",
-      }
-      : {},
-  );
-  const answer = async (name: string): Promise<[string, string | Uint8Array<ArrayBuffer>]> => {
-    if (name === "bundle.mjs") return ["text/javascript", await Deno.readFile(path)];
-    if (FILES.includes(name)) return ["application/octet-stream", await load(name)];
-    return ["text/html", PAGE];
-  };
-  return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
-    const [type, body] = await answer(new URL(request.url).pathname.slice(1));
-    headers.set("content-type", type);
-    return new Response(body, { headers });
-  });
-}
 
 /** The digests in a page of the browser. */
 async function inBrowser(
@@ -54,7 +22,8 @@ async function inBrowser(
   threads: number,
   isolated: boolean,
 ): Promise<Digests> {
-  const server = serve(path, isolated);
+  const files = Object.fromEntries(FILES.map((name) => [name, () => load(name)]));
+  const server = serve(path, { isolated, files });
   const page = await browser.newPage();
   try {
     await page.goto(`http://127.0.0.1:${server.addr.port}/`);
@@ -95,8 +64,7 @@ Deno.test({
   async fn(t) {
     using folder = temporary();
     const path = await bundle(folder, "page.ts");
-    const executablePath = Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium";
-    const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
     try {
       await t.step("one thread", async () => {
         assertEquals(await inBrowser(browser, path, 1, true), expected);
