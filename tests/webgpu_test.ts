@@ -38,7 +38,8 @@ Deno.test({
       await page.goto(origin);
       // the main thread of a page may not wait for the GPU
       const compared = await page.evaluate(`new Promise((resolve, reject) => {
-        const source = \`import("${origin}/bundle.mjs")
+        const source = \`const origin = "${origin}";
+          import(origin + "/bundle.mjs")
           .then(({ compareProducts }) => compareProducts(48))
           .then(postMessage, (error) => postMessage(String(error)))\`;
         const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })), { type: "module" });
