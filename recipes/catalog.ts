@@ -165,6 +165,41 @@ export const RECIPES: readonly unknown[] = [{
     length: 256,
   },
 }, {
+  name: "hqq-w3g64",
+  summary: "HQQ, 3 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_g64_float_zero",
+      element: "uint3",
+    },
+  }],
+  pipeline: [{
+    use: "hqq",
+  }],
+}, {
+  name: "hqq-w4g64",
+  summary: "HQQ, 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_float_zero",
+  }],
+  pipeline: [{
+    use: "hqq",
+  }],
+}, {
+  name: "llm-int8-w8a8",
+  summary:
+    "LLM.int8(), 8-bit weights by channel, 8-bit activations by token without their outlier features",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int8_channel_sym",
+    activation: "int8_token",
+  }],
+  pipeline: [{
+    use: "llm-int8",
+  }],
+}, {
   name: "lqer-w4g64",
   summary: "round to nearest with a weighted low-rank correction, 4 bits, groups of 64",
   assign: [{
