@@ -16,6 +16,7 @@ import { sensitivity } from "./plan/sensitivity/mod.ts";
 import { gptq } from "./quantize/gptq/mod.ts";
 import { hqq } from "./quantize/hqq/mod.ts";
 import { llmInt8 } from "./quantize/llm-int8/mod.ts";
+import { squeezellm } from "./quantize/squeezellm/mod.ts";
 import { rtn } from "./quantize/rtn/mod.ts";
 import { awq } from "./transform/awq/mod.ts";
 import { osPlus } from "./transform/os-plus/mod.ts";
@@ -25,6 +26,7 @@ import { smoothquant } from "./transform/smoothquant/mod.ts";
 export { gptq, type GptqOptions } from "./quantize/gptq/mod.ts";
 export { hqq, type HqqOptions } from "./quantize/hqq/mod.ts";
 export { llmInt8, type LlmInt8Options } from "./quantize/llm-int8/mod.ts";
+export { squeezellm, type SqueezellmOptions } from "./quantize/squeezellm/mod.ts";
 export { rtn, type RtnOptions } from "./quantize/rtn/mod.ts";
 export { awq, type AwqOptions } from "./transform/awq/mod.ts";
 export { osPlus, type OsPlusOptions } from "./transform/os-plus/mod.ts";
@@ -51,6 +53,7 @@ export const PLUGINS: readonly Plugin[] = [
   gptq,
   hqq,
   llmInt8,
+  squeezellm,
   lqer,
   biasCorrection,
   omniquant,

@@ -568,4 +568,24 @@ export const RECIPES: readonly unknown[] = [{
   }, {
     use: "rtn",
   }],
+}, {
+  name: "squeezellm-w3",
+  summary: "SqueezeLLM, tables of 8 values by channel and a sparse part",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "lut3_channel",
+  }],
+  pipeline: [{
+    use: "squeezellm",
+  }],
+}, {
+  name: "squeezellm-w4",
+  summary: "SqueezeLLM, tables of 16 values by channel and a sparse part",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "lut4_channel",
+  }],
+  pipeline: [{
+    use: "squeezellm",
+  }],
 }];

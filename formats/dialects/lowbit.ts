@@ -8,7 +8,7 @@
  * have `NAME.scales`, `NAME.minima`, `NAME.over`, `NAME.over_minima` and `NAME.offset`, as
  * `StoredScales` says. `lowbit_vector.ts` has the parts of vector tensors. The metadata entry
  * `lowbit` describes every coded tensor with its whole scheme or format. Side tensors
- * `NAME.sparse.rows|columns|values` and
+ * `NAME.sparse.rows|columns|values` (indices U16 or U32, values F16 where exact, or F32) and
  * `NAME.low_rank.left|right` are in `model.side.safetensors`.
  *
  * @module

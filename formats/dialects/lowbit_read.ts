@@ -154,7 +154,7 @@ function sparseParts(
   rows: number,
   columns: number,
 ): SideParts {
-  const values = directory.part(`${name}.sparse.values`, ["float32"]);
+  const values = directory.part(`${name}.sparse.values`, ["float32", "float16"]);
   const count = values.place.shape;
   if (count.length !== 1) {
     throw new LowbitError("MALFORMED", `has the shape [${count}], expected one dimension`, {
@@ -162,15 +162,14 @@ function sparseParts(
       field: `${name}.sparse.values`,
     });
   }
-  const rowIndices = directory.part(`${name}.sparse.rows`, ["uint32"], count);
-  const columnIndices = directory.part(`${name}.sparse.columns`, ["uint32"], count);
+  const rowIndices = directory.part(`${name}.sparse.rows`, ["uint16", "uint32"], count);
+  const columnIndices = directory.part(`${name}.sparse.columns`, ["uint16", "uint32"], count);
   return {
     parts: [rowIndices, columnIndices, values],
     at: rowIndices.place.offset,
     async load(start, end) {
-      const r = decodeUint32(await rowIndices.read());
-      const c = decodeUint32(await columnIndices.read());
-      const v = decodePlain("float32", await values.read());
+      const [r, c] = await Promise.all([rowIndices, columnIndices].map(indicesOf));
+      const v = decodePlain(values.place.type, await values.read());
       if (r.some((row) => row >= rows) || c.some((column) => column >= columns)) {
         throw new LowbitError("MALFORMED", `has entries outside its ${rows} x ${columns} matrix`, {
           file: values.place.source.name,
@@ -186,4 +185,12 @@ function sparseParts(
       };
     },
   };
+}
+
+/** Indices of 16 or 32 bits. */
+async function indicesOf(part: TensorPart): Promise<Uint32Array> {
+  const bytes = await part.read();
+  return part.place.type === "uint16"
+    ? Uint32Array.from(decodePlain("uint16", bytes))
+    : decodeUint32(bytes);
 }
