@@ -17,6 +17,7 @@ import { gptq } from "./quantize/gptq/mod.ts";
 import { hqq } from "./quantize/hqq/mod.ts";
 import { llmInt8 } from "./quantize/llm-int8/mod.ts";
 import { squeezellm } from "./quantize/squeezellm/mod.ts";
+import { spqr } from "./quantize/spqr/mod.ts";
 import { rtn } from "./quantize/rtn/mod.ts";
 import { awq } from "./transform/awq/mod.ts";
 import { osPlus } from "./transform/os-plus/mod.ts";
@@ -27,6 +28,7 @@ export { gptq, type GptqOptions } from "./quantize/gptq/mod.ts";
 export { hqq, type HqqOptions } from "./quantize/hqq/mod.ts";
 export { llmInt8, type LlmInt8Options } from "./quantize/llm-int8/mod.ts";
 export { squeezellm, type SqueezellmOptions } from "./quantize/squeezellm/mod.ts";
+export { spqr, type SpqrOptions } from "./quantize/spqr/mod.ts";
 export { rtn, type RtnOptions } from "./quantize/rtn/mod.ts";
 export { awq, type AwqOptions } from "./transform/awq/mod.ts";
 export { osPlus, type OsPlusOptions } from "./transform/os-plus/mod.ts";
@@ -53,6 +55,7 @@ export const PLUGINS: readonly Plugin[] = [
   gptq,
   hqq,
   llmInt8,
+  spqr,
   squeezellm,
   lqer,
   biasCorrection,

@@ -569,6 +569,81 @@ export const RECIPES: readonly unknown[] = [{
     use: "rtn",
   }],
 }, {
+  name: "spqr-w3g16",
+  summary: "SpQR, 3 bits, groups of 16 with scales and minima of 3 bits, outliers aside",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      id: "spqr_w3_g16",
+      summary: "uint3 in groups of 16, scales and minima of 3 bits over 16 groups",
+      element: "uint3",
+      granularity: {
+        kind: "group",
+        size: 16,
+      },
+      zero_point: {
+        kind: "minimum",
+      },
+      scale: {
+        rule: "minmax",
+        format: "uint3",
+        all_zero: 0,
+        second: {
+          kind: "super_block",
+          tiles: 16,
+          format: "float16",
+        },
+      },
+    },
+  }],
+  pipeline: [{
+    use: "spqr",
+  }],
+}, {
+  name: "spqr-w3g64",
+  summary: "SpQR, 3 bits, groups of 64, outliers aside",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_g64_asym",
+      element: "uint3",
+    },
+  }],
+  pipeline: [{
+    use: "spqr",
+  }],
+}, {
+  name: "spqr-w4g16",
+  summary: "SpQR, 4 bits, groups of 16 with scales and minima of 3 bits, outliers aside",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      id: "spqr_w4_g16",
+      summary: "uint4 in groups of 16, scales and minima of 3 bits over 16 groups",
+      element: "uint4",
+      granularity: {
+        kind: "group",
+        size: 16,
+      },
+      zero_point: {
+        kind: "minimum",
+      },
+      scale: {
+        rule: "minmax",
+        format: "uint3",
+        all_zero: 0,
+        second: {
+          kind: "super_block",
+          tiles: 16,
+          format: "float16",
+        },
+      },
+    },
+  }],
+  pipeline: [{
+    use: "spqr",
+  }],
+}, {
   name: "squeezellm-w3",
   summary: "SqueezeLLM, tables of 8 values by channel and a sparse part",
   assign: [{
