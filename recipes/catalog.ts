@@ -454,6 +454,38 @@ export const RECIPES: readonly unknown[] = [{
     },
   }],
 }, {
+  name: "quip-w3",
+  summary: "QuIP, 3 bits by channel",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_channel_asym",
+      element: "uint3",
+    },
+  }],
+  pipeline: [{
+    use: "quip",
+    options: {
+      range: "error",
+    },
+  }],
+}, {
+  name: "quip-w4",
+  summary: "QuIP, 4 bits by channel",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_channel_asym",
+      element: "uint4",
+    },
+  }],
+  pipeline: [{
+    use: "quip",
+    options: {
+      range: "error",
+    },
+  }],
+}, {
   name: "rtn-mse-w4g64",
   summary: "round to nearest with the range of least error, 4 bits, groups of 64",
   assign: [{
@@ -570,12 +602,12 @@ export const RECIPES: readonly unknown[] = [{
   }],
 }, {
   name: "spqr-w3g16",
-  summary: "SpQR, 3 bits, groups of 16 with scales and minima of 3 bits, outliers aside",
+  summary: "SpQR, 3 bits, groups of 16 with scales and minima of 6 bits, outliers aside",
   assign: [{
     select: ["blocks.*"],
     weight: {
       id: "spqr_w3_g16",
-      summary: "uint3 in groups of 16, scales and minima of 3 bits over 16 groups",
+      summary: "uint3 in groups of 16, scales and minima of 6 bits over 16 groups",
       element: "uint3",
       granularity: {
         kind: "group",
@@ -586,7 +618,7 @@ export const RECIPES: readonly unknown[] = [{
       },
       scale: {
         rule: "minmax",
-        format: "uint3",
+        format: "uint6",
         all_zero: 0,
         second: {
           kind: "super_block",
@@ -614,12 +646,12 @@ export const RECIPES: readonly unknown[] = [{
   }],
 }, {
   name: "spqr-w4g16",
-  summary: "SpQR, 4 bits, groups of 16 with scales and minima of 3 bits, outliers aside",
+  summary: "SpQR, 4 bits, groups of 16 with scales and minima of 6 bits, outliers aside",
   assign: [{
     select: ["blocks.*"],
     weight: {
       id: "spqr_w4_g16",
-      summary: "uint4 in groups of 16, scales and minima of 3 bits over 16 groups",
+      summary: "uint4 in groups of 16, scales and minima of 6 bits over 16 groups",
       element: "uint4",
       granularity: {
         kind: "group",
@@ -630,7 +662,7 @@ export const RECIPES: readonly unknown[] = [{
       },
       scale: {
         rule: "minmax",
-        format: "uint3",
+        format: "uint6",
         all_zero: 0,
         second: {
           kind: "super_block",

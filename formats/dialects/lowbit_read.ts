@@ -21,6 +21,7 @@ import { parameterParts, parametersFrom } from "../parameter_parts.ts";
 import { codedTensor, type Tools } from "./coded.ts";
 import type { DirectoryTensors, TensorPart } from "./directory.ts";
 import type { LowbitEntry } from "./lowbit_metadata.ts";
+import { rotationParts } from "./lowbit_rotation.ts";
 import { packsZeros, PART_NAMES, storedPart } from "./lowbit_parts.ts";
 
 /**
@@ -93,6 +94,7 @@ export function lowbitTensor(
     layout,
     bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
     file,
+    whole: sides.some((side) => side.whole),
     load: async (start, end): Promise<QuantizedTensor> => {
       const size = { rows: end - start, columns, bits };
       const packed = await codes.read(start, end);
@@ -115,6 +117,8 @@ export interface SideParts {
   parts: TensorPart[];
   /** Where it begins, for the order. */
   at: number;
+  /** Whether it mixes rows, so that no rows can be loaded alone. */
+  whole?: boolean;
   /** Its share of some rows. */
   load(start: number, end: number): Promise<SideTensor>;
 }
@@ -144,6 +148,11 @@ export function sideParts(
         right: decodePlain("float32", await right.read()),
       }),
     });
+  }
+  const rotation = rotationParts(directory, name, rows, columns);
+  if (rotation) {
+    const at = rotation.parts[0].place.offset;
+    found.push({ parts: rotation.parts, at, whole: rotation.rows, load: () => rotation.load() });
   }
   return found.sort((a, b) => a.at - b.at);
 }

@@ -15,6 +15,12 @@ import {
 } from "../../spec/mod.ts";
 import { decodePlain, encodePlain, encodeUint16, encodeUint32 } from "../containers/plain.ts";
 import { type SafetensorsEntry, safetensorsHeader } from "../containers/safetensors.ts";
+import {
+  largestRotation,
+  rotationArrays,
+  rotationBytes,
+  type StoredArray,
+} from "./lowbit_rotation.ts";
 import { SIDE_FILE } from "./lowbit_metadata.ts";
 
 const METADATA = new Map([["format", "pt"], ["lowbit_side", "1"]]);
@@ -36,15 +42,12 @@ export class SideWriter {
   /** Appends one side tensor of the weight `name` `[rows, columns]`. Error: `SHAPE`. */
   async write(name: string, side: SideTensor, shape: [number, number]): Promise<void> {
     const sink = this.#sink ??= await this.#start();
-    const entries = side.kind === "sparse"
-      ? sparseEntries(name, side.values.length, sparseTypes(side, shape))
-      : lowRankEntries(name, shape, side.rank);
+    const arrays = sideArrays(name, side, shape);
+    const entries = arrays.map(({ entry }) => entry);
     if (this.#entries.some((entry) => entry.name === entries[0].name)) {
       throw new LowbitError("FORMAT", `has two side tensors of kind ${side.kind}`, { field: name });
     }
-    const data = side.kind === "sparse"
-      ? sparseData(side, sparseTypes(side, shape))
-      : [encodePlain("float32", side.left), encodePlain("float32", side.right)];
+    const data = arrays.map((array) => array.data);
     for (const [i, entry] of entries.entries()) {
       const bytes = PLAIN_BYTES[entry.type] * entry.shape.reduce((product, n) => product * n, 1);
       if (data[i].length !== bytes) {
@@ -76,12 +79,27 @@ export class SideWriter {
       .flatMap(({ name, shape }) => [
         ...sparseEntries(name, large, WIDE),
         ...lowRankEntries(name, [shape[0], shape[1]], 2 ** 20),
+        ...largestRotation(name),
       ]);
     this.#reserved = safetensorsHeader(all, METADATA).length;
     const sink = await this.args.output.file(SIDE_FILE);
     await sink.write(new Uint8Array(this.#reserved));
     return sink;
   }
+}
+
+/** The arrays that a side tensor is stored as. */
+function sideArrays(name: string, side: SideTensor, shape: [number, number]): StoredArray[] {
+  if (side.kind === "rotation") return rotationArrays(name, side);
+  const together = (entries: SafetensorsEntry[], data: Uint8Array[]) =>
+    entries.map((entry, i) => ({ entry, data: data[i] }));
+  if (side.kind === "low_rank") {
+    const { left, right, rank } = side;
+    const data = [left, right].map((values) => encodePlain("float32", values));
+    return together(lowRankEntries(name, shape, rank), data);
+  }
+  const types = sparseTypes(side, shape);
+  return together(sparseEntries(name, side.values.length, types), sparseData(side, types));
 }
 
 /** The types of a sparse part: 16 bits wherever they lose nothing. */
@@ -127,6 +145,7 @@ function sparseEntries(name: string, count: number, types: SparseTypes): Safeten
  * ```
  */
 export function sideBytes(side: SideTensor, shape: [number, number]): number {
+  if (side.kind === "rotation") return rotationBytes(side);
   if (side.kind === "low_rank") return 4 * (side.left.length + side.right.length);
   const { indices, values } = sparseTypes(side, shape);
   return side.values.length * (2 * PLAIN_BYTES[indices] + PLAIN_BYTES[values]);
