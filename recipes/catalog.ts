@@ -454,6 +454,32 @@ export const RECIPES: readonly unknown[] = [{
     },
   }],
 }, {
+  name: "quip-w2",
+  summary: "QuIP, 2 bits by channel, four even levels",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      id: "uniform2_channel",
+      summary: "four even levels around zero, a scale a channel",
+      element: {
+        id: "uniform2",
+        summary: "four even levels",
+        family: "codebook",
+        bits: 2,
+        values: [-3, -1, 1, 3],
+      },
+      granularity: {
+        kind: "channel",
+      },
+      scale: {
+        rule: "absmax",
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quip",
+  }],
+}, {
   name: "quip-w3",
   summary: "QuIP, 3 bits by channel",
   assign: [{
