@@ -6,7 +6,14 @@ import { memoryOutput } from "../formats/containers/output.ts";
 import { memorySource } from "../formats/containers/source.ts";
 import { type Recipe, recipeSchema, type SchemeReference } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
-import { testPlugin } from "./engine_bench.ts";
+import {
+  bench as engine,
+  recipeOf as runRecipe,
+  run,
+  testPlugin,
+  WINDOWS,
+} from "./engine_bench.ts";
+import { UNTIED } from "./temporary.ts";
 
 const lowbit = await createWorkbench();
 const model = await lowbit.open(embeddedPath("model"));
@@ -142,4 +149,42 @@ Deno.test("the Fisher diagonal follows scales of channels", async () => {
       assertLess(Math.abs(a - b), 1e-5 * Math.abs(a) + 1e-30);
     });
   }
+});
+
+Deno.test("the Fisher diagonal is the mean square of gradients, by differences of the loss", async () => {
+  using bench = engine(testPlugin("watching", {
+    quantize({ linear, weight, codec, statistics }) {
+      if (linear.id === "blocks.0.mlp.up") fisher = statistics.fisher!;
+      return codec.quantize(weight, linear.rows, linear.columns);
+    },
+  }, { needs: { statistics: ["fisher"] } }));
+  let fisher: Float32Array = new Float32Array(0);
+  const windows = WINDOWS.slice(0, 2);
+  const recipe = runRecipe(["watching"]);
+  (await run(bench, recipe, { calibration: windows }))[Symbol.dispose]();
+  const tiny = await bench.open(UNTIED);
+  const name = "model.layers.0.mlp.up_proj.weight";
+  const stored = tiny.tensors.get(name)!;
+  const exact = await stored.read();
+  /** The mean negative log-likelihood of one window with element i moved. */
+  const loss = async (i: number, by: number, window: Int32Array) => {
+    const moved = exact.slice();
+    moved[i] += by;
+    const read = () => Promise.resolve(moved);
+    const tensors = new Map(tiny.tensors).set(name, { ...stored, read });
+    const model = { ...tiny, tensors };
+    return Math.log((await bench.evaluate({ model, windows: [window] })).perplexity);
+  };
+  // The largest entries, which differences can see.
+  const places = [...fisher.keys()].sort((a, b) => fisher[b] - fisher[a]).slice(0, 4);
+  for (const i of places) {
+    const step = 0.05;
+    let sum = 0;
+    for (const window of windows) {
+      const slope = (await loss(i, step, window) - await loss(i, -step, window)) / (2 * step);
+      sum += slope ** 2 / windows.length;
+    }
+    assertLess(Math.abs(fisher[i] - sum), 0.05 * sum, `${i}: ${fisher[i]} ${sum}`);
+  }
+  tiny.close();
 });
