@@ -9,20 +9,17 @@ import {
   type Codec,
   definePlugin,
   type GridParameters,
-  hadamardParts,
   type Kernels,
-  largestHadamard,
   LowbitError,
   type Plugin,
   PLUGIN_API_VERSION,
-  type Rng,
   rotate,
-  type Rotation,
   type RotationPart,
   schema,
 } from "../../../spec/mod.ts";
 import { quantizeWithFeedback } from "../../_math/feedback.ts";
 import { dampedInverseFactor, prepareHessian } from "../../_math/hessian.ts";
+import { randomRotation, transpose } from "../../_math/rotation.ts";
 
 /** Options of {@linkcode quip}. */
 export interface QuipOptions {
@@ -129,38 +126,6 @@ export const quip: Plugin<QuipOptions> = definePlugin({
   },
 });
 
-/** A random rotation of some channels; entries of matrices are f32, as they are stored. */
-export function randomRotation(
-  kernels: Kernels,
-  rng: Rng,
-  channels: number,
-  kind: QuipOptions["rotation"],
-): Rotation {
-  if (kind === "hadamard") {
-    const size = hadamardParts(channels) ? channels : largestHadamard(channels);
-    const signs = Int8Array.from({ length: size }, () => rng.uint32() % 2 === 0 ? 1 : -1);
-    return { kind: "hadamard", size, signs };
-  }
-  let p = Math.floor(Math.sqrt(channels));
-  while (channels % p !== 0) p--;
-  const outer = randomOrthogonal(kernels, rng, p);
-  const inner = randomOrthogonal(kernels, rng, channels / p);
-  const order = Uint32Array.from({ length: channels }, (_, i) => i);
-  for (let i = channels - 1; i > 0; i--) {
-    const j = Math.floor(rng.uniform() * (i + 1));
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return { kind: "kronecker", size: channels, outer, inner, order };
-}
-
-/** Q of the QR decomposition of a normal matrix. */
-function randomOrthogonal(kernels: Kernels, rng: Rng, n: number): Float64Array {
-  using a = kernels.upload(Float64Array.from({ length: n * n }, () => rng.normal()));
-  using r = kernels.alloc("f64", n * n);
-  kernels.qr({ a, rows: n, columns: n, r });
-  return Float64Array.from(Float32Array.from(a.array));
-}
-
 /** `1 / d`: what columns are multiplied by when all is undone; 1 where nothing is known. */
 function columnFactors(weight: Float32Array, hessian: Float64Array, columns: number): Float32Array {
   const squares = new Float64Array(columns);
@@ -190,15 +155,6 @@ function turnHessian(hessian: Float64Array, n: number, part: RotationPart): Floa
   rotate(values, part.columns!);
   const turned = transpose(values, n);
   return rotate(turned, part.columns!);
-}
-
-function transpose(values: Float64Array, columns: number): Float64Array {
-  const rows = values.length / columns;
-  const result = new Float64Array(values.length);
-  for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++) result[c * rows + r] = values[r * columns + c];
-  }
-  return result;
 }
 
 /** Scales of the range `factor` times the root mean square of each tile, to both sides. */

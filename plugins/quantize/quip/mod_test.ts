@@ -14,9 +14,10 @@ import {
   testInputs,
   testWeight,
 } from "../../_math/testing.ts";
+import { randomRotation } from "../../_math/rotation.ts";
 import { gptq } from "../gptq/mod.ts";
 import { rtn } from "../rtn/mod.ts";
-import { quip, randomRotation } from "./mod.ts";
+import { quip } from "./mod.ts";
 
 const bench = await openBench();
 const { codecs, kernels } = bench;
