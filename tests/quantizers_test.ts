@@ -54,6 +54,9 @@ for (const rotation of ["kronecker", "hadamard"]) {
   Deno.test(`quip (${rotation}): rotations are stored, undone as the model runs, and read back`, async () => {
     const made = await quantized(recipeOf("quip", "int4_channel_asym", { options: { rotation } }));
     const { checkpoint } = made;
+    // Readers that know no rotations must refuse the file.
+    const header = new TextDecoder().decode(made.bytes.get("model.safetensors")!.slice(8, 20000));
+    assert(header.includes('\\"version\\":3'));
     for (const name of [DOWN, QUERY]) {
       const stored = checkpoint.tensors.get(name)!;
       const coded = await stored.quantized();

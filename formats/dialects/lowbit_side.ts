@@ -30,6 +30,8 @@ export class SideWriter {
   #sink: FileSink | undefined;
   readonly #entries: SafetensorsEntry[] = [];
   #reserved = 0;
+  /** Whether a rotation was written. */
+  rotations = false;
 
   /** Writes into the output of these arguments. */
   constructor(private readonly args: TargetArguments) {}
@@ -43,6 +45,7 @@ export class SideWriter {
   async write(name: string, side: SideTensor, shape: [number, number]): Promise<void> {
     const sink = this.#sink ??= await this.#start();
     const arrays = sideArrays(name, side, shape);
+    if (side.kind === "rotation") this.rotations = true;
     const entries = arrays.map(({ entry }) => entry);
     if (this.#entries.some((entry) => entry.name === entries[0].name)) {
       throw new LowbitError("FORMAT", `has two side tensors of kind ${side.kind}`, { field: name });

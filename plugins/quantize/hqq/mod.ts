@@ -25,6 +25,8 @@ export interface HqqOptions {
   growth: number;
   /** The most rounds. */
   iterations: number;
+  /** Start from whole zero points, which make zero exact before the first round. */
+  round_start: boolean;
 }
 
 /**
@@ -35,13 +37,12 @@ export interface HqqOptions {
  * - `e = shrink(W - W_r)`, `shrink(x) = sign(x) max(0, |x| - |x|^(p-1) / beta)`
  * - `z = mean(q - (W - e) / s)` over the values that share it
  *
- * Each tile stops when its mean magnitude of error no longer falls, and keeps the best zero point.
- * Integer zero points are rounded in every round.
+ * The rounds end when the mean magnitude of error of the matrix no longer falls. Integer zero points are rounded in every round.
  *
  * @example
  * ```ts
  * import { hqq } from "./mod.ts";
- * hqq.options.parse({}); // { norm: 0.7, beta: 10, growth: 1.01, iterations: 20 }
+ * hqq.options.parse({}).norm; // 0.7
  * ```
  */
 export const hqq: Plugin<HqqOptions> = definePlugin({
@@ -67,13 +68,17 @@ export const hqq: Plugin<HqqOptions> = definePlugin({
       beta: z.number().positive().max(1e6).default(10).describe("first weight of the split"),
       growth: z.number().min(1).max(10).default(1.01).describe("factor of beta after a round"),
       iterations: z.int().min(0).max(1000).default(20).describe("the most rounds"),
+      round_start: z.boolean().default(false).describe("start from whole zero points"),
     }),
   ),
   quantize({ context: { kernels, options }, linear, weight, codec }) {
     const { rows, columns } = linear;
     using x = kernels.upload(weight);
     const tiling = codec.tiling(rows, columns);
-    const first = codec.parameters(x, tiling);
+    const fitted = codec.parameters(x, tiling);
+    const first = options.round_start
+      ? { ...fitted, zeros: fitted.zeros!.map(Math.round) }
+      : fitted;
     const rounded = codec.scheme.zero_point!.kind === "int";
     const levels = 2 ** codec.scheme.element.bits - 1;
     const settings = { norm: options.norm, levels, rounded, rounds: roundsOf(options) };
@@ -94,7 +99,10 @@ interface Settings {
   rounds: { beta: number; threshold: number }[];
 }
 
-/** The best zero point of every tile. */
+/**
+ * Zero points round by round, of all tiles together, until the mean magnitude of error of the whole
+ * matrix no longer falls; those of the least error.
+ */
 function bestZeros(
   weight: Readonly<Float32Array>,
   tiling: Tiling,
@@ -102,37 +110,35 @@ function bestZeros(
   settings: Settings,
 ): Float32Array {
   const { rows, columns, tileRows, tileColumns, gridColumns } = tiling;
-  const values = new Float64Array(Math.min(rows, tileRows) * Math.min(columns, tileColumns));
-  return zeros!.map((zero, tile) => {
-    const row = Math.floor(tile / gridColumns) * tileRows;
-    const column = (tile % gridColumns) * tileColumns;
-    let count = 0;
-    for (let r = row; r < Math.min(rows, row + tileRows); r++) {
-      for (let c = column; c < Math.min(columns, column + tileColumns); c++) {
-        values[count++] = weight[r * columns + c];
-      }
-    }
-    return bestZero(values.subarray(0, count), scales[tile], zero, settings);
-  });
-}
-
-function bestZero(values: Float64Array, scale: number, first: number, settings: Settings): number {
   const { rounds, norm, levels, rounded } = settings;
-  let [best, least, zero] = [first, Infinity, first];
+  const tileOf = Uint32Array.from(
+    { length: columns },
+    (_, column) => Math.floor(column / tileColumns),
+  );
+  let [best, least, zero] = [zeros!, Infinity, zeros!];
   for (const { beta, threshold } of rounds) {
-    let [error, sum] = [0, 0];
-    for (const value of values) {
-      const code = Math.min(levels, Math.max(0, Math.round(value / scale + zero)));
-      const residual = value - (code - zero) * scale;
-      const size = Math.abs(residual);
-      error += size;
-      const kept = size > threshold ? shrink(residual, size, norm, beta) : 0;
-      sum += code - (value - kept) / scale;
+    let error = 0;
+    const sums = new Float64Array(zero.length), counts = new Uint32Array(zero.length);
+    for (let row = 0, i = 0; row < rows; row++) {
+      const first = Math.floor(row / tileRows) * gridColumns;
+      for (let column = 0; column < columns; column++, i++) {
+        const tile = first + tileOf[column];
+        const [scale, z, value] = [scales[tile], zero[tile], weight[i]];
+        const code = Math.min(levels, Math.max(0, Math.round(value / scale + z)));
+        const residual = value - (code - z) * scale;
+        const size = Math.abs(residual);
+        error += size;
+        const kept = size > threshold ? shrink(residual, size, norm, beta) : 0;
+        sums[tile] += code - (value - kept) / scale;
+        counts[tile]++;
+      }
     }
     if (error >= least) break;
     [best, least] = [zero, error];
-    zero = sum / values.length;
-    zero = rounded ? Math.min(levels, Math.max(0, Math.round(zero))) : Math.fround(zero);
+    zero = Float32Array.from(sums, (sum, tile) => {
+      const mean = sum / counts[tile];
+      return rounded ? Math.min(levels, Math.max(0, Math.round(mean))) : mean;
+    });
   }
   return best;
 }
