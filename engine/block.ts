@@ -22,8 +22,8 @@ import { runBlock } from "../models/interpreter.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
 import { biasName } from "../models/online.ts";
 import { parameterTensor } from "../models/weights.ts";
-import { applyOp } from "./block_ops.ts";
-import { rescaleStatistics } from "./statistics.ts";
+import { applyOp, sharedFactors } from "./block_ops.ts";
+import { followFisher, rescaleStatistics } from "./statistics.ts";
 
 /** Called with the input of every linear before it runs. */
 export type Observer = (linear: LinearInfo, x: Buffer<"f32">, tokens: number) => void;
@@ -39,6 +39,8 @@ export class LoadedBlock implements BlockView {
   readonly #executors = new Map<string, LinearExecutor>();
   #statistics?: Map<string, InputStatistics>;
   readonly #schemes: ReadonlyMap<string, LinearSchemes>;
+  /** Fisher diagonals by role. */
+  readonly #fisher = new Map<string, Float32Array>();
 
   private constructor(
     readonly model: ModelGraph,
@@ -104,7 +106,17 @@ export class LoadedBlock implements BlockView {
   /** Statistics of the inputs of a linear; empty ones before they are collected. */
   statistics(role: string): InputStatistics {
     const { input, columns } = this.linear(role);
-    return this.#statistics?.get(input) ?? { columns, tokens: 0, custom: new Map() };
+    const statistics = this.#statistics?.get(input) ?? { columns, tokens: 0, custom: new Map() };
+    const fisher = this.#fisher.get(role);
+    return fisher ? { ...statistics, fisher } : statistics;
+  }
+
+  /** Keeps the Fisher diagonals of those of its linears that are among these, by id. */
+  setFisher(diagonals: ReadonlyMap<string, Float32Array>): void {
+    for (const { id, role } of this.linears) {
+      const diagonal = diagonals.get(id);
+      if (diagonal) this.#fisher.set(role, diagonal);
+    }
   }
 
   /** Keeps the statistics of values of the graph. */
@@ -148,6 +160,10 @@ export class LoadedBlock implements BlockView {
 
   /** Statistics follow a change of scale; any other change makes them wrong. */
   #follow(op: TransformOp, edge: Edge): void {
+    const produced = op.op === "scale" && edge.shared_heads
+      ? sharedFactors(this, op.factors)
+      : undefined;
+    followFisher(op, edge, this.#fisher, produced);
     const { input } = this.linear(edge.to[0]);
     const statistics = this.#statistics?.get(input);
     if (!statistics) return;

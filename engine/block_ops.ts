@@ -76,7 +76,10 @@ function biasesBetween(block: BlockParameters, edge: Edge): string[] {
 }
 
 /** The factors of the value heads; undefined if query heads that share one differ. */
-function sharedFactors(block: BlockParameters, factors: Float32Array): Float32Array | undefined {
+export function sharedFactors(
+  block: BlockParameters,
+  factors: Float32Array,
+): Float32Array | undefined {
   const { heads, kv_heads, head_size } = block.hyperparameters;
   const shared = heads / kv_heads;
   const result = new Float32Array(kv_heads * head_size);

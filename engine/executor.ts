@@ -18,6 +18,8 @@ import {
   type PackedWeightArguments,
   type QuantizedTensor,
   type ResolvedScheme,
+  rotate,
+  type RotationPart,
   type SideTensor,
   streamBytes,
 } from "../spec/mod.ts";
@@ -67,7 +69,7 @@ export function quantizedExecutor(
     return weightExecutor(kernels, kernels.denseWeight(codecs.decode(tensor), ...tensor.shape));
   }
   const executor = prepareExecutor(kernels, codecs.get(tensor.scheme), tensor, options);
-  return (tensor.side ?? []).reduce(
+  return (tensor.side ?? []).reduce<LinearExecutor>(
     (inner, side) => withSide(kernels, inner, side, tensor.shape),
     executor,
   );
@@ -176,6 +178,7 @@ function withSide(
   side: SideTensor,
   [rows, columns]: [number, number],
 ): LinearExecutor {
+  if (side.kind === "rotation") return withRotation(kernels, inner, side);
   const { add, bytes, free: freeSide } = side.kind === "sparse"
     ? sparseTerm(side, rows, columns)
     : lowRankTerm(kernels, side, rows, columns);
@@ -188,6 +191,31 @@ function withSide(
     apply(x, tokens) {
       const y = inner.apply(x, tokens);
       add(x, y, tokens);
+      return y;
+    },
+    free,
+    [Symbol.dispose]: free,
+  };
+}
+
+/** An executor whose inputs are rotated first, and its outputs back. */
+function withRotation(
+  kernels: Kernels,
+  inner: LinearExecutor,
+  { rows, columns, factors }: RotationPart,
+): LinearExecutor {
+  const free = () => inner.free();
+  return {
+    bytes: inner.bytes,
+    apply(x, tokens) {
+      const given = Float64Array.from(x.array);
+      const width = given.length / tokens;
+      if (factors) { for (let i = 0; i < given.length; i++) given[i] *= factors[i % width]; }
+      using turned = kernels.upload(
+        Float32Array.from(columns ? rotate(given, columns) : given),
+      );
+      const y = inner.apply(turned, tokens);
+      if (rows) y.array.set(rotate(Float64Array.from(y.array), rows, { inverse: true }));
       return y;
     },
     free,

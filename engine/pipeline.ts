@@ -353,7 +353,7 @@ function* supportConflicts(
   scheme: ResolvedScheme,
   plugin: Plugin,
 ): Generator<Conflict> {
-  const { families, granularities, zeroPoints } = plugin.meta.supports;
+  const { families, granularities, zeroPoints, symmetric } = plugin.meta.supports;
   const unsupported = (problem: string, list: readonly string[]): Conflict => ({
     code: "SUPPORT",
     where: linear.id,
@@ -371,5 +371,8 @@ function* supportConflicts(
   const zero = scheme.zero_point?.kind;
   if (zero && zeroPoints && !zeroPoints.includes(zero)) {
     yield unsupported(`zero points of the kind ${zero}`, zeroPoints);
+  }
+  if (!zero && symmetric === false) {
+    yield unsupported("schemes without zero points", zeroPoints ?? ["zero points of any kind"]);
   }
 }

@@ -16,6 +16,7 @@ import {
 } from "../spec/mod.ts";
 import type { ModelGraph, ParameterInfo } from "../models/architecture.ts";
 import { parameterTensor } from "../models/weights.ts";
+import { fisherLinears } from "./fisher.ts";
 import type { Conflict, Pipeline } from "./pipeline.ts";
 
 /** One tensor of the output, and the parameter it comes from. */
@@ -237,8 +238,11 @@ function estimateMemory(
   const length = Math.min(tokens, pipeline.recipe.calibration.length);
   const window = 4 * length * (6 * hidden + 3 * (intermediate ?? 4 * hidden));
   const activations = pipeline.needsCalibration && blocks > 0 ? 2 * 4 * tokens * hidden : 0;
+  // Gradients are taken of the whole model: weights, diagonals, and what the library has of both.
+  const fisher = fisherLinears(model, pipeline).reduce((sum, l) => sum + l.rows * l.columns, 0);
+  const whole = fisher > 0 ? 4 * model.parameters.reduce((n, p) => n + elements(p), 0) : 0;
   return Math.round(
-    BASE_MEMORY + 3 * block + 4 * statistics + window + largest + activations,
+    BASE_MEMORY + whole + 24 * fisher + 3 * block + 4 * statistics + window + largest + activations,
   );
 }
 

@@ -10,6 +10,7 @@ import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { type ModelChange, rewriteCheckpoint } from "../models/rewrite.ts";
 import { checkWindows } from "./calibration.ts";
 import { provideAutodiff } from "./differentiate.ts";
+import { fisherDiagonals } from "./fisher.ts";
 import { hashSources } from "./hash.ts";
 import { compilePipeline, type Pipeline } from "./pipeline.ts";
 import { type PlannedParameter, preflight, refuseConflicts } from "./preflight.ts";
@@ -92,6 +93,7 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
     refuseConflicts(plan);
     await provideAutodiff(pipeline.steps, args.autodiff);
     await proveChanges(args, planned);
+    const fisher = await fisherDiagonals({ ...args, model, pipeline });
     const writer = await args.target.create(targetArguments(
       model,
       args.recipe,
@@ -99,7 +101,7 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
       parameters.map(({ tensor }) => tensor),
       args.target.naming === "gguf",
     ));
-    const run = new Run(args, model, pipeline, parameters, writer);
+    const run = new Run(args, model, pipeline, parameters, writer, fisher);
     await run.all();
     await writer.finish();
     const receipt = await makeReceipt({

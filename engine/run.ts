@@ -22,6 +22,7 @@ import {
   type TargetWriter,
   type TensorReport,
 } from "../spec/mod.ts";
+import { sideBytes } from "../formats/dialects/lowbit_side.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { embedWindows } from "../models/evaluate.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
@@ -83,6 +84,7 @@ export class Run {
     pipeline: Pipeline,
     parameters: readonly PlannedParameter[],
     writer: TargetWriter,
+    private readonly fisher: ReadonlyMap<string, Float32Array>,
   ) {
     this.#args = args;
     this.#model = model;
@@ -122,6 +124,7 @@ export class Run {
   async #block(index: number, states: Buffer<"f32">[]): Promise<void> {
     const { kernels, calibration = [] } = this.#args;
     const block = await LoadedBlock.load(this.#model, kernels, index, this.#pipeline.schemes);
+    block.setFisher(this.fisher);
     // What the original block makes of the windows, if the next block is to see that.
     const outputs: Buffer<"f32">[] = [];
     try {
@@ -273,7 +276,7 @@ export class Run {
       const error = this.#pipeline.quantizers.has(parameter.id) && weight
         ? weightError(weight, this.#args.codecs.decode(coded))
         : undefined;
-      return this.#report(planned, undefined, error, sideBytes(coded));
+      return this.#report(planned, undefined, error, sideTotal(coded));
     }
     const values = order ? permuteRows(weight!, order) : weight!;
     const bytes = plainBytes(this.#args.kernels, values, storage.type);
@@ -315,12 +318,9 @@ export class Run {
   }
 }
 
-/** Bytes of the side tensors of a weight: f32 values and u32 indices. */
-function sideBytes({ side = [] }: CodedTensor): number {
-  const elements = side.map((part) =>
-    part.kind === "sparse" ? 3 * part.values.length : part.left.length + part.right.length
-  );
-  return 4 * elements.reduce((a, b) => a + b, 0);
+/** Bytes of the side tensors of a weight. */
+function sideTotal({ side = [], shape }: CodedTensor): number {
+  return side.reduce((sum, part) => sum + sideBytes(part, shape), 0);
 }
 
 /** Elements that a check reads at once. */

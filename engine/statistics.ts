@@ -6,11 +6,13 @@
 
 import type {
   Buffer,
+  Edge,
   InputStatistics,
   Kernels,
   LinearInfo,
   Statistic,
   StatisticName,
+  TransformOp,
 } from "../spec/mod.ts";
 
 /** Adds up statistics of one value of the graph: the input of one or several linears. */
@@ -131,6 +133,38 @@ export function rescaleStatistics(
     mean: divide(statistics.mean),
     gram: gram?.map((value, i) => value / factors[Math.floor(i / columns)] / factors[i % columns]),
   };
+}
+
+/**
+ * Fisher diagonals after an operation on an edge: where a weight is multiplied by a factor, its
+ * gradient is divided by it. `producedFactors` are those of the producer's rows, where heads are
+ * shared. A rotation mixes what a diagonal keeps apart, so these are dropped.
+ */
+export function followFisher(
+  op: TransformOp,
+  edge: Edge,
+  diagonals: Map<string, Float32Array>,
+  producedFactors?: Readonly<Float32Array>,
+): void {
+  if (op.op === "shift") return;
+  for (const role of [edge.from, ...edge.to]) {
+    const diagonal = diagonals.get(role);
+    if (!diagonal) continue;
+    if (op.op === "rotate") {
+      diagonals.delete(role);
+      continue;
+    }
+    const produces = role === edge.from;
+    const factors = produces ? producedFactors ?? op.factors : op.factors;
+    const columns = produces ? diagonal.length / factors.length : factors.length;
+    diagonals.set(
+      role,
+      diagonal.map((value, i) => {
+        const factor = factors[produces ? Math.floor(i / columns) : i % columns];
+        return produces ? value * factor * factor : value / (factor * factor);
+      }),
+    );
+  }
 }
 
 /** Linears by the value that they read: those that share one collector. */

@@ -189,10 +189,15 @@ class KernelCodec implements Codec {
   }
 
   fake(x: Buffer<"f32">, rows: number, columns: number, given?: GridParameters): void {
+    const { keep_above } = this.scheme;
+    const kept = keep_above === undefined ? undefined : takeColumns(x.array, columns, keep_above);
     const tiles = this.tiling(rows, columns);
     const parameters = given ?? this.parameters(x, tiles);
     using codes = this.encode(x, tiles, parameters);
     this.#decodeInto(x, codes, tiles, parameters);
+    if (!kept) return;
+    const values = x.array;
+    for (const [i, value] of kept) values[i] = value;
   }
 
   #decodeInto(y: Buffer<"f32">, codes: Buffer<"u8">, tiling: Tiling, parameters: GridParameters) {
@@ -221,6 +226,20 @@ class KernelCodec implements Codec {
     forEachElement(tiling, (i, tile) => values[i] = scaled(values[i], tile));
     return this.#kernels.upload(values);
   }
+}
+
+/** The entries of columns that hold a magnitude above a limit; they become zero. */
+function takeColumns(x: Float32Array, columns: number, limit: number): Map<number, number> {
+  const outliers = new Set<number>();
+  for (let i = 0; i < x.length; i++) if (Math.abs(x[i]) > limit) outliers.add(i % columns);
+  const taken = new Map<number, number>();
+  for (const column of outliers) {
+    for (let i = column; i < x.length; i += columns) {
+      taken.set(i, x[i]);
+      x[i] = 0;
+    }
+  }
+  return taken;
 }
 
 /** The mean magnitude of every tile; sums in f64, in row-major order. */

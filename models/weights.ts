@@ -129,6 +129,12 @@ function permuteSecond(second: StoredScales, order: Uint32Array): StoredScales {
 
 function permuteSide(part: SideTensor, order: Uint32Array): SideTensor {
   if (part.kind === "low_rank") return { ...part, left: permuteRows(part.left, order) };
+  if (part.kind === "rotation") {
+    if (!part.rows) return part;
+    throw new LowbitError("FORMAT", "rotated rows cannot follow the order of heads", {
+      advice: "write with --to lowbit",
+    });
+  }
   const target = inverseRows(order);
   const moved = Array.from(part.rows, (row, i) => ({ row: target[row], i }));
   moved.sort((a, b) => a.row - b.row || part.columns[a.i] - part.columns[b.i]);

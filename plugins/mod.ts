@@ -14,6 +14,11 @@ import { signround } from "./learn/signround/mod.ts";
 import { hawq } from "./plan/hawq/mod.ts";
 import { sensitivity } from "./plan/sensitivity/mod.ts";
 import { gptq } from "./quantize/gptq/mod.ts";
+import { hqq } from "./quantize/hqq/mod.ts";
+import { llmInt8 } from "./quantize/llm-int8/mod.ts";
+import { squeezellm } from "./quantize/squeezellm/mod.ts";
+import { spqr } from "./quantize/spqr/mod.ts";
+import { quip } from "./quantize/quip/mod.ts";
 import { rtn } from "./quantize/rtn/mod.ts";
 import { awq } from "./transform/awq/mod.ts";
 import { osPlus } from "./transform/os-plus/mod.ts";
@@ -21,6 +26,11 @@ import { quarot } from "./transform/quarot/mod.ts";
 import { smoothquant } from "./transform/smoothquant/mod.ts";
 
 export { gptq, type GptqOptions } from "./quantize/gptq/mod.ts";
+export { hqq, type HqqOptions } from "./quantize/hqq/mod.ts";
+export { llmInt8, type LlmInt8Options } from "./quantize/llm-int8/mod.ts";
+export { squeezellm, type SqueezellmOptions } from "./quantize/squeezellm/mod.ts";
+export { spqr, type SpqrOptions } from "./quantize/spqr/mod.ts";
+export { quip, type QuipOptions } from "./quantize/quip/mod.ts";
 export { rtn, type RtnOptions } from "./quantize/rtn/mod.ts";
 export { awq, type AwqOptions } from "./transform/awq/mod.ts";
 export { osPlus, type OsPlusOptions } from "./transform/os-plus/mod.ts";
@@ -45,6 +55,11 @@ export const PLUGINS: readonly Plugin[] = [
   awq,
   rtn,
   gptq,
+  hqq,
+  llmInt8,
+  quip,
+  spqr,
+  squeezellm,
   lqer,
   biasCorrection,
   omniquant,

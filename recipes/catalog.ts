@@ -165,6 +165,41 @@ export const RECIPES: readonly unknown[] = [{
     length: 256,
   },
 }, {
+  name: "hqq-w3g64",
+  summary: "HQQ, 3 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_g64_float_zero",
+      element: "uint3",
+    },
+  }],
+  pipeline: [{
+    use: "hqq",
+  }],
+}, {
+  name: "hqq-w4g64",
+  summary: "HQQ, 4 bits, groups of 64",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int4_g64_float_zero",
+  }],
+  pipeline: [{
+    use: "hqq",
+  }],
+}, {
+  name: "llm-int8-w8a8",
+  summary:
+    "LLM.int8(), 8-bit weights by channel, 8-bit activations by token without their outlier features",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int8_channel_sym",
+    activation: "int8_token",
+  }],
+  pipeline: [{
+    use: "llm-int8",
+  }],
+}, {
   name: "lqer-w4g64",
   summary: "round to nearest with a weighted low-rank correction, 4 bits, groups of 64",
   assign: [{
@@ -419,6 +454,64 @@ export const RECIPES: readonly unknown[] = [{
     },
   }],
 }, {
+  name: "quip-w2",
+  summary: "QuIP, 2 bits by channel, four even levels",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      id: "uniform2_channel",
+      summary: "four even levels around zero, a scale a channel",
+      element: {
+        id: "uniform2",
+        summary: "four even levels",
+        family: "codebook",
+        bits: 2,
+        values: [-3, -1, 1, 3],
+      },
+      granularity: {
+        kind: "channel",
+      },
+      scale: {
+        rule: "absmax",
+      },
+    },
+  }],
+  pipeline: [{
+    use: "quip",
+  }],
+}, {
+  name: "quip-w3",
+  summary: "QuIP, 3 bits by channel",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_channel_asym",
+      element: "uint3",
+    },
+  }],
+  pipeline: [{
+    use: "quip",
+    options: {
+      range: "error",
+    },
+  }],
+}, {
+  name: "quip-w4",
+  summary: "QuIP, 4 bits by channel",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_channel_asym",
+      element: "uint4",
+    },
+  }],
+  pipeline: [{
+    use: "quip",
+    options: {
+      range: "error",
+    },
+  }],
+}, {
   name: "rtn-mse-w4g64",
   summary: "round to nearest with the range of least error, 4 bits, groups of 64",
   assign: [{
@@ -532,5 +625,100 @@ export const RECIPES: readonly unknown[] = [{
     use: "smoothquant",
   }, {
     use: "rtn",
+  }],
+}, {
+  name: "spqr-w3g16",
+  summary: "SpQR, 3 bits, groups of 16 with scales and minima of 6 bits, outliers aside",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      id: "spqr_w3_g16",
+      summary: "uint3 in groups of 16, scales and minima of 6 bits over 16 groups",
+      element: "uint3",
+      granularity: {
+        kind: "group",
+        size: 16,
+      },
+      zero_point: {
+        kind: "minimum",
+      },
+      scale: {
+        rule: "minmax",
+        format: "uint6",
+        all_zero: 0,
+        second: {
+          kind: "super_block",
+          tiles: 16,
+          format: "float16",
+        },
+      },
+    },
+  }],
+  pipeline: [{
+    use: "spqr",
+  }],
+}, {
+  name: "spqr-w3g64",
+  summary: "SpQR, 3 bits, groups of 64, outliers aside",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_g64_asym",
+      element: "uint3",
+    },
+  }],
+  pipeline: [{
+    use: "spqr",
+  }],
+}, {
+  name: "spqr-w4g16",
+  summary: "SpQR, 4 bits, groups of 16 with scales and minima of 6 bits, outliers aside",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      id: "spqr_w4_g16",
+      summary: "uint4 in groups of 16, scales and minima of 6 bits over 16 groups",
+      element: "uint4",
+      granularity: {
+        kind: "group",
+        size: 16,
+      },
+      zero_point: {
+        kind: "minimum",
+      },
+      scale: {
+        rule: "minmax",
+        format: "uint6",
+        all_zero: 0,
+        second: {
+          kind: "super_block",
+          tiles: 16,
+          format: "float16",
+        },
+      },
+    },
+  }],
+  pipeline: [{
+    use: "spqr",
+  }],
+}, {
+  name: "squeezellm-w3",
+  summary: "SqueezeLLM, tables of 8 values by channel and a sparse part",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "lut3_channel",
+  }],
+  pipeline: [{
+    use: "squeezellm",
+  }],
+}, {
+  name: "squeezellm-w4",
+  summary: "SqueezeLLM, tables of 16 values by channel and a sparse part",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "lut4_channel",
+  }],
+  pipeline: [{
+    use: "squeezellm",
   }],
 }];

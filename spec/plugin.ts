@@ -39,8 +39,9 @@ export const PLUGIN_API_VERSION = 1;
  * - `gram`: `X^T X` in f64, `[columns, columns]`
  * - `abs_max`, `abs_mean`: largest and mean magnitude of each input channel
  * - `moments`: smallest, largest and mean value of each input channel
+ * - `fisher`: the diagonal of the empirical Fisher information of each weight, by gradient
  */
-export type StatisticName = "gram" | "abs_max" | "abs_mean" | "moments";
+export type StatisticName = "gram" | "abs_max" | "abs_mean" | "moments" | "fisher";
 
 /** What a plugin says about itself. */
 export interface PluginMeta {
@@ -71,6 +72,8 @@ export interface PluginMeta {
     granularities?: Granularity["kind"][];
     /** Kinds of zero points; an empty list means symmetric schemes only. */
     zeroPoints?: ZeroPointSpec["kind"][];
+    /** False: schemes must have a zero point. */
+    symmetric?: boolean;
   };
   /** Plugins that must come earlier in the pipeline, if they are in it. */
   after?: string[];
@@ -126,6 +129,11 @@ export interface InputStatistics {
   max?: Float32Array;
   /** Mean of each channel. */
   mean?: Float64Array;
+  /**
+   * Mean squares of the gradients of the model's negative log-likelihood by each element of the
+   * weight, `[rows, columns]`: of the linear itself, not of its inputs.
+   */
+  fisher?: Float32Array;
   /** Custom statistics by plugin name. */
   custom: ReadonlyMap<string, unknown>;
 }

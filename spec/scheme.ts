@@ -135,6 +135,11 @@ export interface Scheme {
   range?: RangeRule;
   /** `static`: scales of activations are fixed by calibration; if not, each input has its own. */
   timing?: "dynamic" | "static";
+  /**
+   * Columns that hold any value above this magnitude stay as they are, and take no part in scales:
+   * the outlier features of LLM.int8(), found anew in each input.
+   */
+  keep_above?: number;
   /** What replaces parts of the element's own cast. */
   cast?: Partial<Cast>;
   /** What happens to a last group that is shorter than the others. */
@@ -209,6 +214,7 @@ const shape = {
   zero_point: z.strictObject({ kind: z.enum(["int", "float", "minimum"]) }).optional(),
   range: rangeRuleZod.optional(),
   timing: z.enum(["dynamic", "static"]).optional(),
+  keep_above: z.number().min(0).optional(),
   cast: partialCastZod.optional(),
   tail: z.enum(["short", "refuse"]).default("short"),
   source: z.string().default(""),

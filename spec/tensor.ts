@@ -6,6 +6,7 @@
 
 import type { NumberFormat } from "./number_format.ts";
 import type { Scheme } from "./scheme.ts";
+import type { Rotation } from "./transform.ts";
 import type { VectorFormat } from "./vector_format.ts";
 
 /** A scheme whose element format has been looked up: nothing is left to a catalog. */
@@ -66,8 +67,24 @@ export interface LowRankPart {
   right: Float32Array;
 }
 
-/** What is added to the decoded codes. */
-export type SideTensor = SparsePart | LowRankPart;
+/**
+ * A change of what codes and the side tensors before it mean: every column is rotated back by
+ * `rows`, every row by `columns`, and column j is multiplied by `factors[j]`. The output of a linear
+ * is then that of the codes for inputs `(x * factors) Q`, rotated back.
+ */
+export interface RotationPart {
+  /** The kind of side tensor. */
+  kind: "rotation";
+  /** How columns of the weight (the outputs of a linear) were rotated before they became codes. */
+  rows?: Rotation;
+  /** How rows of the weight (the inputs of a linear) were. */
+  columns?: Rotation;
+  /** What undoes a scaling of the columns that came before. */
+  factors?: Float32Array;
+}
+
+/** What is done to the decoded codes, one after the other. */
+export type SideTensor = SparsePart | LowRankPart | RotationPart;
 
 /** A quantised matrix. */
 export interface QuantizedTensor {
@@ -79,7 +96,7 @@ export interface QuantizedTensor {
   codes: Uint8Array;
   /** Scales and zero points. */
   parameters: GridParameters;
-  /** What is added to the decoded codes. */
+  /** What is done to the decoded codes, in order. */
   side?: SideTensor[];
 }
 
@@ -97,7 +114,7 @@ export interface VectorTensor {
   tables?: Float32Array;
   /** Scales, one a tile. */
   scales?: Float32Array;
-  /** What is added to the decoded codes. */
+  /** What is done to the decoded codes, in order. */
   side?: SideTensor[];
 }
 

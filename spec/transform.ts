@@ -15,10 +15,19 @@ import { type Schema, schema } from "./schema.ts";
  *
  * - `hadamard`: `x -> (x * signs) H`; signs are 1 or -1, one for each channel of a run, or absent
  * - `matrix`: Q itself, `[size, size]`, row-major
+ * - `kronecker`: channels are taken in an order (`y_i = x[order_i]`) and multiplied by `outer (x)
+ *   inner`, `[p, p]` and `[q, q]` with `p q = size`: two small matrices in place of a large one
  */
 export type Rotation =
   | { kind: "hadamard"; size: number; signs?: Int8Array }
-  | { kind: "matrix"; size: number; values: Float64Array };
+  | { kind: "matrix"; size: number; values: Float64Array }
+  | {
+    kind: "kronecker";
+    size: number;
+    outer: Float64Array;
+    inner: Float64Array;
+    order: Uint32Array;
+  };
 
 /**
  * A change of the whole model, before anything is read:
@@ -87,6 +96,7 @@ export function rotate(
     if (options.inverse) flip();
     return x;
   }
+  if (rotation.kind === "kronecker") return rotateKronecker(x, rotation, options.inverse ?? false);
   const { values } = rotation;
   const row = new Float64Array(size);
   for (let start = 0; start < x.length; start += size) {
@@ -102,11 +112,42 @@ export function rotate(
   return x;
 }
 
+function rotateKronecker(
+  x: Float64Array,
+  { size, outer, inner, order }: Rotation & { kind: "kronecker" },
+  inverse: boolean,
+): Float64Array {
+  const [p, q] = [outer, inner].map(({ length }) => Math.round(Math.sqrt(length)));
+  const given = new Float64Array(size), half = new Float64Array(size);
+  for (let start = 0; start < x.length; start += size) {
+    for (let i = 0; i < size; i++) given[i] = x[start + (inverse ? i : order[i])];
+    half.fill(0);
+    for (let a = 0; a < p; a++) {
+      for (let b = 0; b < q; b++) {
+        const value = given[a * q + b];
+        for (let j = 0; j < q; j++) {
+          half[a * q + j] += value * (inverse ? inner[j * q + b] : inner[b * q + j]);
+        }
+      }
+    }
+    given.fill(0);
+    for (let a = 0; a < p; a++) {
+      for (let i = 0; i < p; i++) {
+        const factor = inverse ? outer[i * p + a] : outer[a * p + i];
+        for (let j = 0; j < q; j++) given[i * q + j] += factor * half[a * q + j];
+      }
+    }
+    for (let i = 0; i < size; i++) x[start + (inverse ? order[i] : i)] = given[i];
+  }
+  return x;
+}
+
 /** How far `Q^T Q` may be from the identity. */
 const ORTHOGONAL = 1e-9;
 
 /**
- * Throws `PLUGIN` where a rotation does not fit a number of channels, or is none.
+ * Throws `PLUGIN` where a rotation does not fit a number of channels, or is none: `Q^T Q` may differ
+ * from the identity by `tolerance`.
  *
  * @example
  * ```ts
@@ -118,7 +159,11 @@ const ORTHOGONAL = 1e-9;
  * assertThrows(check, LowbitError, "there is no Hadamard matrix of 5");
  * ```
  */
-export function checkRotation(rotation: Rotation, channels: number): void {
+export function checkRotation(
+  rotation: Rotation,
+  channels: number,
+  tolerance: number = ORTHOGONAL,
+): void {
   const fail = (problem: string) => new LowbitError("PLUGIN", problem, { field: "rotation" });
   const { size } = rotation;
   if (!(size > 0) || channels % size !== 0) {
@@ -132,15 +177,34 @@ export function checkRotation(rotation: Rotation, channels: number): void {
     }
     return;
   }
+  if (rotation.kind === "kronecker") {
+    const { outer, inner, order } = rotation;
+    const [p, q] = [outer, inner].map(({ length }) => Math.round(Math.sqrt(length)));
+    if (p * q !== size || p * p !== outer.length || q * q !== inner.length) {
+      throw fail(`needs two square matrices whose orders multiply to ${size}`);
+    }
+    if (order.length !== size || new Set(order).size !== size || order.some((i) => i >= size)) {
+      throw fail(`needs an order of ${size} channels`);
+    }
+    if (!orthogonal(outer, p, tolerance) || !orthogonal(inner, q, tolerance)) {
+      throw fail("is not orthogonal");
+    }
+    return;
+  }
   const { values } = rotation;
   if (values.length !== size * size) throw fail(`needs ${size} x ${size} values`);
+  if (!orthogonal(values, size, tolerance)) throw fail("is not orthogonal");
+}
+
+function orthogonal(values: Float64Array, size: number, tolerance: number): boolean {
   for (let i = 0; i < size; i++) {
     for (let j = 0; j <= i; j++) {
       let dot = 0;
       for (let k = 0; k < size; k++) dot += values[i * size + k] * values[j * size + k];
-      if (Math.abs(dot - (i === j ? 1 : 0)) > ORTHOGONAL) throw fail("is not orthogonal");
+      if (!(Math.abs(dot - (i === j ? 1 : 0)) <= tolerance)) return false;
     }
   }
+  return true;
 }
 
 /**

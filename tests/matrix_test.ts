@@ -1,11 +1,11 @@
 /** Every sensible pair of methods on the shipped model, for a few windows, and some longer chains. */
 
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { embeddedPath } from "../embedded/mod.ts";
 import { memoryOutput } from "../formats/containers/output.ts";
 import { memorySource } from "../formats/containers/source.ts";
 import { PLUGINS } from "../plugins/mod.ts";
-import { type Plugin, recipeSchema } from "../spec/mod.ts";
+import { LowbitError, type Plugin, recipeSchema } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 
 const lowbit = await createWorkbench();
@@ -24,10 +24,10 @@ const SMALL: Record<string, Record<string, unknown>> = {
 };
 
 /** The divergence of a chain of methods: 4-bit weights and 8-bit activations in one of the blocks. */
-async function divergence(steps: readonly string[]): Promise<number> {
+async function divergence(steps: readonly string[], weight = "int4_g64_asym"): Promise<number> {
   const recipe = recipeSchema.parse({
     name: "chain",
-    assign: [{ select: ["blocks.1.*"], weight: "int4_g64_asym", activation: "int8_token" }],
+    assign: [{ select: ["blocks.1.*"], weight, activation: "int8_token" }],
     pipeline: steps.map((use) => ({ use, options: SMALL[use] ?? {} })),
   });
   const out = memoryOutput("out");
@@ -44,6 +44,7 @@ async function divergence(steps: readonly string[]): Promise<number> {
 const transforms = PLUGINS.filter((plugin) => plugin.transform || plugin.transformModel)
   .filter((plugin) => !plugin.compensate);
 const quantizers = PLUGINS.filter((plugin) => plugin.quantize);
+const vectorQuantizers = PLUGINS.filter((plugin) => plugin.quantizeVector && !plugin.quantize);
 const compensations = PLUGINS.filter((plugin) => plugin.compensate);
 
 /** Whether the plugins may stand in one pipeline in this order. */
@@ -74,6 +75,42 @@ for (const quantizer of quantizers) {
       assertLess(await divergence(names), SLACK * plain);
     });
   }
+}
+
+for (const quantizer of vectorQuantizers) {
+  for (const other of transforms) {
+    const names = [other.meta.name, quantizer.meta.name];
+    Deno.test(`matrix: ${names.join(", ")}`, async () => {
+      assert(fits([other, quantizer]));
+      assertLess(await divergence(names, "lut4_channel"), SLACK * plain);
+    });
+  }
+}
+
+/** Schemes that every quantiser can be asked for; those that it does not support are refused. */
+const SCHEMES = [
+  ...["int4_channel_sym", "int4_g32_sym", "int4_g64_float_zero", "nf4_b64", "mxfp4", "q4_0"],
+  ...["q4_k", "nvfp4_ct", "int8_channel_asym"],
+];
+
+for (const quantizer of quantizers) {
+  Deno.test(`matrix: ${quantizer.meta.name} in every scheme that it supports`, async () => {
+    const { meta: { name, supports } } = quantizer;
+    let refused = 0;
+    for (const id of SCHEMES) {
+      const { element, granularity, zero_point } = lowbit.codecs.resolve(id);
+      const fine = (!supports.families || supports.families.includes(element.family)) &&
+        (!supports.granularities || supports.granularities.includes(granularity.kind)) &&
+        (!zero_point || !supports.zeroPoints || supports.zeroPoints.includes(zero_point.kind)) &&
+        (zero_point !== undefined || supports.symmetric !== false);
+      if (fine) assertLess(await divergence([name], id), 4 * plain, id);
+      else {
+        refused++;
+        await assertRejects(() => divergence([name], id), LowbitError, "does not support");
+      }
+    }
+    assertEquals(refused === 0, name === "rtn" || name === "llm-int8");
+  });
 }
 
 for (const [i, first] of transforms.entries()) {

@@ -133,6 +133,11 @@ export function encodePlain(
   return little(new Uint8Array(out.buffer), 2);
 }
 
+/** Little-endian bytes of 16-bit unsigned integers. */
+export function encodeUint16(values: Uint32Array): Uint8Array<ArrayBuffer> {
+  return little(new Uint8Array(Uint16Array.from(values).buffer), 2);
+}
+
 /** Little-endian bytes of 32-bit unsigned integers. */
 export function encodeUint32(values: Uint32Array): Uint8Array<ArrayBuffer> {
   return little(new Uint8Array(values.slice().buffer), 4);

@@ -45,6 +45,8 @@ export interface CodedPlace {
    * unless one tile holds the whole matrix.
    */
   load(start: number, end: number): Promise<QuantizedTensor>;
+  /** Whether rows mean nothing alone, since a rotation mixes them. */
+  whole?: boolean;
   /** The stored bytes, for layouts that hold the parameters in their blocks. */
   raw?(): Promise<Uint8Array>;
 }
@@ -89,9 +91,11 @@ export function codedTensor(place: CodedPlace, tools: Tools): StoredTensor {
         const [start, end] = [range.start * rowsOfFirst, range.end * rowsOfFirst];
         if (start === end) return new Float32Array(0);
         const tileRows = scheme.granularity.kind === "block" ? scheme.granularity.rows : 1;
-        const first = start - start % tileRows;
-        const values = dequantize(await place.load(first, end), tools);
-        return first === start ? values : values.slice((start - first) * columns);
+        const first = place.whole ? 0 : start - start % tileRows;
+        const last = place.whole ? matrixRows : end;
+        const values = dequantize(await place.load(first, last), tools);
+        if (first === start && last === end) return values;
+        return values.slice((start - first) * columns, (end - first) * columns);
       }),
     raw: () =>
       inside(async () => {

@@ -82,9 +82,9 @@ const SCALE_FORMATS = ["float32", "float16", "bfloat16"];
 
 function activationProblem(activation: ResolvedScheme | undefined): Problem | undefined {
   if (!activation) return undefined;
-  const { element, granularity, zero_point } = activation;
+  const { element, granularity, zero_point, keep_above } = activation;
   const fine = element.family === "int" && element.signed && element.bits === 8 &&
-    granularity.kind === "token" && !zero_point;
+    granularity.kind === "token" && !zero_point && keep_above === undefined;
   if (fine) return undefined;
   return [`cannot say activations of ${activation.id}`, "use int8_token, or none"];
 }

@@ -8,8 +8,8 @@
  * have `NAME.scales`, `NAME.minima`, `NAME.over`, `NAME.over_minima` and `NAME.offset`, as
  * `StoredScales` says. `lowbit_vector.ts` has the parts of vector tensors. The metadata entry
  * `lowbit` describes every coded tensor with its whole scheme or format. Side tensors
- * `NAME.sparse.rows|columns|values` and
- * `NAME.low_rank.left|right` are in `model.side.safetensors`.
+ * `NAME.sparse.rows|columns|values` (indices U16 or U32, values F16 where exact, or F32) and
+ * `NAME.low_rank.left|right`, and the rotations of `lowbit_rotation.ts`, are in `model.side.safetensors`.
  *
  * @module
  */
@@ -178,8 +178,10 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
   await writeSettings(args, withoutQuantization(args.config));
   const metadata = metadataOf(args);
   const entries = args.tensors.flatMap(entriesOf);
-  const header = (side: boolean) =>
-    new Map([["format", "pt"], ["lowbit", formatLowbitMetadata({ ...metadata, side })]]);
+  const header = (side: boolean, rotations = false) => {
+    const text = formatLowbitMetadata({ ...metadata, side, rotations });
+    return new Map([["format", "pt"], ["lowbit", text]]);
+  };
   const sink = await args.output.file("model.safetensors");
   const writer = await writeSafetensors(sink, entries, header(false));
   const plan = new Plan(args.tensors);
@@ -205,7 +207,7 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
       plan.finish();
       if (side.used) {
         // The header says whether there are side tensors; both texts have the same length.
-        await sink.patch(0, safetensorsHeader(entries, header(true)));
+        await sink.patch(0, safetensorsHeader(entries, header(true, side.rotations)));
         await side.finish();
       }
       await writer.finish();

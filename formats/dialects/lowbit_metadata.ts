@@ -23,6 +23,9 @@ export const LOWBIT_VERSION = 1;
 /** The version of a file that an older reader would get wrong: vector tensors, online transforms. */
 export const LOWBIT_LATER_VERSION = 2;
 
+/** The version of a file that has rotations among its side tensors. */
+export const LOWBIT_ROTATION_VERSION = 3;
+
 /** The file beside model.safetensors that holds side tensors, if there are any. */
 export const SIDE_FILE = "model.side.safetensors";
 
@@ -57,6 +60,8 @@ export interface LowbitMetadata {
   activations: ReadonlyMap<string, ResolvedScheme>;
   /** What the blocks do beyond the architecture. */
   transforms: readonly OnlineTransform[];
+  /** Whether some of the side tensors are rotations; known when all is written. */
+  rotations?: boolean;
   /** Whether there are side tensors, in {@linkcode SIDE_FILE}. */
   side: boolean;
   /** The version of lowbit and the recipe that made it. */
@@ -80,7 +85,7 @@ class Documents<T> {
 
 /**
  * The metadata as JSON with sorted keys. Each different scheme and vector format is written once.
- * The text has the same length with and without `side`, so that it can be patched.
+ * The text has the same length with and without `side` and `rotations`, so that it can be patched.
  */
 export function formatLowbitMetadata(metadata: LowbitMetadata): string {
   const schemes = new Documents<ResolvedScheme>();
@@ -109,9 +114,14 @@ export function formatLowbitMetadata(metadata: LowbitMetadata): string {
         `"vectors":${sortedJson(Object.fromEntries(vectors))}`,
       ]
       : []),
-    `"version":${vectors.length + transforms.length > 0 ? LOWBIT_LATER_VERSION : LOWBIT_VERSION}`,
+    `"version":${versionOf(metadata)}`,
   ];
   return `{${parts.join(",")}}`;
+}
+
+function versionOf({ rotations, vectors, transforms }: LowbitMetadata): number {
+  if (rotations) return LOWBIT_ROTATION_VERSION;
+  return vectors.size + transforms.length > 0 ? LOWBIT_LATER_VERSION : LOWBIT_VERSION;
 }
 
 /**
@@ -124,8 +134,8 @@ export function parseLowbitMetadata(text: string, file: string): LowbitMetadata 
   const root = parseJson(text, { file });
   if (!(root instanceof Map)) return fail("root", "is not an object");
   const version = root.get("version");
-  if (version !== LOWBIT_VERSION && version !== LOWBIT_LATER_VERSION) {
-    if (typeof version !== "number") return fail("version", "is not a number");
+  if (typeof version !== "number") return fail("version", "is not a number");
+  if (![LOWBIT_VERSION, LOWBIT_LATER_VERSION, LOWBIT_ROTATION_VERSION].includes(version)) {
     throw new LowbitError("UNSUPPORTED", `is version ${version} of the lowbit dialect`, {
       file,
       advice: "use a newer version of lowbit",
@@ -161,7 +171,7 @@ export function parseLowbitMetadata(text: string, file: string): LowbitMetadata 
     tensors.set(name, { scheme, layout, shape });
   }
   for (const field of ["transforms", "vectors"]) {
-    if (root.has(field) && version !== LOWBIT_LATER_VERSION) {
+    if (root.has(field) && version < LOWBIT_LATER_VERSION) {
       return fail(field, `do not go with version ${version}`);
     }
   }

@@ -21,6 +21,7 @@ import { parameterParts, parametersFrom } from "../parameter_parts.ts";
 import { codedTensor, type Tools } from "./coded.ts";
 import type { DirectoryTensors, TensorPart } from "./directory.ts";
 import type { LowbitEntry } from "./lowbit_metadata.ts";
+import { rotationParts } from "./lowbit_rotation.ts";
 import { packsZeros, PART_NAMES, storedPart } from "./lowbit_parts.ts";
 
 /**
@@ -93,6 +94,7 @@ export function lowbitTensor(
     layout,
     bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
     file,
+    whole: sides.some((side) => side.whole),
     load: async (start, end): Promise<QuantizedTensor> => {
       const size = { rows: end - start, columns, bits };
       const packed = await codes.read(start, end);
@@ -115,6 +117,8 @@ export interface SideParts {
   parts: TensorPart[];
   /** Where it begins, for the order. */
   at: number;
+  /** Whether it mixes rows, so that no rows can be loaded alone. */
+  whole?: boolean;
   /** Its share of some rows. */
   load(start: number, end: number): Promise<SideTensor>;
 }
@@ -145,6 +149,11 @@ export function sideParts(
       }),
     });
   }
+  const rotation = rotationParts(directory, name, rows, columns);
+  if (rotation) {
+    const at = rotation.parts[0].place.offset;
+    found.push({ parts: rotation.parts, at, whole: rotation.rows, load: () => rotation.load() });
+  }
   return found.sort((a, b) => a.at - b.at);
 }
 
@@ -154,7 +163,7 @@ function sparseParts(
   rows: number,
   columns: number,
 ): SideParts {
-  const values = directory.part(`${name}.sparse.values`, ["float32"]);
+  const values = directory.part(`${name}.sparse.values`, ["float32", "float16"]);
   const count = values.place.shape;
   if (count.length !== 1) {
     throw new LowbitError("MALFORMED", `has the shape [${count}], expected one dimension`, {
@@ -162,15 +171,14 @@ function sparseParts(
       field: `${name}.sparse.values`,
     });
   }
-  const rowIndices = directory.part(`${name}.sparse.rows`, ["uint32"], count);
-  const columnIndices = directory.part(`${name}.sparse.columns`, ["uint32"], count);
+  const rowIndices = directory.part(`${name}.sparse.rows`, ["uint16", "uint32"], count);
+  const columnIndices = directory.part(`${name}.sparse.columns`, ["uint16", "uint32"], count);
   return {
     parts: [rowIndices, columnIndices, values],
     at: rowIndices.place.offset,
     async load(start, end) {
-      const r = decodeUint32(await rowIndices.read());
-      const c = decodeUint32(await columnIndices.read());
-      const v = decodePlain("float32", await values.read());
+      const [r, c] = await Promise.all([rowIndices, columnIndices].map(indicesOf));
+      const v = decodePlain(values.place.type, await values.read());
       if (r.some((row) => row >= rows) || c.some((column) => column >= columns)) {
         throw new LowbitError("MALFORMED", `has entries outside its ${rows} x ${columns} matrix`, {
           file: values.place.source.name,
@@ -186,4 +194,12 @@ function sparseParts(
       };
     },
   };
+}
+
+/** Indices of 16 or 32 bits. */
+async function indicesOf(part: TensorPart): Promise<Uint32Array> {
+  const bytes = await part.read();
+  return part.place.type === "uint16"
+    ? Uint32Array.from(decodePlain("uint16", bytes))
+    : decodeUint32(bytes);
 }

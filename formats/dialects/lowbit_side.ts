@@ -8,11 +8,19 @@
 import {
   type FileSink,
   LowbitError,
+  PLAIN_BYTES,
   type SideTensor,
+  type SparsePart,
   type TargetArguments,
 } from "../../spec/mod.ts";
-import { encodePlain, encodeUint32 } from "../containers/plain.ts";
+import { decodePlain, encodePlain, encodeUint16, encodeUint32 } from "../containers/plain.ts";
 import { type SafetensorsEntry, safetensorsHeader } from "../containers/safetensors.ts";
+import {
+  largestRotation,
+  rotationArrays,
+  rotationBytes,
+  type StoredArray,
+} from "./lowbit_rotation.ts";
 import { SIDE_FILE } from "./lowbit_metadata.ts";
 
 const METADATA = new Map([["format", "pt"], ["lowbit_side", "1"]]);
@@ -22,6 +30,8 @@ export class SideWriter {
   #sink: FileSink | undefined;
   readonly #entries: SafetensorsEntry[] = [];
   #reserved = 0;
+  /** Whether a rotation was written. */
+  rotations = false;
 
   /** Writes into the output of these arguments. */
   constructor(private readonly args: TargetArguments) {}
@@ -34,17 +44,15 @@ export class SideWriter {
   /** Appends one side tensor of the weight `name` `[rows, columns]`. Error: `SHAPE`. */
   async write(name: string, side: SideTensor, shape: [number, number]): Promise<void> {
     const sink = this.#sink ??= await this.#start();
-    const entries = side.kind === "sparse"
-      ? sparseEntries(name, side.values.length)
-      : lowRankEntries(name, shape, side.rank);
+    const arrays = sideArrays(name, side, shape);
+    if (side.kind === "rotation") this.rotations = true;
+    const entries = arrays.map(({ entry }) => entry);
     if (this.#entries.some((entry) => entry.name === entries[0].name)) {
       throw new LowbitError("FORMAT", `has two side tensors of kind ${side.kind}`, { field: name });
     }
-    const data = side.kind === "sparse"
-      ? [encodeUint32(side.rows), encodeUint32(side.columns), encodePlain("float32", side.values)]
-      : [encodePlain("float32", side.left), encodePlain("float32", side.right)];
+    const data = arrays.map((array) => array.data);
     for (const [i, entry] of entries.entries()) {
-      const bytes = 4 * entry.shape.reduce((product, n) => product * n, 1);
+      const bytes = PLAIN_BYTES[entry.type] * entry.shape.reduce((product, n) => product * n, 1);
       if (data[i].length !== bytes) {
         throw new LowbitError("SHAPE", `has ${data[i].length} bytes, expected ${bytes}`, {
           field: entry.name,
@@ -72,8 +80,9 @@ export class SideWriter {
     const large = 2 ** 40;
     const all = this.args.tensors.filter((tensor) => tensor.storage.kind !== "plain")
       .flatMap(({ name, shape }) => [
-        ...sparseEntries(name, large),
+        ...sparseEntries(name, large, WIDE),
         ...lowRankEntries(name, [shape[0], shape[1]], 2 ** 20),
+        ...largestRotation(name),
       ]);
     this.#reserved = safetensorsHeader(all, METADATA).length;
     const sink = await this.args.output.file(SIDE_FILE);
@@ -82,12 +91,67 @@ export class SideWriter {
   }
 }
 
-function sparseEntries(name: string, count: number): SafetensorsEntry[] {
+/** The arrays that a side tensor is stored as. */
+function sideArrays(name: string, side: SideTensor, shape: [number, number]): StoredArray[] {
+  if (side.kind === "rotation") return rotationArrays(name, side);
+  const together = (entries: SafetensorsEntry[], data: Uint8Array[]) =>
+    entries.map((entry, i) => ({ entry, data: data[i] }));
+  if (side.kind === "low_rank") {
+    const { left, right, rank } = side;
+    const data = [left, right].map((values) => encodePlain("float32", values));
+    return together(lowRankEntries(name, shape, rank), data);
+  }
+  const types = sparseTypes(side, shape);
+  return together(sparseEntries(name, side.values.length, types), sparseData(side, types));
+}
+
+/** The types of a sparse part: 16 bits wherever they lose nothing. */
+interface SparseTypes {
+  indices: "uint16" | "uint32";
+  values: "float16" | "float32";
+}
+
+const WIDE: SparseTypes = { indices: "uint32", values: "float32" };
+
+function sparseTypes({ values }: SparsePart, [rows, columns]: [number, number]): SparseTypes {
+  const half = decodePlain("float16", encodePlain("float16", values));
+  return {
+    indices: Math.max(rows, columns) <= 65536 ? "uint16" : "uint32",
+    values: half.every((value, i) => value === values[i]) ? "float16" : "float32",
+  };
+}
+
+function sparseData(side: SparsePart, types: SparseTypes): Uint8Array[] {
+  const encode = types.indices === "uint16" ? encodeUint16 : encodeUint32;
+  return [encode(side.rows), encode(side.columns), encodePlain(types.values, side.values)];
+}
+
+function sparseEntries(name: string, count: number, types: SparseTypes): SafetensorsEntry[] {
   return [
-    { name: `${name}.sparse.rows`, type: "uint32", shape: [count] },
-    { name: `${name}.sparse.columns`, type: "uint32", shape: [count] },
-    { name: `${name}.sparse.values`, type: "float32", shape: [count] },
+    { name: `${name}.sparse.rows`, type: types.indices, shape: [count] },
+    { name: `${name}.sparse.columns`, type: types.indices, shape: [count] },
+    { name: `${name}.sparse.values`, type: types.values, shape: [count] },
   ];
+}
+
+/**
+ * Bytes of a side tensor of a `[rows, columns]` weight, as it is stored.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { sideBytes } from "./lowbit_side.ts";
+ * const [rows, columns] = [Uint32Array.of(1), Uint32Array.of(2)];
+ * const half = { kind: "sparse" as const, rows, columns, values: Float32Array.of(0.5) };
+ * assertEquals(sideBytes(half, [4, 4]), 6);
+ * assertEquals(sideBytes({ ...half, values: Float32Array.of(0.1) }, [4, 4]), 8);
+ * ```
+ */
+export function sideBytes(side: SideTensor, shape: [number, number]): number {
+  if (side.kind === "rotation") return rotationBytes(side);
+  if (side.kind === "low_rank") return 4 * (side.left.length + side.right.length);
+  const { indices, values } = sparseTypes(side, shape);
+  return side.values.length * (2 * PLAIN_BYTES[indices] + PLAIN_BYTES[values]);
 }
 
 function lowRankEntries(name: string, shape: [number, number], rank: number): SafetensorsEntry[] {

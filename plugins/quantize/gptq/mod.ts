@@ -7,20 +7,15 @@
 
 import { z } from "zod";
 import {
-  type Buffer,
-  type Codec,
   definePlugin,
-  type GridParameters,
-  type Kernels,
   LowbitError,
   type Plugin,
   PLUGIN_API_VERSION,
-  type QuantizedTensor,
   schema,
-  type Tiling,
 } from "../../../spec/mod.ts";
+import { descendingDiagonal, quantizeWithFeedback } from "../../_math/feedback.ts";
 import { dampedInverseFactor, prepareHessian } from "../../_math/hessian.ts";
-import { inversePermutation, permuteColumns, permuteSymmetric } from "../../_math/permutation.ts";
+import { permuteSymmetric } from "../../_math/permutation.ts";
 
 /** Options of {@linkcode gptq}. */
 export interface GptqOptions {
@@ -109,184 +104,6 @@ export const gptq: Plugin<GptqOptions> = definePlugin({
       for (let row = 0; row < rows; row++) work[row * columns + column] = 0;
     }
     if (dead.length > 0) context.warn(`${linear.id}: ${dead.length} dead input channels`);
-    return feedback({ kernels, codec, options, rows, columns, work, order, u });
+    return quantizeWithFeedback({ kernels, codec, options, rows, columns, work, order, u });
   },
 });
-
-interface FeedbackRun {
-  kernels: Kernels;
-  codec: Codec;
-  options: GptqOptions;
-  rows: number;
-  columns: number;
-  /** Weights `[rows, columns]` in their own order, dead columns zero. */
-  work: Float32Array;
-  /** `order[j]`: the column that is quantised in place j. */
-  order?: Uint32Array;
-  /** The factor U in the order of quantisation. */
-  u: Buffer<"f32">;
-}
-
-/** Quantises all columns in order, with scales fixed before or fitted as their group is reached. */
-function feedback(run: FeedbackRun): QuantizedTensor {
-  const { kernels, codec, options, rows, columns, order } = run;
-  const tiling = codec.tiling(rows, columns);
-  const groups = tiling.gridColumns;
-  const fixed = options.act_order || options.static_groups || tiling.tileRows !== 1 ||
-    codec.scheme.scale.second !== undefined;
-  const parameters = fixed
-    ? fitAll(kernels, codec, run.work, tiling, options)
-    : emptyParameters(codec, rows * groups);
-  const groupOf = Uint32Array.from(
-    { length: columns },
-    (_, j) => Math.floor((order ? order[j] : j) / tiling.tileColumns),
-  );
-  using w = kernels.upload(order ? permuteColumns(run.work, rows, columns, order) : run.work);
-  using codes = kernels.alloc("u8", rows * columns);
-  using table = kernels.upload(codec.table);
-  using groupBuffer = kernels.upload(groupOf);
-  // Without fixed scales no block may reach over the start of a group, whose scale is fitted there.
-  const largest = fixed ? options.block : Math.min(options.block, tiling.tileColumns);
-  // Error feedback divides: a scheme that multiplies by a factor gets its scales as they read back.
-  const given = codec.scheme.scale.apply;
-  const apply = given === "multiply" ? "divide" : given;
-  const used = given === "multiply" ? { ...parameters, unrounded: undefined } : parameters;
-  let grid = fixed ? uploadGrid(kernels, expandRows(used, tiling)) : undefined;
-  for (let start = 0; start < columns;) {
-    const groupStart = start % tiling.tileColumns === 0;
-    if (!fixed && groupStart) {
-      fitGroup({ kernels, codec, options, tiling }, w.array, start, parameters);
-      grid?.free();
-      grid = uploadGrid(kernels, parameters);
-    }
-    const groupEnd = fixed ? columns : Math.min(columns, (groupOf[start] + 1) * tiling.tileColumns);
-    const count = Math.min(largest, groupEnd - start);
-    using errors = kernels.alloc("f32", rows * count);
-    kernels.encodeFeedback({
-      w,
-      rows,
-      columns,
-      start,
-      count,
-      u: run.u,
-      groupOf: groupBuffer,
-      groups,
-      scales: grid!.scales,
-      stored: grid!.stored,
-      zeros: grid!.zeros,
-      apply,
-      encoder: codec.encoder,
-      table,
-      codes,
-      errors,
-    });
-    kernels.trailingUpdate({ w, rows, columns, start, count, errors, u: run.u });
-    start += count;
-  }
-  grid?.free();
-  const inOrder = codes.array.slice();
-  return {
-    shape: [rows, columns],
-    scheme: codec.scheme,
-    codes: order ? permuteColumns(inOrder, rows, columns, inversePermutation(order)) : inOrder,
-    parameters,
-  };
-}
-
-function fitAll(
-  kernels: Kernels,
-  codec: Codec,
-  weight: Float32Array,
-  tiling: Tiling,
-  options: GptqOptions,
-): GridParameters {
-  using x = kernels.upload(weight);
-  return options.range === "error"
-    ? codec.parameters(x, tiling, { ...SEARCH, norm: options.norm })
-    : codec.parameters(x, tiling);
-}
-
-/** The factors that a search tries. */
-const SEARCH = { rule: "error" as const, candidates: 20, smallest: 0.6 };
-
-/** Fits the scales of the group that starts at column `start`, from the weights as they are now. */
-function fitGroup(
-  run: { kernels: Kernels; codec: Codec; options: GptqOptions; tiling: Tiling },
-  w: Float32Array,
-  start: number,
-  parameters: GridParameters,
-): void {
-  const { rows, columns, tileColumns, gridColumns } = run.tiling;
-  const width = Math.min(tileColumns, columns - start);
-  const part = new Float32Array(rows * width);
-  for (let row = 0; row < rows; row++) {
-    const from = row * columns + start;
-    part.set(w.subarray(from, from + width), row * width);
-  }
-  const tiling: Tiling = {
-    ...run.tiling,
-    columns: width,
-    tileColumns: width,
-    gridColumns: 1,
-  };
-  const fitted = fitAll(run.kernels, run.codec, part, tiling, run.options);
-  const group = start / tileColumns;
-  for (let row = 0; row < rows; row++) {
-    const at = row * gridColumns + group;
-    parameters.scales[at] = fitted.scales[row];
-    if (parameters.unrounded) parameters.unrounded[at] = fitted.unrounded![row];
-    if (parameters.zeros) parameters.zeros[at] = fitted.zeros![row];
-  }
-}
-
-function emptyParameters(codec: Codec, count: number): GridParameters {
-  return {
-    scales: new Float32Array(count).fill(1),
-    ...(codec.scheme.scale.codes_from === "unrounded" &&
-      { unrounded: new Float32Array(count).fill(1) }),
-    ...(codec.scheme.zero_point && { zeros: new Float32Array(count) }),
-  };
-}
-
-/** One row of parameters for every row of the weight, also where rows share them. */
-function expandRows(parameters: GridParameters, tiling: Tiling): GridParameters {
-  if (tiling.tileRows === 1) return parameters;
-  const expand = (values?: Float32Array) => {
-    if (!values) return undefined;
-    const all = new Float32Array(tiling.rows * tiling.gridColumns);
-    for (let row = 0; row < tiling.rows; row++) {
-      const from = Math.floor(row / tiling.tileRows) * tiling.gridColumns;
-      all.set(values.subarray(from, from + tiling.gridColumns), row * tiling.gridColumns);
-    }
-    return all;
-  };
-  return {
-    scales: expand(parameters.scales)!,
-    unrounded: expand(parameters.unrounded),
-    zeros: expand(parameters.zeros),
-  };
-}
-
-function uploadGrid(kernels: Kernels, parameters: GridParameters) {
-  const stored = kernels.upload(parameters.scales);
-  const scales = parameters.unrounded ? kernels.upload(parameters.unrounded) : stored;
-  const zeros = parameters.zeros ? kernels.upload(parameters.zeros) : undefined;
-  return {
-    scales,
-    stored,
-    zeros,
-    free() {
-      if (scales !== stored) scales.free();
-      stored.free();
-      zeros?.free();
-    },
-  };
-}
-
-/** Column numbers by descending diagonal; ties keep their order. */
-function descendingDiagonal(hessian: Float64Array, n: number): Uint32Array {
-  const diagonal = Float64Array.from({ length: n }, (_, j) => hessian[j * n + j]);
-  return Uint32Array.from(
-    Array.from({ length: n }, (_, j) => j).sort((a, b) => diagonal[b] - diagonal[a] || a - b),
-  );
-}
