@@ -83,10 +83,6 @@ function prepareExecutor(
   options: LinearOptions,
 ): LinearExecutor {
   const { scheme, shape: [rows, columns] } = tensor;
-  if (scheme.zero_point?.kind === "minimum") {
-    const values = codec.dequantize({ ...tensor, side: [] });
-    return weightExecutor(kernels, kernels.denseWeight(values, rows, columns));
-  }
   const packed = packTensor(kernels, codec, tensor);
   const { activations = "f32" } = options;
   const integer = activations !== "f32" && integerExecutor(kernels, packed, activations);
@@ -142,10 +138,13 @@ function packTensor(
     order: "neighbours",
     offset: 0,
   });
-  const { scales, zeros } = parameters;
+  const { scales, zeros: shifts } = parameters;
+  const { zeros, minimums } = scheme.zero_point?.kind === "minimum"
+    ? { zeros: undefined, minimums: shifts }
+    : { zeros: shifts, minimums: undefined };
   const { table } = codec;
   const tiling = codec.tiling(rows, columns);
-  return { tiling, bits, bytes: bytes.array.slice(), table, scales, zeros };
+  return { tiling, bits, bytes: bytes.array.slice(), table, scales, zeros, minimums };
 }
 
 /** An executor whose inputs are quantised first, if there is a scheme for them. */

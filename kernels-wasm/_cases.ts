@@ -61,9 +61,11 @@ export function packedArguments({ random, rows, columns }: Omit<Case, "k">, bits
     () => Float32Array.from({ length: size }, (_, i) => i - size / 2),
     () => Float32Array.from({ length: size }, (_, i) => i < size / 2 ? i : i - size),
   ])();
-  const zeros = random.int(0, 1) ? Float32Array.from(random.codes(tiles, size)) : undefined;
+  const kind = random.int(0, 2);
+  const zeros = kind === 1 ? Float32Array.from(random.codes(tiles, size)) : undefined;
+  const minimums = kind === 2 ? random.floats(tiles) : undefined;
   const bytes = random.codes(rows * Math.ceil(columns * bits / 8), 256);
-  return { tiling: t, bits, bytes, table, scales: random.scales(tiles), zeros };
+  return { tiling: t, bits, bytes, table, scales: random.scales(tiles), zeros, minimums };
 }
 
 function product(c: Case, weight: ReturnType<Kernels["denseWeight"]>): Output[] {

@@ -18,10 +18,13 @@ export function integerArguments({ random, rows, columns }: Omit<Case, "k">, bit
     () => Float32Array.from({ length: size }, (_, i) => i < size / 2 ? i : i - size),
     () => Float32Array.from({ length: size }, (_, i) => (i & 8 ? -1 : 1) * e2m1[i & 7]),
   ])();
-  const own = random.int(0, 1) === 1;
+  const minimums = table.every((v) => v >= 0) && random.int(0, 1)
+    ? random.floats(tiles)
+    : undefined;
+  const own = !minimums && random.int(0, 1) === 1;
   const zeros = own ? Float32Array.from(random.codes(tiles, size), (i) => table[i]) : undefined;
   const bytes = random.codes(rows * Math.ceil(columns * bits / 8), 256);
-  return { tiling: t, bits, bytes, table, scales: random.scales(tiles), zeros };
+  return { tiling: t, bits, bytes, table, scales: random.scales(tiles), zeros, minimums };
 }
 
 /** A product of f32 activations, scaled once a group. */

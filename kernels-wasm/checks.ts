@@ -199,6 +199,8 @@ export function packed(a: PackedWeightArguments): void {
   sized("table", a.table, Float32Array, 1 << a.bits);
   sized("scales", a.scales, Float32Array, tiles);
   if (a.zeros !== undefined) sized("zeros", a.zeros, Float32Array, tiles);
+  if (a.minimums !== undefined) sized("minimums", a.minimums, Float32Array, tiles);
+  if (a.zeros && a.minimums) refuse("minimums", "do not go with zero points");
 }
 
 /** Checks the columns of a block. */

@@ -23,6 +23,8 @@ export interface IntegerForm {
   offset: number;
   /** Zero points of tiles, as integers of the grid. */
   zeros?: Int16Array;
+  /** Minimums of tiles. */
+  minimums?: Float32Array;
   /** Scales of tiles, with the step in them: one f32 product. */
   scales: Float32Array;
 }
@@ -41,6 +43,7 @@ export function integerForm(a: PackedWeightArguments): IntegerForm {
   const step = gridStep(a.table);
   const points = Array.from(a.table, (value) => value / step);
   const low = Math.min(0, ...points), high = Math.max(0, ...points);
+  if (a.minimums && low < 0) check.refuse("table", "has negative entries beside minimums");
   if (!points.every(Number.isInteger) || high - low > MAX_VALUE) {
     check.refuse("table", "does not lie on an evenly spaced grid of 256 points");
   }
@@ -54,8 +57,9 @@ export function integerForm(a: PackedWeightArguments): IntegerForm {
   return {
     values: Uint8Array.from(points, (point) => point - low),
     bits: Math.max(1, 32 - Math.clz32(Math.max(...points) - low)),
-    offset: -low,
+    offset: a.minimums ? 0 : -low,
     zeros,
+    minimums: a.minimums,
     scales: step === 1 ? a.scales : a.scales.map((scale) => scale * step),
   };
 }

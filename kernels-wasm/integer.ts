@@ -33,6 +33,8 @@ export class WasmIntegerWeight extends WasmWeight {
   readonly bits: number;
   /** The zero point of all tiles; absent if they have zero points of their own. */
   readonly offset?: number;
+  /** Whether tiles have minimums. */
+  readonly minimums: boolean;
   /** Columns that share a scale, and how many such groups a row has. */
   readonly group: number;
   /** See {@linkcode group}. */
@@ -41,11 +43,12 @@ export class WasmIntegerWeight extends WasmWeight {
   /** A weight that owns the given blocks. */
   constructor(
     args: ConstructorParameters<typeof WasmWeight>,
-    form: Pick<WasmIntegerWeight, "bits" | "offset" | "group" | "groups">,
+    form: Pick<WasmIntegerWeight, "bits" | "offset" | "minimums" | "group" | "groups">,
   ) {
     super(...args);
     this.bits = form.bits;
     this.offset = form.offset;
+    this.minimums = form.minimums;
     this.group = form.group;
     this.groups = form.groups;
   }
@@ -73,14 +76,16 @@ export function integerWeight(c: Context, a: PackedWeightArguments): WasmInteger
     panels * paddedColumns(columns, group, groups) / 8 * PANEL * form.bits,
     grid * 4,
     form.zeros ? grid * 2 : 0,
+    form.minimums ? grid * 4 : 0,
   ];
   const blocks: { address: number; bytes: number }[] = [];
   try {
     for (const bytes of sizes) blocks.push({ address: c.heap.take(bytes), bytes });
-    const [codes, scales, zeros] = blocks.map((block) => block.address);
+    const [codes, scales, zeros, minimums] = blocks.map((block) => block.address);
     placeCodes(c, a, form, group, codes);
     layGrid(c.heap.view("f32", scales, grid), form.scales, a.tiling);
     if (form.zeros) layGrid(new Int16Array(c.heap.buffer, zeros, grid), form.zeros, a.tiling);
+    if (form.minimums) layGrid(c.heap.view("f32", minimums, grid), form.minimums, a.tiling);
   } catch (error) {
     for (const { address, bytes } of blocks) c.heap.give(address, bytes);
     throw error;
@@ -90,6 +95,7 @@ export function integerWeight(c: Context, a: PackedWeightArguments): WasmInteger
   return new WasmIntegerWeight([c.heap, { rows, columns }, blocks], {
     bits,
     offset,
+    minimums: form.minimums !== undefined,
     group,
     groups,
   });
@@ -133,7 +139,7 @@ export function integerLinear(c: Context, a: IntegerLinearArguments): void {
   const weight = ownWeight(a.weight);
   const { granularity, bits } = checkLinear(a, weight);
   const { rows, columns, group, groups, padded } = weight;
-  const [codes, scales, zeros] = weight.addresses(c.heap);
+  const [codes, scales, zeros, minimums] = weight.addresses(c.heap);
   const wide = !c.relaxed || weight.bits > MAX_RELAXED_BITS;
   const [x, y] = [c.at("x", a.x), c.at("y", a.y)];
   if (tokens * rows === 0) return;
@@ -161,7 +167,7 @@ export function integerLinear(c: Context, a: IntegerLinearArguments): void {
     wide ? 1 : 0,
     xScales,
     sums,
-    -(weight.offset ?? 1),
+    weight.minimums ? 1 : -(weight.offset ?? 1),
   ], { units: tokens, work: tokens * columns });
   c.pool.run(wide ? "linear_integer" : "linear_integer_relaxed", [
     q,
@@ -177,6 +183,7 @@ export function integerLinear(c: Context, a: IntegerLinearArguments): void {
     weight.bits,
     scales,
     weight.offset === undefined ? zeros : 0,
+    weight.minimums ? minimums : 0,
     group,
     groups,
   ], {
@@ -192,12 +199,13 @@ export function groupedLinear(c: Context, a: GroupedLinearArguments): void {
   const weight = ownWeight(a.weight);
   checkGrouped(a, weight);
   const { rows, columns, group, groups, padded, bits, offset } = weight;
-  const [codes, scales, zeros] = weight.addresses(c.heap);
+  const [codes, scales, zeros, minimums] = weight.addresses(c.heap);
   const [x, y] = [c.at("x", a.x), c.at("y", a.y)];
   if (tokens * rows === 0) return;
   if (columns === 0) return void a.y.array.fill(0);
   const last = columns - (groups - 1) * group;
   const segments = (groups - 1) * Math.ceil(group / SEGMENT) + Math.ceil(last / SEGMENT);
+  const factor = weight.minimums ? 1 : offset ?? 1;
   const inputs = c.scratch(4 * tokens * (padded + segments));
   const sums = inputs + 4 * tokens * padded;
   c.pool.run("group_activations", [
@@ -209,7 +217,7 @@ export function groupedLinear(c: Context, a: GroupedLinearArguments): void {
     group,
     groups,
     bits,
-    offset ?? 1,
+    factor,
   ], {
     units: Math.ceil(tokens / TOKEN_TILE),
     work: tokens * columns,
@@ -225,6 +233,7 @@ export function groupedLinear(c: Context, a: GroupedLinearArguments): void {
     bits,
     scales,
     offset === undefined ? zeros : 0,
+    weight.minimums ? minimums : 0,
     group,
     groups,
   ], {

@@ -26,7 +26,7 @@ export function linear(c: Context, a: LinearArguments): void {
   check.whole("tokens", a.tokens);
   check.buffer("x", a.x, "f32", a.tokens * columns);
   check.buffer("y", a.y, "f32", a.tokens * rows);
-  const [data, table, scales, zeros] = weight.addresses(c.heap);
+  const [data, table, scales, zeros, minimums] = weight.addresses(c.heap);
   const x = tokenTiles(c, c.at("x", a.x), a.tokens, columns);
   const common = [x, c.at("y", a.y), a.tokens, rows, columns, data];
   const split = { units: Math.ceil(rows / PANEL), work: a.tokens * rows * columns };
@@ -39,6 +39,7 @@ export function linear(c: Context, a: LinearArguments): void {
     packed.base ?? 0,
     scales,
     packed.zeros ? zeros : 0,
+    packed.minimums ? minimums : 0,
     packed.groups,
     packed.group,
   ], split);

@@ -107,7 +107,8 @@ export function decodePacked(a: PackedWeightArguments): Float32Array {
   eachElement(a.tiling, (i, tile) => {
     const first = Math.floor(i / columns) * rowBytes * 8 + (i % columns) * a.bits;
     const v = a.table[readBits(a.bytes, first, a.bits)];
-    values[i] = fround(fround(v - (a.zeros ? a.zeros[tile] : 0)) * a.scales[tile]);
+    const value = fround(fround(v - (a.zeros ? a.zeros[tile] : 0)) * a.scales[tile]);
+    values[i] = a.minimums ? fround(value + a.minimums[tile]) : value;
   });
   return values;
 }

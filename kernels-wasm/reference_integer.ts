@@ -25,6 +25,8 @@ export class PlainIntegers implements LinearWeight {
   readonly bytes: number;
   readonly tiling: PackedWeightArguments["tiling"];
   readonly scales: Float32Array;
+  /** The minimum of every tile. */
+  readonly minimums?: Float32Array;
   /** The zero point of every tile. */
   readonly zeros: Int16Array;
   #values?: Int16Array;
@@ -32,7 +34,8 @@ export class PlainIntegers implements LinearWeight {
 
   /** Finds the integers of packed codes; `hold` counts bytes. */
   constructor(a: PackedWeightArguments, hold: (bytes: number) => void) {
-    const { values, offset, zeros, scales } = integerForm(a);
+    const { values, offset, zeros, scales, minimums } = integerForm(a);
+    this.minimums = minimums?.slice();
     this.tiling = a.tiling;
     this.rows = a.tiling.rows;
     this.columns = a.tiling.columns;
@@ -117,7 +120,12 @@ export function integerLinear(
       for (let r = 0; r < rows; r++) {
         let sum = 0;
         for (let c = 0; c < count; c++) sum += values[r * columns + first + c] * q[c];
-        const product = fround(fround(sum) * weight.scales[weight.tile(r, first)]);
+        const tile = weight.tile(r, first);
+        let product = fround(fround(sum) * weight.scales[tile]);
+        if (weight.minimums) {
+          const inputs = q.reduce((total, v) => total + v, 0);
+          product = fround(product + fround(weight.minimums[tile] * fround(inputs)));
+        }
         totals[r] += group ? fround(product * group.scale) : product;
       }
     }
@@ -137,7 +145,7 @@ export function groupedLinear(
   tokens: number,
   weight: PlainIntegers,
 ): void {
-  const { rows, columns, values, zeros, scales, tiling: { tileColumns } } = weight;
+  const { rows, columns, values, zeros, scales, minimums, tiling: { tileColumns } } = weight;
   for (let t = 0; t < tokens; t++) {
     const row = x.slice(t * columns, (t + 1) * columns).map((v) => Math.abs(v) < SMALLEST ? 0 : v);
     for (let r = 0; r < rows; r++) {
@@ -153,7 +161,9 @@ export function groupedLinear(
           inputs = fround(inputs + row[c]);
         }
         const centred = fround(sum - fround(zeros[tile] * inputs));
-        total = fround(total + fround(centred * scales[tile]));
+        let part = fround(centred * scales[tile]);
+        if (minimums) part = fround(part + fround(minimums[tile] * inputs));
+        total = fround(total + part);
         first = end;
       }
       y[t * rows + r] = total;

@@ -72,6 +72,8 @@ export interface PackedForm {
   group: number;
   /** Whether the weight has zero points. */
   zeros: boolean;
+  /** Whether it has minimums. */
+  minimums: boolean;
   /** The table as integers `code + base`, if it is that. */
   base?: number;
 }
@@ -117,17 +119,19 @@ export function packedWeight(heap: Heap, exports: Exports, a: PackedWeightArgume
     a.table.byteLength,
     panels * gridColumns * PANEL * 4,
     a.zeros ? panels * gridColumns * PANEL * 4 : 0,
+    a.minimums ? panels * gridColumns * PANEL * 4 : 0,
   ];
   const integer = integerZeros(a.zeros) ? integerTable(a.table) : undefined;
   const flip = integer?.flip ?? 0;
   const blocks: { address: number; bytes: number }[] = [];
   try {
     for (const bytes of sizes) blocks.push({ address: heap.take(bytes), bytes });
-    const [codes, table, scales, zeros] = blocks.map((block) => block.address);
+    const [codes, table, scales, zeros, minimums] = blocks.map((block) => block.address);
     packCodes(heap, exports, a, flip, codes);
     heap.view("f32", table, a.table.length).set(a.table.map((_, i) => a.table[i ^ flip]));
     layGrid(heap.view("f32", scales, sizes[2] / 4), a.scales, a.tiling);
     if (a.zeros) layGrid(heap.view("f32", zeros, sizes[3] / 4), a.zeros, a.tiling);
+    if (a.minimums) layGrid(heap.view("f32", minimums, sizes[4] / 4), a.minimums, a.tiling);
   } catch (error) {
     for (const { address, bytes } of blocks) heap.give(address, bytes);
     throw error;
@@ -137,6 +141,7 @@ export function packedWeight(heap: Heap, exports: Exports, a: PackedWeightArgume
     groups: gridColumns,
     group: tileColumns,
     zeros: a.zeros !== undefined,
+    minimums: a.minimums !== undefined,
     base: integer?.base,
   });
 }

@@ -90,19 +90,19 @@ class GpuWeight implements LinearWeight {
     const { tiling, bits, table, scales } = args;
     const { rows, columns, tileRows, tileColumns, gridColumns } = tiling;
     const codes = wordRows(args);
-    const zeros = args.zeros ?? new Float32Array(1);
+    const shifts = args.zeros ?? args.minimums ?? new Float32Array(1);
     const words = Math.ceil(columns * bits / 32);
-    const own = args.zeros ? 1 : 0;
+    const kind = args.zeros ? 1 : args.minimums ? 2 : 0;
     const shape = Uint32Array.of(
       ...[rows, columns, 0, words],
-      ...[tileRows, tileColumns, gridColumns, own],
+      ...[tileRows, tileColumns, gridColumns, kind],
     );
     this.rows = rows;
     this.columns = columns;
-    this.bytes = codes.byteLength + table.byteLength + scales.byteLength + zeros.byteLength;
+    this.bytes = codes.byteLength + table.byteLength + scales.byteLength + shifts.byteLength;
     this.#device = device;
     this.#id = device.nextId();
-    const arrays = [shape, codes, table, scales, zeros];
+    const arrays = [shape, codes, table, scales, shifts];
     device.ask({ kind: "weight", id: this.#id, bits }, arrays);
   }
 

@@ -14,8 +14,8 @@ export const MAX_GROUPS = 65535;
 /**
  * What both shaders begin with. `BITS` is the width of a code; a row of codes is a stream of bits in
  * whole 32-bit words, so that a code may lie in two of them. `p` holds two vectors: rows, columns,
- * tokens, words of a row; rows of a tile, columns of a tile, tiles of a row, whether there are zero
- * points.
+ * tokens, words of a row; rows of a tile, columns of a tile, tiles of a row, and what `shifts` are:
+ * nothing (0), zero points (1) or minimums (2).
  */
 const WEIGHT = `
 override BITS: u32;
@@ -24,7 +24,7 @@ override BITS: u32;
 @group(0) @binding(2) var<storage, read> codes: array<u32>;
 @group(0) @binding(3) var<storage, read> table: array<f32>;
 @group(0) @binding(4) var<storage, read> scales: array<f32>;
-@group(0) @binding(5) var<storage, read> zeros: array<f32>;
+@group(0) @binding(5) var<storage, read> shifts: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 
 fn weight(row: u32, column: u32) -> f32 {
@@ -35,8 +35,10 @@ fn weight(row: u32, column: u32) -> f32 {
   if (shift + BITS > 32u) { code |= codes[word + 1u] << (32u - shift); }
   let tile = row / p[1].x * p[1].z + column / p[1].y;
   var value = table[code & ((1u << BITS) - 1u)];
-  if (p[1].w != 0u) { value -= zeros[tile]; }
-  return value * scales[tile];
+  if (p[1].w == 1u) { value -= shifts[tile]; }
+  value *= scales[tile];
+  if (p[1].w == 2u) { value += shifts[tile]; }
+  return value;
 }
 `;
 

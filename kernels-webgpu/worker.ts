@@ -23,7 +23,7 @@ export type Message =
   | { kind: "start" }
   /**
    * Keeps a weight. Arrays: its shape (the two vectors of the shaders, tokens being 0), codes, table,
-   * scales, zero points.
+   * scales, zero points or minimums.
    */
   | { kind: "weight"; id: number; bits: number }
   /** Multiplies. Arrays: the inputs. The answer: the outputs. */

@@ -30,6 +30,8 @@ export interface PackedWeightArguments {
   table: Float32Array;
   /** One scale a tile. */
   scales: Float32Array;
-  /** One zero point a tile. */
+  /** One zero point a tile: the weight of a code is `(table[code] - zero) * scale`. */
   zeros?: Float32Array;
+  /** One minimum a tile, instead of zero points: `table[code] * scale + minimum`. */
+  minimums?: Float32Array;
 }

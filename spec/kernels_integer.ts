@@ -38,9 +38,9 @@ export type GroupedLinearArguments = Omit<IntegerLinearArguments, "activations">
 /** The operations. */
 export interface IntegerKernels {
   /**
-   * Prepares packed codes for `integerLinear`. Their values must lie on an evenly spaced grid of at
+   * Prepares packed codes for `integerLinear` and `groupedLinear`. Their values must lie on an evenly spaced grid of at
    * most 256 points, and zero points on it: integers of 1 to 8 bits with or without zero points,
-   * ternary, E2M1, but not NF4. At most 65536 columns may share a scale. A weight that is not so is
+   * ternary, E2M1, but not NF4; minimums go with entries that are not negative. At most 65536 columns may share a scale. A weight that is not so is
    * refused (`SHAPE`, field `table`, `zeros` or `tiling`).
    */
   integerWeight(args: PackedWeightArguments): LinearWeight;
@@ -49,9 +49,9 @@ export interface IntegerKernels {
    * 255, times the step of the grid), and q those of the activations, the sum of `v q` over the
    * columns that share a scale of the weight is exact: it is below `255 * 127 * 65536 < 2^31`. What
    * follows is f32, in this order, without fused multiply-add: that sum times the scale of the weight
-   * (which holds the step), for activations by group times their scale; added to a total that
-   * starts at 0, groups ascending; at the end, for activations by token or tensor, times their
-   * scale. So every implementation and any number of threads give the same bits.
+   * (which holds the step), plus the minimum times the sum of `q` where there are minimums, for
+   * activations by group times their scale; added to a total that starts at 0, groups ascending; at
+   * the end, for activations by token or tensor, times their scale. So every implementation and any number of threads give the same bits.
    *
    * Where m is below 2^-100, codes and scale are 0. Where m is not finite, the outputs that depend
    * on it are NaN.
@@ -63,8 +63,8 @@ export interface IntegerKernels {
    * into segments of 256, the last of which may have fewer. With `u` the integers of the weight and
    * `z` their zero point, in f32 and without fused multiply-add: `u x` is added, columns ascending,
    * to a sum that starts at 0, x to another; what a segment adds to the total, which starts at 0,
-   * is `(sum of u x - z * sum of x) * scale`, segments ascending. Magnitudes of x below 2^-100
-   * count as 0. So every implementation and any number of threads give the same bits.
+   * is `(sum of u x - z * sum of x) * scale`, or with minimums `(sum of u x) * scale + minimum * sum
+   * of x`, segments ascending. Magnitudes of x below 2^-100 count as 0. So every implementation and any number of threads give the same bits.
    */
   groupedLinear(args: GroupedLinearArguments): void;
 }

@@ -139,7 +139,7 @@ op!(linear_dense, linear_dense_scalar, (
 op!(linear_packed, linear_packed_scalar, (
     x: *const f32, y: *mut f32, tokens: usize, rows: usize, columns: usize, codes: *const u8,
     bits: u32, table: *const f32, integer: u32, base: i32, scales: *const f32,
-    zeros: *const f32, groups: usize, group: usize,
+    zeros: *const f32, minimums: *const f32, groups: usize, group: usize,
 ));
 op!(quantize_activations, quantize_activations_scalar, (
     x: *const f32, codes: *mut u8, tokens: usize, columns: usize, group: usize, groups: usize,
@@ -149,7 +149,7 @@ op!(quantize_activations, quantize_activations_scalar, (
 op!(linear_integer, linear_integer_scalar, (
     q: *const u8, wide: u32, x_scales: *const f32, per_group: u32, sums: *const i32, y: *mut f32,
     tokens: usize, rows: usize, columns: usize, codes: *const u8, bits: u32, scales: *const f32,
-    zeros: *const i16, group: usize, groups: usize,
+    zeros: *const i16, minimums: *const f32, group: usize, groups: usize,
 ));
 op!(group_activations, group_activations_scalar, (
     x: *const f32, out: *mut f32, sums: *mut f32, tokens: usize, columns: usize, group: usize,
@@ -157,7 +157,7 @@ op!(group_activations, group_activations_scalar, (
 ));
 op!(linear_grouped, linear_grouped_scalar, (
     x: *const f32, sums: *const f32, y: *mut f32, tokens: usize, rows: usize, columns: usize,
-    codes: *const u8, bits: u32, scales: *const f32, zeros: *const i16, group: usize, groups: usize,
+    codes: *const u8, bits: u32, scales: *const f32, zeros: *const i16, minimums: *const f32, group: usize, groups: usize,
 ));
 op!(trailing_update, trailing_update_scalar, (
     w: *mut f32, rows: usize, columns: usize, start: usize, count: usize, errors: *const f32,

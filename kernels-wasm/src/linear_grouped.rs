@@ -3,10 +3,10 @@
 //!
 //! Of every output, segments ascending, all f32: the codes (integers) times the activations, added
 //! in ascending order to a sum that starts at 0; less the zero point times the sum of the
-//! activations (which is added up in the same order); times the scale; added to a total that starts
-//! at 0.
+//! activations (which is added up in the same order); times the scale; plus the minimum times the
+//! sum of the activations, if there are minimums; added to a total that starts at 0.
 //!
-//! Scales and zero points are `[panel][group][16]`. `x` and `sums` are those of
+//! Scales, zero points and minimums are `[panel][group][16]`. `x` and `sums` are those of
 //! `group_activations`; without zero points the sums are times the one that all groups have.
 
 use crate::integer_layout::{blocks, code_of, PANEL};
@@ -25,6 +25,7 @@ pub unsafe fn scalar(
     bits: u32,
     scales: *const f32,
     zeros: *const i16,
+    minimums: *const f32,
     group: usize,
     groups: usize,
     _scratch: *mut u8,
@@ -55,11 +56,14 @@ pub unsafe fn scalar(
                 }
                 first += segment.padded;
                 let grid = (r / PANEL * groups + segment.group) * PANEL + r % PANEL;
-                let mut less = *sums.add(t * segments + s);
-                if !zeros.is_null() {
-                    less *= *zeros.add(grid) as f32;
-                }
-                total += (sum - less) * *scales.add(grid);
+                let inputs = *sums.add(t * segments + s);
+                total += if !minimums.is_null() {
+                    sum * *scales.add(grid) + *minimums.add(grid) * inputs
+                } else if zeros.is_null() {
+                    (sum - inputs) * *scales.add(grid)
+                } else {
+                    (sum - *zeros.add(grid) as f32 * inputs) * *scales.add(grid)
+                };
             }
             *y.add(t * rows + r) = total;
         }
@@ -91,6 +95,7 @@ mod wide {
         codes: *const u8,
         scales: *const f32,
         zeros: *const i16,
+        minimums: *const f32,
     }
 
     impl Job {
@@ -105,12 +110,17 @@ mod wide {
             vector: usize,
         ) -> v128 {
             let at = segment.group * PANEL + 4 * vector;
-            let mut less = splat(self.sums.add(token * self.segments + s));
+            let mut inputs = splat(self.sums.add(token * self.segments + s));
+            let scales = load(self.scales.add(at));
+            if !self.minimums.is_null() {
+                let minimums = load(self.minimums.add(at));
+                return f32x4_add(f32x4_mul(sum, scales), f32x4_mul(minimums, inputs));
+            }
             if !self.zeros.is_null() {
                 let zeros = i32x4_load_extend_i16x4(self.zeros.add(at));
-                less = f32x4_mul(f32x4_convert_i32x4(zeros), less);
+                inputs = f32x4_mul(f32x4_convert_i32x4(zeros), inputs);
             }
-            f32x4_mul(f32x4_sub(sum, less), load(self.scales.add(at)))
+            f32x4_mul(f32x4_sub(sum, inputs), scales)
         }
     }
 
@@ -248,6 +258,7 @@ mod wide {
         bits: u32,
         scales: *const f32,
         zeros: *const i16,
+        minimums: *const f32,
         group: usize,
         groups: usize,
         scratch: *mut u8,
@@ -280,6 +291,11 @@ mod wide {
                     zeros
                 } else {
                     zeros.add(grid)
+                },
+                minimums: if minimums.is_null() {
+                    minimums
+                } else {
+                    minimums.add(grid)
                 },
             };
             job.out.clear(tokens);

@@ -4,14 +4,16 @@
 //! The sum over a group, `sum (u - zero) q`, is exact in 32 bits: u and zero are at most 255, q at
 //! most 127 in magnitude, and a group has at most 65536 columns, so that every partial sum stays
 //! below 255 * 127 * 65536 < 2^31. Then, in f32, groups ascending: `total += sum * weight scale`,
+//! (with minimums `sum * weight scale + minimum * sum of q`),
 //! with scales of activations by group `total += (sum * weight scale) * activation scale`,
 //! otherwise at the end `y = total * activation scale`.
 //!
 //! Activations of `wide` calls are 16 bits each, others 8. The SIMD128 version takes wide ones; the
 //! relaxed version (`relaxed.rs`) the others, with weights of up to 6 bits.
 //!
-//! Scales and zero points are `[panel][group][16]`. `sums` holds the negative sums of the
-//! activations of every group; without zero points, times the zero point that all groups have.
+//! Scales, zero points and minimums are `[panel][group][16]`. `sums` holds the negative sums of the
+//! activations of every group; without zero points, times the zero point that all groups have; with
+//! minimums, it holds the sums.
 
 use crate::integer_layout::{activation as position, blocks, code_of, PANEL};
 
@@ -30,6 +32,7 @@ pub unsafe fn scalar(
     bits: u32,
     scales: *const f32,
     zeros: *const i16,
+    minimums: *const f32,
     group: usize,
     groups: usize,
     _scratch: *mut u8,
@@ -60,8 +63,13 @@ pub unsafe fn scalar(
                 } else {
                     *zeros.add(at) as i32
                 };
-                sum = sum.wrapping_add(zero.wrapping_mul(*sums.add(t * groups + g)));
-                let product = sum as f32 * *scales.add(at);
+                let inputs = *sums.add(t * groups + g);
+                let product = if minimums.is_null() {
+                    sum = sum.wrapping_add(zero.wrapping_mul(inputs));
+                    sum as f32 * *scales.add(at)
+                } else {
+                    sum as f32 * *scales.add(at) + *minimums.add(at) * inputs as f32
+                };
                 total += if per_group != 0 {
                     product * *x_scales.add(t * groups + g)
                 } else {

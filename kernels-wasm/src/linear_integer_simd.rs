@@ -11,7 +11,7 @@ use crate::lanes::{load, opaque, splat, store};
 use core::arch::wasm32::*;
 
 /// Forms of a call that have code of their own: activations by token or tensor, without and with
-/// zero points; and all others.
+/// zero points; and all others, minimums among them.
 const SYMMETRIC: u32 = 0;
 const ZEROS: u32 = 1;
 const ANY: u32 = 2;
@@ -28,6 +28,7 @@ struct Job {
     codes: *const u8,
     scales: *const f32,
     zeros: *const i16,
+    minimums: *const f32,
     groups: usize,
     group_blocks: usize,
     all_blocks: usize,
@@ -45,6 +46,9 @@ impl Job {
     /// What the sums of four rows over a group start from: the products of zero points.
     #[inline(always)]
     unsafe fn start<const FORM: u32>(&self, token: usize, g: usize, first: usize) -> v128 {
+        if FORM == ANY && !self.minimums.is_null() {
+            return i32x4_splat(0);
+        }
         let of_token = splat(self.sums.add(token * self.groups + g) as *const f32);
         if FORM == SYMMETRIC || (FORM == ANY && self.zeros.is_null()) {
             of_token
@@ -68,6 +72,11 @@ impl Job {
     ) -> v128 {
         let scales = load(self.scales.add(g * PANEL + first));
         let mut value = f32x4_mul(f32x4_convert_i32x4(sum), scales);
+        if FORM == ANY && !self.minimums.is_null() {
+            let of_token = splat(self.sums.add(token * self.groups + g) as *const f32);
+            let minimums = load(self.minimums.add(g * PANEL + first));
+            value = f32x4_add(value, f32x4_mul(minimums, f32x4_convert_i32x4(of_token)));
+        }
         if FORM == ANY && self.per_group {
             value = f32x4_mul(value, splat(self.x_scales.add(token * self.groups + g)));
         }
@@ -323,6 +332,7 @@ pub unsafe fn simd(
     bits: u32,
     scales: *const f32,
     zeros: *const i16,
+    minimums: *const f32,
     group: usize,
     groups: usize,
     scratch: *mut u8,
@@ -347,12 +357,17 @@ pub unsafe fn simd(
             } else {
                 zeros.add(grid)
             },
+            minimums: if minimums.is_null() {
+                minimums
+            } else {
+                minimums.add(grid)
+            },
             groups,
             group_blocks: group.div_ceil(8),
             all_blocks,
             panel: index,
         };
-        if job.per_group {
+        if job.per_group || !job.minimums.is_null() {
             any_panel::<ANY>(&job, tokens, scratch);
         } else if job.zeros.is_null() {
             any_panel::<SYMMETRIC>(&job, tokens, scratch);

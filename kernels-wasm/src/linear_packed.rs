@@ -1,9 +1,10 @@
 //! `y = x W^T` with a weight of packed codes in panels. Parallel over panels.
 //!
-//! The weight of a code is `(table[code] - zero) * scale`, each step in f32, and the sums follow
+//! The weight of a code is `(table[code] - zero) * scale`, or `table[code] * scale + minimum`, each
+//! step in f32, and the sums follow
 //! `linear_dense`, so that the result has the same bits as with the decoded weight.
 //!
-//! Scales and zero points are `[panel][group][16]`.
+//! Scales, zero points and minimums are `[panel][group][16]`.
 
 use crate::linear_dense::sum;
 use crate::panels::{code_of, PANEL};
@@ -23,6 +24,7 @@ pub unsafe fn scalar(
     _base: i32,
     scales: *const f32,
     zeros: *const f32,
+    minimums: *const f32,
     groups: usize,
     group: usize,
     _scratch: *mut u8,
@@ -35,7 +37,12 @@ pub unsafe fn scalar(
             let code = code_of(codes.add(r / PANEL * panel_bytes), r % PANEL, c, bits);
             let at = (r / PANEL * groups + c / group) * PANEL + r % PANEL;
             let zero = if zeros.is_null() { 0.0 } else { *zeros.add(at) };
-            (*table.add(code) - zero) * *scales.add(at)
+            let value = (*table.add(code) - zero) * *scales.add(at);
+            if minimums.is_null() {
+                value
+            } else {
+                value + *minimums.add(at)
+            }
         };
         for t in 0..tokens {
             let input = |c: usize| *x.add(at(t, tokens, c, columns));
@@ -78,6 +85,7 @@ mod wide {
         table: Table,
         scales: *const f32,
         zeros: *const f32,
+        minimums: *const f32,
         group: usize,
     }
 
@@ -114,7 +122,7 @@ mod wide {
 
     /// Calls `sink(k, values)` with the 16 values of each column of a chunk.
     #[inline(always)]
-    unsafe fn each_column(
+    unsafe fn each_column<const MINIMUMS: bool>(
         weight: &Weight,
         first: usize,
         depth: usize,
@@ -131,17 +139,26 @@ mod wide {
             } else {
                 four(weight.zeros, group)
             };
+            let grid = Grid {
+                zeros,
+                scales,
+                minimums: if MINIMUMS {
+                    four(weight.minimums, group)
+                } else {
+                    zeros
+                },
+            };
             match weight.table {
-                Table::Small(planes) => each(codes, k, last, &zeros, &scales, &mut sink, |at| {
+                Table::Small(planes) => each::<MINIMUMS>(codes, k, last, &grid, &mut sink, |at| {
                     planes.lookup(v128_load(at as *const v128))
                 }),
                 Table::Integer { base } => {
                     let zeros = zeros.map(|zero| f32x4_add(zero, f32x4_splat(TWO_23 - base)));
-                    each(codes, k, last, &zeros, &scales, &mut sink, |at| {
+                    each::<MINIMUMS>(codes, k, last, &Grid { zeros, ..grid }, &mut sink, |at| {
                         widen_to_f32_2p23(v128_load(at as *const v128))
                     })
                 }
-                Table::Large(table) => each(codes, k, last, &zeros, &scales, &mut sink, |at| {
+                Table::Large(table) => each::<MINIMUMS>(codes, k, last, &grid, &mut sink, |at| {
                     gather16(at, table, 255)
                 }),
             }
@@ -149,13 +166,32 @@ mod wide {
         }
     }
 
+    /// What the 16 rows of a group of columns have.
+    struct Grid {
+        zeros: [v128; 4],
+        scales: [v128; 4],
+        minimums: [v128; 4],
+    }
+
+    impl Grid {
+        /// The weights of four table entries.
+        #[inline(always)]
+        fn weights<const MINIMUMS: bool>(&self, i: usize, entries: v128) -> v128 {
+            let value = f32x4_mul(f32x4_sub(entries, self.zeros[i]), self.scales[i]);
+            if MINIMUMS {
+                f32x4_add(value, self.minimums[i])
+            } else {
+                value
+            }
+        }
+    }
+
     #[inline(always)]
-    unsafe fn each(
+    unsafe fn each<const MINIMUMS: bool>(
         codes: *const u8,
         from: usize,
         to: usize,
-        zeros: &[v128; 4],
-        scales: &[v128; 4],
+        grid: &Grid,
         sink: &mut impl FnMut(usize, [v128; 4]),
         entries: impl Fn(*const u8) -> [v128; 4],
     ) {
@@ -163,7 +199,7 @@ mod wide {
             let values = entries(codes.add(k * PANEL));
             sink(
                 k,
-                core::array::from_fn(|v| f32x4_mul(f32x4_sub(values[v], zeros[v]), scales[v])),
+                core::array::from_fn(|v| grid.weights::<MINIMUMS>(v, values[v])),
             );
         }
     }
@@ -175,7 +211,7 @@ mod wide {
     }
 
     /// One token: values are multiplied as they are decoded.
-    unsafe fn one_token(
+    unsafe fn one_token<const MINIMUMS: bool>(
         weight: &Weight,
         first: usize,
         depth: usize,
@@ -184,7 +220,7 @@ mod wide {
         out: &tile::Output,
     ) {
         let mut sums = [f32x4_splat(0.0); 4];
-        each_column(weight, first, depth, codes, |k, values| {
+        each_column::<MINIMUMS>(weight, first, depth, codes, |k, values| {
             let x = splat(x.add(k));
             for v in 0..4 {
                 sums[v] = f32x4_add(sums[v], f32x4_mul(x, values[v]));
@@ -195,7 +231,7 @@ mod wide {
 
     /// One token, integers of 4 bits, pairs of columns: a 16-bit lane of the codes holds two columns
     /// of two rows, so that sums are of even rows (vectors 0 and 1) and of odd ones.
-    unsafe fn one_token_nibbles(
+    unsafe fn one_token_nibbles<const MINIMUMS: bool>(
         weight: &Weight,
         base: f32,
         first: usize,
@@ -209,12 +245,20 @@ mod wide {
         while k < depth {
             let group = (first + k) / weight.group;
             let last = ((group + 1) * weight.group - first).min(depth);
-            let scales = by_parity(four(weight.scales, group));
             let zeros = if weight.zeros.is_null() {
                 [f32x4_splat(TWO_23 - base); 4]
             } else {
                 by_parity(four(weight.zeros, group))
                     .map(|zero| f32x4_add(zero, f32x4_splat(TWO_23 - base)))
+            };
+            let grid = Grid {
+                zeros,
+                scales: by_parity(four(weight.scales, group)),
+                minimums: if MINIMUMS {
+                    by_parity(four(weight.minimums, group))
+                } else {
+                    zeros
+                },
             };
             let mut codes = weight.codes.add((first + k) / 2 * PANEL);
             let mut inputs = x.add(k);
@@ -233,7 +277,7 @@ mod wide {
                         ];
                         for (half, code) in halves.into_iter().enumerate() {
                             let i = 2 * parity + half;
-                            let value = f32x4_mul(f32x4_sub(code, zeros[i]), scales[i]);
+                            let value = grid.weights::<MINIMUMS>(i, code);
                             sums[i] = f32x4_add(sums[i], f32x4_mul(x, value));
                         }
                     }
@@ -267,12 +311,42 @@ mod wide {
     }
 
     /// Several tokens: values are decoded to `[depth][16]` and multiplied as a dense weight.
-    unsafe fn decode(weight: &Weight, first: usize, depth: usize, codes: *const u8, out: *mut f32) {
-        each_column(weight, first, depth, codes, |k, values| {
+    unsafe fn decode<const MINIMUMS: bool>(
+        weight: &Weight,
+        first: usize,
+        depth: usize,
+        codes: *const u8,
+        out: *mut f32,
+    ) {
+        each_column::<MINIMUMS>(weight, first, depth, codes, |k, values| {
             for (v, value) in values.into_iter().enumerate() {
                 store(out.add(k * PANEL + 4 * v), value);
             }
         });
+    }
+
+    /// One chunk of a panel.
+    unsafe fn chunk<const MINIMUMS: bool>(
+        weight: &Weight,
+        inputs: &tile::Inputs,
+        values: *mut f32,
+        unpacked: *mut u8,
+        out: &tile::Output,
+    ) {
+        let tile::Inputs { first, depth, .. } = *inputs;
+        let x = inputs.x.add(first);
+        if let Table::Integer { base } = weight.table {
+            if inputs.tokens == 1 && weight.bits == 4 && (weight.group | depth) % 2 == 0 {
+                return one_token_nibbles::<MINIMUMS>(weight, base, first, depth, x, out);
+            }
+        }
+        let codes = chunk_codes(weight, first, depth, unpacked);
+        if inputs.tokens == 1 {
+            one_token::<MINIMUMS>(weight, first, depth, codes, x, out);
+        } else {
+            decode::<MINIMUMS>(weight, first, depth, codes, values);
+            tile::multiply_chunk(inputs, values, out);
+        }
     }
 
     /// Panel by panel, chunk by chunk. Scratch: 16 KiB of values, then 4 KiB of codes.
@@ -289,6 +363,7 @@ mod wide {
         base: i32,
         scales: *const f32,
         zeros: *const f32,
+        minimums: *const f32,
         groups: usize,
         group: usize,
         scratch: *mut u8,
@@ -316,31 +391,28 @@ mod wide {
                 } else {
                     zeros.add(panel * groups * PANEL)
                 },
+                minimums: if minimums.is_null() {
+                    minimums
+                } else {
+                    minimums.add(panel * groups * PANEL)
+                },
                 group,
             };
             let out = tile::Output::new(y, rows, panel);
             out.clear(tokens);
             for first in (0..columns).step_by(CHUNK) {
                 let depth = CHUNK.min(columns - first);
-                if let Table::Integer { base } = table {
-                    if tokens == 1 && bits == 4 && (group | depth) % 2 == 0 {
-                        one_token_nibbles(&weight, base, first, depth, x.add(first), &out);
-                        continue;
-                    }
-                }
-                let codes = chunk_codes(&weight, first, depth, unpacked);
-                if tokens == 1 {
-                    one_token(&weight, first, depth, codes, x.add(first), &out);
+                let inputs = tile::Inputs {
+                    x,
+                    tokens,
+                    columns,
+                    first,
+                    depth,
+                };
+                if minimums.is_null() {
+                    chunk::<false>(&weight, &inputs, values, unpacked, &out);
                 } else {
-                    decode(&weight, first, depth, codes, values);
-                    let inputs = tile::Inputs {
-                        x,
-                        tokens,
-                        columns,
-                        first,
-                        depth,
-                    };
-                    tile::multiply_chunk(&inputs, values, &out);
+                    chunk::<true>(&weight, &inputs, values, unpacked, &out);
                 }
             }
         }

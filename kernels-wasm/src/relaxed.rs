@@ -32,6 +32,7 @@ pub unsafe extern "C" fn linear_integer_relaxed(
     bits: u32,
     scales: *const f32,
     zeros: *const i16,
+    minimums: *const f32,
     group: usize,
     groups: usize,
     scratch: *mut u8,
@@ -40,7 +41,7 @@ pub unsafe extern "C" fn linear_integer_relaxed(
 ) {
     linear_integer_simd::simd(
         q, wide, x_scales, per_group, sums, y, tokens, rows, columns, codes, bits, scales, zeros,
-        group, groups, scratch, begin, end,
+        minimums, group, groups, scratch, begin, end,
     );
 }
 

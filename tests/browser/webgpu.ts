@@ -31,9 +31,11 @@ export async function compareProducts(cases: number): Promise<Compared[]> {
     const tiles = tiling.gridRows * tiling.gridColumns;
     const table = random.floats(1 << bits);
     const scales = random.scales(tiles);
-    const zeros = random.int(0, 1) ? random.floats(tiles) : undefined;
+    const kind = random.int(0, 2);
+    const zeros = kind === 1 ? random.floats(tiles) : undefined;
+    const minimums = kind === 2 ? random.floats(tiles) : undefined;
     const bytes = random.codes(rows * streamBytes(columns, bits), 256);
-    using weight = gpu.packedWeight({ tiling, bits, bytes, table, scales, zeros });
+    using weight = gpu.packedWeight({ tiling, bits, bytes, table, scales, zeros, minimums });
     const inputs = random.floats(tokens * columns);
     using x = gpu.upload(inputs);
     using y = gpu.alloc("f32", tokens * rows);
@@ -45,7 +47,7 @@ export async function compareProducts(cases: number): Promise<Compared[]> {
         const code = ((bytes[at] | (bytes[at + 1] ?? 0) << 8) >> (bit & 7)) & ((1 << bits) - 1);
         const tile = Math.floor(r / tiling.tileRows) * tiling.gridColumns +
           Math.floor(c / tiling.tileColumns);
-        return (table[code] - (zeros?.[tile] ?? 0)) * scales[tile];
+        return (table[code] - (zeros?.[tile] ?? 0)) * scales[tile] + (minimums?.[tile] ?? 0);
       });
       for (let t = 0; t < tokens; t++) {
         let sum = 0, size = 0;
