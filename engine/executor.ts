@@ -82,7 +82,6 @@ function prepareExecutor(
   tensor: QuantizedTensor,
   options: LinearOptions,
 ): LinearExecutor {
-  const { scheme, shape: [rows, columns] } = tensor;
   const packed = packTensor(kernels, codec, tensor);
   const { activations = "f32" } = options;
   const integer = activations !== "f32" && integerExecutor(kernels, packed, activations);
