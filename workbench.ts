@@ -11,12 +11,14 @@ import { type BudgetPlan, planBudget } from "./engine/budget.ts";
 import { cutWindows } from "./engine/calibration.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
+import { hasProgress } from "./engine/journal.ts";
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
 import { refuseConflicts } from "./engine/preflight.ts";
 import { receiptText } from "./engine/receipt.ts";
 import { seededRng } from "./engine/rng.ts";
 import { createCodecs } from "./formats/codec.ts";
-import { directoryOutput, fileOutput } from "./formats/containers/output.ts";
+import { checkFree, directoryOutput, fileOutput } from "./formats/containers/output.ts";
+import { diskWork } from "./formats/containers/work_folder.ts";
 import { openCheckpoint } from "./formats/open.ts";
 import type { UserFormats } from "./formats/lookup.ts";
 import { createTargets } from "./formats/targets.ts";
@@ -43,6 +45,7 @@ import {
   recipeSchema,
   type Target,
   unknownName,
+  type WorkFolder,
 } from "./spec/mod.ts";
 
 /** What a workbench is made with. */
@@ -169,7 +172,7 @@ export class Workbench implements Disposable {
 
   /** The plan of a run: every tensor, the size, the memory, every conflict. Reads headers only. */
   plan(options: Omit<QuantizeOptions, "out" | "overwrite" | "signal">): Plan {
-    return planRun(this.#run(options)).plan;
+    return planRun({ ...this.#run(options), canSpill: true }).plan;
   }
 
   /** Whether a recipe needs calibration data for a model. */
@@ -200,17 +203,22 @@ export class Workbench implements Disposable {
         calibration = await this.calibration(options.model, run.recipe);
       }
     }
-    const directory = run.target.output === "directory";
-    const output = typeof out !== "string"
-      ? out
-      : directory
-      ? await directoryOutput(out, { overwrite })
-      : await fileOutput(out, { overwrite });
-    const result = await quantizeModel({ ...run, calibration, output, signal });
-    if (typeof out === "string" && !directory) {
-      await writeText(`${out}.receipt.json`, receiptText(result.receipt));
+    if (typeof out !== "string") {
+      return await quantizeModel({ ...run, calibration, output: out, signal });
     }
-    return result;
+    const directory = run.target.output === "directory";
+    const create = directory ? directoryOutput : fileOutput;
+    await checkFree(out, directory ? "directory" : "file", { overwrite });
+    const work = diskWork(out);
+    try {
+      const output = await create(out, { overwrite, partial: work.partial });
+      const result = await quantizeModel({ ...run, calibration, output, signal, work });
+      if (!directory) await writeText(`${out}.receipt.json`, receiptText(result.receipt));
+      work.discard();
+      return result;
+    } catch (error) {
+      throw leaveWork(work, error);
+    }
   }
 
   /**
@@ -358,6 +366,33 @@ export function modelPath<T>(source: T): T | string {
 /** The conflicts that calibration data would not solve. */
 export function beforeCalibration(conflicts: Plan["conflicts"]): Plan["conflicts"] {
   return conflicts.filter(({ code }) => code !== "CALIBRATION");
+}
+
+/**
+ * Ends the work on an output that failed. What could be done again with success, after a signal or
+ * with more space on the disk, is kept, and the error says so; anything else is removed.
+ */
+function leaveWork(work: WorkFolder, error: unknown): unknown {
+  const again = error instanceof LowbitError && error.code === "IO";
+  let kept = false;
+  try {
+    kept = again && hasProgress(work);
+  } catch {
+    // A folder that cannot be read has nothing to go on with.
+  }
+  if (!kept) {
+    work.discard();
+    return error;
+  }
+  work.release();
+  const { code, problem, file, field, advice, cause } = error as LowbitError;
+  const goes = "the same command goes on from here";
+  return new LowbitError(code, problem, {
+    file,
+    field,
+    cause,
+    advice: advice ? `${advice}; ${goes}` : goes,
+  });
 }
 
 function joinPlugins(more: readonly Plugin[]): Plugin[] {

@@ -218,10 +218,13 @@ function printPlan(args: Arguments, plan: Plan): number {
   return exit;
 }
 
-/** Stops the run on the first interrupt; the output is then removed in order. */
+/** Stops the run in order on the first interrupt, and at once on the second. */
 function abortOnSignals(): { signal: AbortSignal; release(): void } {
   const controller = new AbortController();
-  const stop = () => controller.abort(new LowbitError("IO", "interrupted; nothing was written"));
+  const stop = () => {
+    if (controller.signal.aborted) Deno.exit(130);
+    controller.abort(new LowbitError("IO", "interrupted; nothing was written"));
+  };
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
   for (const name of signals) Deno.addSignalListener(name, stop);
   return {

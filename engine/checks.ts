@@ -6,10 +6,12 @@
 
 import {
   checkVector,
+  type CodedTensor,
   type LinearInfo,
   LowbitError,
   type Plugin,
   type QuantizedTensor,
+  type StoredTensor,
   type TensorReport,
   tiling,
   type VectorTensor,
@@ -95,4 +97,24 @@ export function weightError(
   const sqnr = noise === 0 ? 150 : 10 * Math.log10(signal / noise);
   const round = (x: number) => Number(x.toPrecision(6));
   return { mse: round(noise / weight.length), sqnr_db: round(sqnr), max: round(max) };
+}
+
+/** Bytes of the side tensors of a weight: f32 values and u32 indices. */
+export function sideBytes({ side = [] }: CodedTensor): number {
+  const elements = side.map((part) =>
+    part.kind === "sparse" ? 3 * part.values.length : part.left.length + part.right.length
+  );
+  return 4 * elements.reduce((a, b) => a + b, 0);
+}
+
+/** Elements that a check reads at once. */
+const CHECKED = 2 ** 20;
+
+/** Reads a tensor piece by piece, which refuses NaN and infinities. */
+export async function checkFinite(tensor: StoredTensor): Promise<void> {
+  const [rows, ...rest] = tensor.shape;
+  const step = Math.max(1, Math.floor(CHECKED / rest.reduce((a, b) => a * b, 1)));
+  for (let start = 0; start < rows; start += step) {
+    await tensor.read({ start, end: Math.min(start + step, rows) });
+  }
 }

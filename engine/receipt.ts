@@ -4,24 +4,16 @@
  * @module
  */
 
-import type {
-  Checkpoint,
-  FileHash,
-  Kernels,
-  Receipt,
-  Recipe,
-  Target,
-  TensorReport,
-} from "../spec/mod.ts";
+import type { FileHash, Kernels, Receipt, Recipe, Target, TensorReport } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { hashWindows } from "./calibration.ts";
-import { hashJson, hashSources } from "./hash.ts";
+import { hashJson } from "./hash.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { VERSION } from "./version.ts";
 
-/** Makes the receipt of a finished run; reads the input once more to hash it. */
-export async function makeReceipt(args: {
-  checkpoint: Checkpoint;
+/** Makes the receipt of a finished run. */
+export function makeReceipt(args: {
+  files: FileHash[];
   recipe: Recipe;
   target: Target;
   kernels: Kernels;
@@ -31,9 +23,8 @@ export async function makeReceipt(args: {
   tensors: TensorReport[];
   warnings: string[];
   written: FileHash[];
-}): Promise<Receipt> {
-  const { checkpoint, recipe, calibration, pipeline } = args;
-  const files = await hashSources(checkpoint.files);
+}): Receipt {
+  const { files, recipe, calibration, pipeline } = args;
   return {
     receipt: 1,
     lowbit: VERSION,

@@ -8,6 +8,7 @@
 export type RunEvent =
   | { event: "start"; command: string; model: string; recipe?: string }
   | { event: "progress"; stage: Stage; done: number; total: number; detail?: string }
+  | { event: "resume"; blocks: number; total: number }
   | { event: "warning"; message: string; tensor?: string }
   | { event: "tensor"; report: TensorReport }
   | { event: "end"; seconds: number };

@@ -87,3 +87,4 @@ export {
   type VectorScale,
 } from "./vector_format.ts";
 export * from "./vector_shape.ts";
+export * from "./work.ts";

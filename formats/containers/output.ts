@@ -13,6 +13,8 @@ import { fileSource, memorySource } from "./source.ts";
 export interface OutputOptions {
   /** Replace what is already there, once the new output is complete. */
   overwrite?: boolean;
+  /** Where it is put together, on the same disk; what is there is replaced. */
+  partial?: string;
 }
 
 /** A file being written on disk; errors name `shown`, the place where it will appear. */
@@ -87,7 +89,11 @@ async function existing(path: string): Promise<Deno.FileInfo | undefined> {
 }
 
 /** Refuses an output that is already there, unless it may be replaced. */
-async function checkFree(path: string, kind: "file" | "directory", options: OutputOptions) {
+export async function checkFree(
+  path: string,
+  kind: "file" | "directory",
+  options: OutputOptions,
+): Promise<void> {
   const info = await existing(path);
   if (!info) return;
   if (!options.overwrite) {
@@ -142,6 +148,15 @@ async function syncFolderOf(path: string): Promise<void> {
   }
 }
 
+/** Removes what an earlier run has left. */
+async function removeOld(path: string): Promise<void> {
+  try {
+    await Deno.remove(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw ioError(error, path, "write");
+  }
+}
+
 const quietly = async (work: Promise<unknown>) => {
   try {
     await work;
@@ -176,8 +191,9 @@ export async function directoryOutput(
 ): Promise<Output> {
   const { final, sibling } = places(path);
   await checkFree(final, "directory", options);
-  const partial = sibling("partial");
+  const partial = options.partial ?? sibling("partial");
   try {
+    if (options.partial) await removeOld(partial);
     await Deno.mkdir(partial);
   } catch (error) {
     throw ioError(error, final, "write");
@@ -247,7 +263,8 @@ export async function directoryOutput(
 export async function fileOutput(path: string, options: OutputOptions = {}): Promise<Output> {
   const { final, sibling } = places(path);
   await checkFree(final, "file", options);
-  const partial = sibling("partial");
+  const partial = options.partial ?? sibling("partial");
+  if (options.partial) await removeOld(partial);
   let sink: FileSink | undefined;
   let state: "open" | "committed" | "aborted" = "open";
   return {
