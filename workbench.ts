@@ -11,14 +11,11 @@ import { type BudgetPlan, planBudget } from "./engine/budget.ts";
 import { cutWindows } from "./engine/calibration.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
-import { hasProgress } from "./engine/journal.ts";
+import { quantizeToPath } from "./engine/output_path.ts";
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
 import { refuseConflicts } from "./engine/preflight.ts";
-import { receiptText } from "./engine/receipt.ts";
 import { seededRng } from "./engine/rng.ts";
 import { createCodecs } from "./formats/codec.ts";
-import { checkFree, directoryOutput, fileOutput } from "./formats/containers/output.ts";
-import { diskWork } from "./formats/containers/work_folder.ts";
 import { openCheckpoint } from "./formats/open.ts";
 import type { UserFormats } from "./formats/lookup.ts";
 import { createTargets } from "./formats/targets.ts";
@@ -45,7 +42,6 @@ import {
   recipeSchema,
   type Target,
   unknownName,
-  type WorkFolder,
 } from "./spec/mod.ts";
 
 /** What a workbench is made with. */
@@ -206,19 +202,7 @@ export class Workbench implements Disposable {
     if (typeof out !== "string") {
       return await quantizeModel({ ...run, calibration, output: out, signal });
     }
-    const directory = run.target.output === "directory";
-    const create = directory ? directoryOutput : fileOutput;
-    await checkFree(out, directory ? "directory" : "file", { overwrite });
-    const work = diskWork(out);
-    try {
-      const output = await create(out, { overwrite, partial: work.partial });
-      const result = await quantizeModel({ ...run, calibration, output, signal, work });
-      if (!directory) await writeText(`${out}.receipt.json`, receiptText(result.receipt));
-      work.discard();
-      return result;
-    } catch (error) {
-      throw leaveWork(work, error);
-    }
+    return await quantizeToPath({ ...run, calibration, signal }, out, { overwrite });
   }
 
   /**
@@ -368,33 +352,6 @@ export function beforeCalibration(conflicts: Plan["conflicts"]): Plan["conflicts
   return conflicts.filter(({ code }) => code !== "CALIBRATION");
 }
 
-/**
- * Ends the work on an output that failed. What could be done again with success, after a signal or
- * with more space on the disk, is kept, and the error says so; anything else is removed.
- */
-function leaveWork(work: WorkFolder, error: unknown): unknown {
-  const again = error instanceof LowbitError && error.code === "IO";
-  let kept = false;
-  try {
-    kept = again && hasProgress(work);
-  } catch {
-    // A folder that cannot be read has nothing to go on with.
-  }
-  if (!kept) {
-    work.discard();
-    return error;
-  }
-  work.release();
-  const { code, problem, file, field, advice, cause } = error as LowbitError;
-  const goes = "the same command goes on from here";
-  return new LowbitError(code, problem, {
-    file,
-    field,
-    cause,
-    advice: advice ? `${advice}; ${goes}` : goes,
-  });
-}
-
 function joinPlugins(more: readonly Plugin[]): Plugin[] {
   const plugins: Plugin[] = [...PLUGINS];
   for (const plugin of more) {
@@ -404,13 +361,4 @@ function joinPlugins(more: readonly Plugin[]): Plugin[] {
     plugins.push(plugin);
   }
   return plugins;
-}
-
-/** Writes a small file as a whole, or not at all. */
-async function writeText(path: string, text: string): Promise<void> {
-  const output = await fileOutput(path, { overwrite: true });
-  const sink = await output.file(path);
-  await sink.write(new TextEncoder().encode(text));
-  await sink.close();
-  await output.commit();
 }
