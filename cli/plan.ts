@@ -9,7 +9,8 @@ import { LowbitError } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
-import { readCalibration, readRecipe } from "./inputs.ts";
+import { calibrationOption, readCalibration } from "./calibration.ts";
+import { readRecipe } from "./inputs.ts";
 import { plain, print } from "./lists.ts";
 import { progressView } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
@@ -22,7 +23,7 @@ export const planCommand: Command = {
   positional: [1, 1],
   options: [
     { name: "recipe", type: "text", value: "FILE|NAME", help: "the recipe (required)" },
-    { name: "calibration", type: "text", value: "TEXT|IDS.json[#KEY]", help: "calibration text" },
+    calibrationOption,
     { name: "to", type: "text", value: "TARGET", help: "the target whose bytes count" },
     ...BUDGET_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
@@ -38,7 +39,7 @@ export const planCommand: Command = {
     });
     const model = await lowbit.open(args.positional[0]);
     try {
-      const calibration = await readCalibration(args, lowbit, model, recipe);
+      const { windows: calibration } = await readCalibration(args, lowbit, model, recipe);
       const plan = await lowbit.planBudget({ model, recipe, calibration, to: args.text("to") });
       view.close();
       print(args, plan, () =>

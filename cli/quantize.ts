@@ -13,13 +13,8 @@ import type { BudgetPlan } from "../engine/budget.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
-import {
-  importPlugins,
-  nameRecipeFile,
-  readCalibration,
-  readFormats,
-  readRecipe,
-} from "./inputs.ts";
+import { calibrationOption, readCalibration } from "./calibration.ts";
+import { importPlugins, nameRecipeFile, readFormats, readRecipe } from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
 
@@ -31,12 +26,7 @@ export const quantizeCommand: Command = {
   positional: [2, 2],
   options: [
     { name: "recipe", type: "text", value: "FILE|NAME", help: "the recipe (required)" },
-    {
-      name: "calibration",
-      type: "text",
-      value: "TEXT|IDS.json[#KEY]",
-      help: "calibration text or token ids; the shipped text if absent",
-    },
+    calibrationOption,
     { name: "eval", type: "text", value: "TEXT", help: "score the result on a text, beside MODEL" },
     {
       name: "to",
@@ -104,11 +94,12 @@ async function quantize(
     const { conflicts } = lowbit.plan({ model, recipe, to });
     const refused = beforeCalibration(conflicts).length > 0;
     // Planned without calibration, a recipe that needs it has just this conflict.
-    const calibration = !refused && conflicts.length > 0
+    const data = !refused && conflicts.length > 0
       ? await readCalibration(args, lowbit, model, recipe)
       : undefined;
     const maxMemory = args.number("max-memory");
-    const common = { model, recipe, to, calibration, maxMemory };
+    const calibration = data?.windows;
+    const common = { model, recipe, to, calibration, calibrationSource: data?.source, maxMemory };
     if (args.flag("dry-run")) {
       const plan = lowbit.plan(common);
       // Without calibration only because of other conflicts: that is none of its own.
@@ -117,7 +108,7 @@ async function quantize(
         refused ? { ...plan, conflicts: beforeCalibration(plan.conflicts) } : plan,
       );
     }
-    if (calibration && !args.text("calibration") && modelName !== "embedded") {
+    if (calibration && args.texts("calibration").length === 0 && modelName !== "embedded") {
       const message = "calibrating on the shipped text; give your own with --calibration";
       onEvent({ event: "warning", message });
     }

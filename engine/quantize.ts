@@ -165,7 +165,9 @@ function journalKey(args: QuantizeArguments, planned: PlannedRun, files: FileHas
     plugins: planned.pipeline.steps.map(({ plugin: { meta } }) => [meta.name, meta.version]),
     schemes: [...planned.pipeline.schemes],
     tensors: planned.plan.tensors,
-    calibration: planned.pipeline.needsCalibration ? hashWindows(calibration) : null,
+    calibration: planned.pipeline.needsCalibration
+      ? [hashWindows(calibration), args.calibrationSource ?? null]
+      : null,
   });
 }
 

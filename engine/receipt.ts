@@ -4,7 +4,15 @@
  * @module
  */
 
-import type { FileHash, Kernels, Receipt, Recipe, Target, TensorReport } from "../spec/mod.ts";
+import type {
+  CalibrationSource,
+  FileHash,
+  Kernels,
+  Receipt,
+  Recipe,
+  Target,
+  TensorReport,
+} from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { hashWindows } from "./calibration.ts";
 import { hashJson } from "./hash.ts";
@@ -18,6 +26,7 @@ export function makeReceipt(args: {
   target: Target;
   kernels: Kernels;
   calibration?: readonly Int32Array[];
+  calibrationSource?: CalibrationSource;
   model: ModelGraph;
   pipeline: Pipeline;
   tensors: TensorReport[];
@@ -41,6 +50,7 @@ export function makeReceipt(args: {
         windows: calibration.length,
         tokens: calibration.reduce((sum, window) => sum + window.length, 0),
         sha256: hashWindows(calibration),
+        ...(args.calibrationSource && { source: args.calibrationSource }),
       },
     }),
     target: args.target.id,

@@ -5,6 +5,7 @@
  */
 
 import {
+  type CalibrationSource,
   type Checkpoint,
   type Codecs,
   type CodedTensor,
@@ -57,6 +58,8 @@ export interface QuantizeArguments {
   codecs: Codecs;
   /** Windows of token ids. */
   calibration?: readonly Int32Array[];
+  /** Where they are from, for the receipt. */
+  calibrationSource?: CalibrationSource;
   /** Loads the autodiff library, for plugins that ask for gradients. */
   autodiff?: AutodiffLoader;
   /** Bytes of memory that the plan may need. */

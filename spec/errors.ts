@@ -38,6 +38,7 @@ export const ERROR_CODES = {
   IO: "the operating system refused to read or write",
   MEMORY: "the work does not fit the memory that was allowed",
   PLUGIN: "a plugin broke its contract",
+  MISMATCH: "a file is not what its receipt says",
   NUMERICS: "a computation failed numerically",
 } as const;
 

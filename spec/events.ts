@@ -56,6 +56,24 @@ export interface FileHash {
   sha256: string;
 }
 
+/** Where calibration windows are from and how they were drawn. */
+export interface CalibrationSource {
+  /** How the files hold documents; `shipped` for the text that comes along, `ids` for token ids. */
+  kinds: ("text" | "jsonl" | "parquet" | "ids" | "shipped")[];
+  /** The files. */
+  files: FileHash[];
+  /** How many documents were read. */
+  documents?: number;
+  /** Whether chats were written out by the model's template. */
+  template?: true;
+  /** How many windows. */
+  samples: number;
+  /** Tokens of a window; absent for ids, whose windows are given. */
+  length?: number;
+  /** The seed of windows drawn at random. */
+  seed?: number;
+}
+
 /** What anyone needs to check a run, or to do it again. No times, no paths: same run, same bytes. */
 export interface Receipt {
   /** Version of the receipt. */
@@ -71,7 +89,12 @@ export interface Receipt {
   /** The seed. */
   seed: number;
   /** The calibration tokens. */
-  calibration?: { windows: number; tokens: number; sha256: string };
+  calibration?: {
+    windows: number;
+    tokens: number;
+    sha256: string;
+    source?: CalibrationSource;
+  };
   /** The target and its kernels. */
   target: string;
   /** The kernel implementation. */

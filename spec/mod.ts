@@ -53,6 +53,7 @@ export {
 } from "./number_format.ts";
 export { numberFormatSchema } from "./number_format_schema.ts";
 export * from "./plugin.ts";
+export * from "./receipt.ts";
 export * from "./recipe.ts";
 export * from "./schema.ts";
 export {

@@ -36,6 +36,8 @@ export interface CalibrationSpec {
   samples: number;
   /** Tokens of a window. */
   length: number;
+  /** Draws windows at random by this seed; evenly spread over the data if absent. */
+  seed?: number;
 }
 
 /** What the weights of a recipe may cost together; schemes are chosen by a plugin that plans. */
@@ -102,6 +104,7 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
   calibration: z.strictObject({
     samples: z.int().min(1).max(65536).default(16),
     length: z.int().min(2).max(1 << 20).default(512),
+    seed: z.int().min(0).max(2 ** 32 - 1).optional(),
   }).prefault({}),
   propagate: z.enum(["original", "quantized"]).default("original"),
   keep: z.enum(["source", "float32", "bfloat16", "float16"]).default("source"),
