@@ -10,6 +10,7 @@ import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
+import { setOption, withSettings } from "./recipe_options.ts";
 import { readRecipe } from "./inputs.ts";
 import { plain, print } from "./lists.ts";
 import { progressView } from "./progress.ts";
@@ -23,6 +24,7 @@ export const planCommand: Command = {
   positional: [1, 1],
   options: [
     { name: "recipe", type: "text", value: "FILE|NAME", help: "the recipe (required)" },
+    setOption,
     calibrationOption,
     { name: "to", type: "text", value: "TARGET", help: "the target whose bytes count" },
     ...BUDGET_OPTIONS,
@@ -31,7 +33,7 @@ export const planCommand: Command = {
   async run(args) {
     const name = args.text("recipe");
     if (name === undefined) throw new LowbitError("USAGE", "--recipe is missing");
-    const recipe = withBudget(await readRecipe(name), args);
+    const recipe = withBudget(withSettings(await readRecipe(name), args), args);
     const view = progressView(args);
     using lowbit = await createWorkbench({
       threads: args.number("threads") ?? 0,

@@ -15,6 +15,7 @@ import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
 import { importPlugins, nameRecipeFile, readFormats, readRecipe } from "./inputs.ts";
+import { setOption, withSettings } from "./recipe_options.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
 
@@ -26,6 +27,7 @@ export const quantizeCommand: Command = {
   positional: [2, 2],
   options: [
     { name: "recipe", type: "text", value: "FILE|NAME", help: "the recipe (required)" },
+    setOption,
     calibrationOption,
     { name: "eval", type: "text", value: "TEXT", help: "score the result on a text, beside MODEL" },
     {
@@ -36,7 +38,12 @@ export const quantizeCommand: Command = {
     },
     ...BUDGET_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
-    { name: "max-memory", type: "bytes", value: "SIZE", help: "refuse a run that needs more" },
+    {
+      name: "max-memory",
+      type: "bytes",
+      value: "SIZE",
+      help: "keep within it: activations go to disk; what needs more is refused",
+    },
     {
       name: "plugin",
       type: "text",
@@ -62,7 +69,10 @@ export const quantizeCommand: Command = {
       throw new LowbitError("USAGE", "--recipe is missing", { advice: "see `lowbit recipes`" });
     }
     const formats = await readFormats(args);
-    const recipe = withBudget(withUnnamedFormats(await readRecipe(name), formats), args);
+    const recipe = withBudget(
+      withUnnamedFormats(withSettings(await readRecipe(name), args), formats),
+      args,
+    );
     try {
       return await quantize(args, recipe, formats, started);
     } catch (error) {

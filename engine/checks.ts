@@ -93,6 +93,11 @@ export function weightError(
     noise += difference * difference;
     max = Math.max(max, Math.abs(difference));
   }
+  if (!Number.isFinite(noise)) {
+    throw new LowbitError("NUMERICS", "the quantised values are not all finite", {
+      advice: "choose a scheme whose range holds the weight",
+    });
+  }
   // A perfect copy has no finite ratio; JSON has no infinity, so it is given the most f32 can tell.
   const sqnr = noise === 0 ? 150 : 10 * Math.log10(signal / noise);
   const round = (x: number) => Number(x.toPrecision(6));

@@ -12,7 +12,7 @@ import { LowbitError, type WorkFolder } from "../spec/mod.ts";
 import { hasProgress } from "./journal.ts";
 import { quantizeModel, type QuantizeResult } from "./quantize.ts";
 import { receiptText } from "./receipt.ts";
-import type { QuantizeArguments } from "./run.ts";
+import type { QuantizeArguments } from "./run_arguments.ts";
 
 /** Quantises a checkpoint to a path; beside an output of one file its receipt is a file as well. */
 export async function quantizeToPath(

@@ -16,7 +16,8 @@ import { compilePipeline, type Pipeline } from "./pipeline.ts";
 import { type PlannedParameter, preflight, refuseConflicts } from "./preflight.ts";
 import { proveModel } from "./prove.ts";
 import { makeReceipt, receiptText } from "./receipt.ts";
-import { type QuantizeArguments, Run } from "./run.ts";
+import { Run } from "./run.ts";
+import type { QuantizeArguments } from "./run_arguments.ts";
 import { targetArguments } from "./target_arguments.ts";
 import { VERSION } from "./version.ts";
 

@@ -5,22 +5,14 @@
  */
 
 import {
-  type CalibrationSource,
-  type Checkpoint,
   type Codecs,
   type CodedTensor,
-  type EventSink,
   isVector,
   type Kernels,
   type LinearInfo,
-  type Output,
-  type Plugin,
-  type Recipe,
   storageLabel,
-  type Target,
   type TargetWriter,
   type TensorReport,
-  type WorkFolder,
 } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { openEmbedding } from "../models/embedding.ts";
@@ -30,8 +22,8 @@ import { Activations } from "./activations.ts";
 import { LoadedBlock } from "./block.ts";
 import { checkFinite, checkTensor, checkVectorTensor, sideBytes, weightError } from "./checks.ts";
 import { clipWeight } from "./clip.ts";
+import { Coverage, refuseConstant } from "./coverage.ts";
 import { addBias } from "./compensation.ts";
-import type { AutodiffLoader } from "./differentiate.ts";
 import { quantizedExecutor, withActivation } from "./executor.ts";
 import type { BlockEntry, Journal } from "./journal.ts";
 import { learnBlock } from "./learn.ts";
@@ -39,56 +31,7 @@ import type { Pipeline } from "./pipeline.ts";
 import { plainBytes } from "./plain.ts";
 import type { PlannedParameter } from "./preflight.ts";
 import { prepareBlock } from "./prepare.ts";
-
-/** What a run needs. */
-export interface QuantizeArguments {
-  /** The checkpoint. */
-  checkpoint: Checkpoint;
-  /** The recipe. */
-  recipe: Recipe;
-  /** The plugins on offer. */
-  plugins: readonly Plugin[];
-  /** How the result is written. */
-  target: Target;
-  /** Where the result is written; `commit` is called at the end. */
-  output: Output;
-  /** The kernels. */
-  kernels: Kernels;
-  /** The codecs on these kernels. */
-  codecs: Codecs;
-  /** Windows of token ids. */
-  calibration?: readonly Int32Array[];
-  /** Where they are from, for the receipt. */
-  calibrationSource?: CalibrationSource;
-  /** Loads the autodiff library, for plugins that ask for gradients. */
-  autodiff?: AutodiffLoader;
-  /** Bytes of memory that the plan may need. */
-  maxMemory?: number;
-  /** Scratch space: for a journal, and for activations that memory is not to hold. */
-  work?: WorkFolder;
-  /** Takes the events of the run. */
-  onEvent?: EventSink;
-  /** Stops the run; nothing is left at the output. */
-  signal?: AbortSignal;
-}
-
-/** What {@linkcode Run} is made with. */
-export interface RunParts {
-  /** The model that is quantised. */
-  model: ModelGraph;
-  /** The steps. */
-  pipeline: Pipeline;
-  /** Every tensor of the output. */
-  parameters: readonly PlannedParameter[];
-  /** Takes the tensors. */
-  writer: TargetWriter;
-  /** Finished blocks of this run and of one before it that was stopped. */
-  journal?: Journal;
-  /** Whether activations live in the work folder only. */
-  spill: boolean;
-  /** Warnings so far; grows. */
-  warnings: string[];
-}
+import type { QuantizeArguments, RunParts } from "./run_arguments.ts";
 
 /** Walks the planned parameters, quantises them, and hands them to the target's writer. */
 export class Run {
@@ -101,11 +44,13 @@ export class Run {
   readonly #writer: TargetWriter;
   readonly #journal?: Journal;
   readonly #parts: RunParts;
+  readonly #coverage: Coverage;
 
   /** A run as planned. */
   constructor(args: QuantizeArguments, parts: RunParts) {
     this.#args = args;
     this.#parts = parts;
+    this.#coverage = new Coverage(args.recipe.calibration, args.calibration ?? []);
     this.#model = parts.model;
     this.#pipeline = parts.pipeline;
     this.#parameters = parts.parameters;
@@ -255,14 +200,21 @@ export class Run {
     const schemes = this.#pipeline.schemes.get(linear.id)!;
     const statistics = block?.statistics(linear.role) ??
       { columns: linear.columns, tokens: 0, custom: new Map() };
+    refuseConstant(weight, linear);
     const given = { context: step.context, linear, statistics };
+    const starved = block && step.plugin.meta.needs.statistics.length > 0
+      ? this.#coverage.note(linear, statistics)
+      : undefined;
+    if (starved) step.context.warn(starved);
     if (schemes.vector) {
       const codec = codecs.vector(schemes.vector);
+      if (starved) return codec.encode(weight, linear.rows, linear.columns);
       const tensor = step.plugin.quantizeVector!({ ...given, weight, codec });
       checkVectorTensor(tensor, linear, step.plugin);
       return tensor;
     }
     const codec = codecs.get(schemes.weight!);
+    if (starved) return codec.quantize(weight, linear.rows, linear.columns);
     const { steps } = this.#pipeline;
     const clipped = clipWeight({ steps, linear, weight, codec, statistics });
     let tensor = step.plugin.quantize!({ ...given, weight: clipped, codec });
@@ -368,6 +320,7 @@ export class Run {
     const elements = parameter.shape.reduce((a, b) => a * b, 1);
     const size = (bytes ?? (fit.ok ? fit.bytes : 0)) + more;
     const plugin = this.#pipeline.quantizers.get(parameter.id)?.plugin.meta.name;
+    const rows = this.#coverage.rows(parameter.id);
     const report: TensorReport = {
       name: tensor.name,
       shape: parameter.shape,
@@ -376,6 +329,7 @@ export class Run {
       ...(plugin && { plugin }),
       bytes: size,
       bits_per_weight: 8 * size / elements,
+      ...(rows !== undefined && { rows }),
       ...(error && { error }),
     };
     this.reports.push(report);

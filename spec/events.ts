@@ -35,6 +35,8 @@ export interface TensorReport {
   bytes: number;
   /** Bits an element, parameters included. */
   bits_per_weight: number;
+  /** Calibration rows that it saw, where that is a part of them only, as for experts. */
+  rows?: number;
   /** Error against the full-precision weight (after transforms); absent for plain tensors. */
   error?: {
     /** Mean squared error. */

@@ -38,6 +38,8 @@ export interface CalibrationSpec {
   length: number;
   /** Draws windows at random by this seed; evenly spread over the data if absent. */
   seed?: number;
+  /** A linear that sees fewer rows, as experts may, is rounded to nearest; 128 if absent. */
+  least_rows?: number;
 }
 
 /** What the weights of a recipe may cost together; schemes are chosen by a plugin that plans. */
@@ -75,7 +77,11 @@ export interface Recipe {
   keep: "source" | "float32" | "bfloat16" | "float16";
 }
 
-const patterns = z.array(z.string().min(1).max(200)).min(1);
+const pattern = z.string().min(1).max(200).superRefine((text, context) => {
+  const problem = patternProblem(text);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+}).describe("a glob, a /regular expression/, or whole words of a role or an id");
+const patterns = z.array(pattern).min(1);
 
 /** The zod schema of a recipe. */
 const recipe: z.ZodType<Recipe> = z.strictObject({
@@ -105,6 +111,7 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
     samples: z.int().min(1).max(65536).default(16),
     length: z.int().min(2).max(1 << 20).default(512),
     seed: z.int().min(0).max(2 ** 32 - 1).optional(),
+    least_rows: z.int().min(0).max(1 << 24).optional(),
   }).prefault({}),
   propagate: z.enum(["original", "quantized"]).default("original"),
   keep: z.enum(["source", "float32", "bfloat16", "float16"]).default("source"),
@@ -128,7 +135,9 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
 export const recipeSchema: Schema<Recipe> = schema("recipe", recipe);
 
 /**
- * Whether any of the patterns matches the role or the id of a linear.
+ * Whether any of the patterns matches the role or the id of a linear. A pattern is a glob, where `*`
+ * is any run of characters (`attention.*`, `blocks.0.*`), a regular expression between slashes
+ * (`/^blocks\.[0-3]\./`), or whole words of a role or an id (`experts`, `head`, `mlp`).
  *
  * @example
  * ```ts
@@ -144,14 +153,34 @@ export function selects(
   linear: { role: string; id: string },
 ): boolean {
   return patterns.some((pattern) => {
-    const regex = globToRegex(pattern);
+    const regex = patternRegex(pattern);
     return regex.test(linear.role) || regex.test(linear.id);
   });
 }
 
-/** `*` matches any run of characters; everything else matches itself. */
-function globToRegex(pattern: string): RegExp {
-  return new RegExp(
-    `^${pattern.split("*").map((s) => s.replace(/[\\^$.+?()[\]{}|]/g, "\\$&")).join(".*")}$`,
-  );
+const compiled = new Map<string, RegExp>();
+
+/** The regular expression of a pattern. */
+function patternRegex(pattern: string): RegExp {
+  let regex = compiled.get(pattern);
+  if (!regex) compiled.set(pattern, regex = compilePattern(pattern));
+  return regex;
+}
+
+function compilePattern(pattern: string): RegExp {
+  const expression = /^\/(.+)\/$/.exec(pattern)?.[1];
+  if (expression !== undefined) return new RegExp(expression);
+  const literal = (text: string) => text.replace(/[\\^$.+?()[\]{}|]/g, "\\$&");
+  if (pattern.includes("*")) return new RegExp(`^${pattern.split("*").map(literal).join(".*")}$`);
+  return new RegExp(`(^|\\.)${literal(pattern)}(\\.|$)`);
+}
+
+/** What is wrong with a pattern. */
+function patternProblem(pattern: string): string | undefined {
+  try {
+    compilePattern(pattern);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { memoryOutput } from "../formats/containers/output.ts";
 import { diskWork } from "../formats/containers/work_folder.ts";
-import type { QuantizeArguments } from "../engine/run.ts";
+import type { QuantizeArguments } from "../engine/run_arguments.ts";
 import { quantizeModel } from "../engine/quantize.ts";
 import { presetRecipe } from "../recipes/mod.ts";
 import { LowbitError, type Recipe, type RunEvent, type WorkFile } from "../spec/mod.ts";
