@@ -56,7 +56,7 @@ export async function prepareBlock(args: PrepareArguments): Promise<void> {
     if (before && after) proveEqual(before, after, plugin.meta.name, `blocks.${block.index}`);
     before = after;
   }
-  if (steps.some(asks)) await fresh();
+  if (pipeline.hasStatic || steps.some(asks)) await fresh();
   if (outputs && outputs.filled < states.count) await collect(args);
 }
 

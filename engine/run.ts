@@ -31,6 +31,7 @@ import type { Pipeline } from "./pipeline.ts";
 import { plainBytes } from "./plain.ts";
 import type { PlannedParameter } from "./preflight.ts";
 import { prepareBlock } from "./prepare.ts";
+import { staticScales } from "./static_scales.ts";
 import type { QuantizeArguments, RunParts } from "./run_arguments.ts";
 
 /** Walks the planned parameters, quantises them, and hands them to the target's writer. */
@@ -166,6 +167,12 @@ export class Run {
         ...this.#args,
         requantize: (linear) => this.#quantize(linear, block.weight(linear.role), block),
       });
+      for (const [role, tensor] of quantized) {
+        const linear = block.linear(role);
+        const { activation } = block.schemes(role);
+        const input = staticScales(this.#args.codecs, activation, block.statistics(role), linear);
+        if (input && !isVector(tensor)) quantized.set(role, { ...tensor, input });
+      }
       for (const planned of this.#parameters) {
         const { parameter } = planned;
         if (parameter.block !== index) continue;
@@ -242,7 +249,8 @@ export class Run {
       for (const [role, tensor] of quantized) {
         const executor = quantizedExecutor(kernels, codecs, tensor);
         const { activation } = block.schemes(role);
-        executors.set(role, withActivation(kernels, codecs, executor, activation));
+        const input = isVector(tensor) ? undefined : tensor.input;
+        executors.set(role, withActivation(kernels, codecs, executor, activation, input));
       }
       for (const { role, rows, columns } of block.linears) {
         const { activation } = block.schemes(role);

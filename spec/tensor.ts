@@ -81,6 +81,8 @@ export interface QuantizedTensor {
   parameters: GridParameters;
   /** What is added to the decoded codes. */
   side?: SideTensor[];
+  /** For weights: the static scale of the inputs, where their scheme has one. */
+  input?: GridParameters;
 }
 
 /** A matrix in a vector format. `spec/vector_shape.ts` has the shapes of its parts. */
