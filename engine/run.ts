@@ -5,10 +5,8 @@
  */
 
 import {
-  type Codecs,
   type CodedTensor,
   isVector,
-  type Kernels,
   type LinearInfo,
   storageLabel,
   type TargetWriter,
