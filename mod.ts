@@ -24,6 +24,7 @@ export {
 } from "./workbench.ts";
 export { type Embedded, embeddedPath } from "./embedded/mod.ts";
 export { cutWindows } from "./engine/calibration.ts";
+export type { CalibrationData, CalibrationInput } from "./engine/calibration_data.ts";
 export type { LinearOptions } from "./engine/executor.ts";
 export type { QuantizeResult } from "./engine/quantize.ts";
 export { VERSION } from "./engine/version.ts";
@@ -38,4 +39,5 @@ export type { LinearExecutor, LinearFactory } from "./models/linear.ts";
 export { type GenerateArguments, LanguageModel, type LoadArguments } from "./models/model.ts";
 export { createTokenizer, type Tokenizer } from "./models/tokenizer.ts";
 export { presetRecipe, presetRecipes } from "./recipes/mod.ts";
+export { type Override, overrideRecipe } from "./recipes/override.ts";
 export * from "./spec/mod.ts";

@@ -11,12 +11,17 @@ import { type BudgetPlan, planBudget } from "./engine/budget.ts";
 import { cutWindows } from "./engine/calibration.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
+import { quantizeToPath } from "./engine/output_path.ts";
+import {
+  type CalibrationData,
+  calibrationData,
+  type CalibrationInput,
+} from "./engine/calibration_data.ts";
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
 import { refuseConflicts } from "./engine/preflight.ts";
-import { receiptText } from "./engine/receipt.ts";
 import { seededRng } from "./engine/rng.ts";
 import { createCodecs } from "./formats/codec.ts";
-import { directoryOutput, fileOutput } from "./formats/containers/output.ts";
+import { fileSource, memorySource } from "./formats/containers/source.ts";
 import { openCheckpoint } from "./formats/open.ts";
 import type { UserFormats } from "./formats/lookup.ts";
 import { createTargets } from "./formats/targets.ts";
@@ -32,6 +37,7 @@ import { PLUGINS } from "./plugins/mod.ts";
 import { presetRecipe } from "./recipes/mod.ts";
 import {
   type ByteSource,
+  type CalibrationSource,
   type Checkpoint,
   type Codecs,
   type EventSink,
@@ -75,6 +81,8 @@ export interface QuantizeOptions {
   to?: string;
   /** Windows of token ids; from the shipped text if absent and needed. */
   calibration?: readonly Int32Array[];
+  /** Where these are from, for the receipt; see {@linkcode Workbench.calibrationFrom}. */
+  calibrationSource?: CalibrationSource;
   /** Bytes of memory that the plan may need. */
   maxMemory?: number;
   /** Replaces what is already at `out`. */
@@ -157,13 +165,33 @@ export class Workbench implements Disposable {
 
   /** The windows that a recipe is calibrated on: of a text, or of the shipped one. */
   async calibration(model: Checkpoint, recipe: Recipe, text?: string): Promise<Int32Array[]> {
-    const { samples, length } = recipe.calibration;
-    const { context } = openModel(model).hyperparameters;
-    return this.windows(model, text ?? await Deno.readTextFile(embeddedPath("calibration.txt")), {
-      length: Math.min(length, context),
-      count: samples,
-      spread: true,
-    });
+    const source = text === undefined
+      ? undefined
+      : memorySource("text", new TextEncoder().encode(text));
+    return (await this.calibrationFrom(model, recipe, source && [{ source }])).windows;
+  }
+
+  /**
+   * The windows that a recipe is calibrated on, from files of text, JSONL or parquet, and what the
+   * receipt says of them; from the shipped text if there are none.
+   */
+  async calibrationFrom(
+    model: Checkpoint,
+    recipe: Recipe,
+    inputs: readonly CalibrationInput[] = [],
+  ): Promise<CalibrationData> {
+    const { calibration } = recipe;
+    const length = Math.min(calibration.length, openModel(model).hyperparameters.context);
+    const tokenizer = this.tokenizer(model);
+    if (inputs.length > 0) return await calibrationData({ tokenizer, calibration, length, inputs });
+    const source = await fileSource(embeddedPath("calibration.txt"));
+    try {
+      const inputs = [{ source }];
+      const data = await calibrationData({ tokenizer, calibration, length, inputs });
+      return { ...data, source: { ...data.source, kinds: ["shipped"] } };
+    } finally {
+      source.close();
+    }
   }
 
   /** The target with an id. */
@@ -175,7 +203,7 @@ export class Workbench implements Disposable {
 
   /** The plan of a run: every tensor, the size, the memory, every conflict. Reads headers only. */
   plan(options: Omit<QuantizeOptions, "out" | "overwrite" | "signal">): Plan {
-    return planRun(this.#run(options)).plan;
+    return planRun({ ...this.#run(options), canSpill: true }).plan;
   }
 
   /** Whether a recipe needs calibration data for a model. */
@@ -198,25 +226,18 @@ export class Workbench implements Disposable {
     const run = asked.recipe.budget
       ? this.#run({ ...options, recipe: (await this.planBudget(options)).recipe })
       : asked;
-    let { calibration } = options;
+    let { calibration, calibrationSource } = options;
     if (!calibration) {
       const { plan, pipeline } = planRun(run);
       refuseConflicts({ ...plan, conflicts: beforeCalibration(plan.conflicts) });
       if (pipeline.needsCalibration) {
-        calibration = await this.calibration(options.model, run.recipe);
+        const data = await this.calibrationFrom(options.model, run.recipe);
+        [calibration, calibrationSource] = [data.windows, data.source];
       }
     }
-    const directory = run.target.output === "directory";
-    const output = typeof out !== "string"
-      ? out
-      : directory
-      ? await directoryOutput(out, { overwrite })
-      : await fileOutput(out, { overwrite });
-    const result = await quantizeModel({ ...run, calibration, output, signal });
-    if (typeof out === "string" && !directory) {
-      await writeText(`${out}.receipt.json`, receiptText(result.receipt));
-    }
-    return result;
+    const complete = { ...run, calibration, calibrationSource, signal };
+    if (typeof out !== "string") return await quantizeModel({ ...complete, output: out });
+    return await quantizeToPath(complete, out, { overwrite });
   }
 
   /**
@@ -379,13 +400,4 @@ function joinPlugins(more: readonly Plugin[]): Plugin[] {
     plugins.push(plugin);
   }
   return plugins;
-}
-
-/** Writes a small file as a whole, or not at all. */
-async function writeText(path: string, text: string): Promise<void> {
-  const output = await fileOutput(path, { overwrite: true });
-  const sink = await output.file(path);
-  await sink.write(new TextEncoder().encode(text));
-  await sink.close();
-  await output.commit();
 }

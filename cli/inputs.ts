@@ -10,7 +10,7 @@ import type { UserFormats } from "../formats/lookup.ts";
 import { type FormatFile, readUserFormats } from "../formats/user_formats.ts";
 import { presetRecipe } from "../recipes/mod.ts";
 import { type Checkpoint, LowbitError, type Plugin, type Recipe } from "../spec/mod.ts";
-import { parseRecipe, type Workbench, type WorkbenchOptions } from "../workbench.ts";
+import { parseRecipe, type WorkbenchOptions } from "../workbench.ts";
 import type { LinearOptions } from "../engine/executor.ts";
 import type { Arguments, Option } from "./arguments.ts";
 
@@ -143,28 +143,10 @@ export async function readIds(reference: string, length: number): Promise<Int32A
   });
 }
 
-function splitKey(reference: string): [path: string, key?: string] {
+/** `FILE#KEY` in its parts. */
+export function splitKey(reference: string): [path: string, key?: string] {
   const at = reference.lastIndexOf("#");
   return at < 0 ? [reference] : [reference.slice(0, at), reference.slice(at + 1)];
-}
-
-/**
- * Calibration windows of `--calibration`: all windows of a file of ids, as many windows of a text as
- * the recipe says, or of the shipped text if it is absent.
- */
-export async function readCalibration(
-  args: Arguments,
-  lowbit: Workbench,
-  model: Checkpoint,
-  recipe: Recipe,
-): Promise<Int32Array[]> {
-  const given = args.text("calibration");
-  if (given === undefined) return await lowbit.calibration(model, recipe);
-  const windows = /\.json(#|$)/.test(given)
-    ? await readIds(given, recipe.calibration.length)
-    : await lowbit.calibration(model, recipe, await readText(given));
-  checkFor(model, windows, given);
-  return windows;
 }
 
 /** Checks windows against the model that they are for; `file` names their origin. */

@@ -20,6 +20,7 @@ import {
   vectorFormatSchema,
 } from "../spec/mod.ts";
 import type { Arguments, Command } from "./arguments.ts";
+import { setOption, withPluginOptions, withSettings } from "./recipe_options.ts";
 import { writeLine } from "./progress.ts";
 import { table } from "./table.ts";
 
@@ -76,12 +77,13 @@ function hooksOf(plugin: Plugin): string[] {
 /** The command `recipes`. */
 export const recipesCommand: Command = {
   name: "recipes",
-  usage: "[list | show NAME]",
+  usage: "[list | show NAME | schema]",
   summary: "Preset recipes; METHOD-wBITS[aBITS][gGROUP][-sym|-asym] gives any combination.",
   positional: [0, 2],
-  options: [],
+  options: [setOption],
   run(args) {
     const [action = "list", name] = args.positional;
+    if (action === "schema" && name === undefined) return printRecipeSchema();
     const recipes = [...presetRecipes().values()];
     if (action === "list") {
       return print(
@@ -90,11 +92,17 @@ export const recipesCommand: Command = {
         () => table(["recipe", "what it does"], recipes.map((r) => [r.name, r.summary])),
       );
     }
-    checkAction(action, name);
-    const recipe = presetRecipe(name);
+    checkAction(action, name, ["list", "show", "schema"]);
+    const recipe = withSettings(presetRecipe(name), args);
     print(args, recipe, () => stringify(plain(recipe)).trimEnd());
   },
 };
+
+/** The schema of recipes, with the options of the shipped plugins. */
+function printRecipeSchema(): void {
+  const options = new Map(PLUGINS.map((p) => [p.meta.name, p.options.jsonSchema()] as const));
+  writeLine(JSON.stringify(withPluginOptions(recipeSchema.jsonSchema(), options), null, 2));
+}
 
 const SCHEMAS: Record<string, Schema<unknown>> = {
   recipe: recipeSchema,
@@ -114,6 +122,7 @@ export const schemaCommand: Command = {
   options: [],
   run(args) {
     const [kind] = args.positional;
+    if (kind === "recipe") return printRecipeSchema();
     const schema = Object.hasOwn(SCHEMAS, kind) ? SCHEMAS[kind] : undefined;
     if (!schema) throw unknownName("schema", kind, Object.keys(SCHEMAS));
     writeLine(JSON.stringify(schema.jsonSchema(), null, 2));
@@ -121,9 +130,13 @@ export const schemaCommand: Command = {
 };
 
 /** Refuses everything but `show NAME`. */
-export function checkAction(action: string, name: string | undefined): asserts name is string {
+export function checkAction(
+  action: string,
+  name: string | undefined,
+  actions: readonly string[] = ["list", "show"],
+): asserts name is string {
   if (action !== "show") {
-    const error = unknownName("action", action, ["list", "show"]);
+    const error = unknownName("action", action, actions);
     throw new LowbitError("USAGE", error.problem, { advice: error.advice });
   }
   if (name === undefined) throw new LowbitError("USAGE", "show needs a name");

@@ -9,7 +9,9 @@ import { LowbitError } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
-import { readCalibration, readRecipe } from "./inputs.ts";
+import { calibrationOption, readCalibration } from "./calibration.ts";
+import { setOption, withSettings } from "./recipe_options.ts";
+import { readRecipe } from "./inputs.ts";
 import { plain, print } from "./lists.ts";
 import { progressView } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
@@ -22,7 +24,8 @@ export const planCommand: Command = {
   positional: [1, 1],
   options: [
     { name: "recipe", type: "text", value: "FILE|NAME", help: "the recipe (required)" },
-    { name: "calibration", type: "text", value: "TEXT|IDS.json[#KEY]", help: "calibration text" },
+    setOption,
+    calibrationOption,
     { name: "to", type: "text", value: "TARGET", help: "the target whose bytes count" },
     ...BUDGET_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
@@ -30,7 +33,7 @@ export const planCommand: Command = {
   async run(args) {
     const name = args.text("recipe");
     if (name === undefined) throw new LowbitError("USAGE", "--recipe is missing");
-    const recipe = withBudget(await readRecipe(name), args);
+    const recipe = withBudget(withSettings(await readRecipe(name), args), args);
     const view = progressView(args);
     using lowbit = await createWorkbench({
       threads: args.number("threads") ?? 0,
@@ -38,7 +41,7 @@ export const planCommand: Command = {
     });
     const model = await lowbit.open(args.positional[0]);
     try {
-      const calibration = await readCalibration(args, lowbit, model, recipe);
+      const { windows: calibration } = await readCalibration(args, lowbit, model, recipe);
       const plan = await lowbit.planBudget({ model, recipe, calibration, to: args.text("to") });
       view.close();
       print(args, plan, () =>

@@ -39,6 +39,7 @@ function bars(): ProgressView {
   return {
     close,
     onEvent(event) {
+      if (event.event === "resume") writeError(resumed(event));
       if (event.event === "warning") {
         close();
         writeError(`warning: ${printable(event.message)}`);
@@ -68,12 +69,17 @@ function lines(): ProgressView {
   return {
     close() {},
     onEvent(event) {
+      if (event.event === "resume") writeError(resumed(event));
       if (event.event === "warning") writeError(`warning: ${printable(event.message)}`);
       if (event.event !== "progress" || event.done < event.total) return;
       if (event.stage === "calibrate") return; // once a block is too much
       writeError(`${event.stage}: ${event.total} done${event.detail ? ` (${event.detail})` : ""}`);
     },
   };
+}
+
+function resumed({ blocks, total }: { blocks: number; total: number }): string {
+  return `goes on after ${blocks} of ${total} blocks, which an earlier run has left`;
 }
 
 /** A line on stderr. */

@@ -13,13 +13,9 @@ import type { BudgetPlan } from "../engine/budget.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
-import {
-  importPlugins,
-  nameRecipeFile,
-  readCalibration,
-  readFormats,
-  readRecipe,
-} from "./inputs.ts";
+import { calibrationOption, readCalibration } from "./calibration.ts";
+import { importPlugins, nameRecipeFile, readFormats, readRecipe } from "./inputs.ts";
+import { setOption, withSettings } from "./recipe_options.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
 
@@ -31,12 +27,8 @@ export const quantizeCommand: Command = {
   positional: [2, 2],
   options: [
     { name: "recipe", type: "text", value: "FILE|NAME", help: "the recipe (required)" },
-    {
-      name: "calibration",
-      type: "text",
-      value: "TEXT|IDS.json[#KEY]",
-      help: "calibration text or token ids; the shipped text if absent",
-    },
+    setOption,
+    calibrationOption,
     { name: "eval", type: "text", value: "TEXT", help: "score the result on a text, beside MODEL" },
     {
       name: "to",
@@ -46,7 +38,12 @@ export const quantizeCommand: Command = {
     },
     ...BUDGET_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
-    { name: "max-memory", type: "bytes", value: "SIZE", help: "refuse a run that needs more" },
+    {
+      name: "max-memory",
+      type: "bytes",
+      value: "SIZE",
+      help: "keep within it: activations go to disk; what needs more is refused",
+    },
     {
       name: "plugin",
       type: "text",
@@ -72,7 +69,10 @@ export const quantizeCommand: Command = {
       throw new LowbitError("USAGE", "--recipe is missing", { advice: "see `lowbit recipes`" });
     }
     const formats = await readFormats(args);
-    const recipe = withBudget(withUnnamedFormats(await readRecipe(name), formats), args);
+    const recipe = withBudget(
+      withUnnamedFormats(withSettings(await readRecipe(name), args), formats),
+      args,
+    );
     try {
       return await quantize(args, recipe, formats, started);
     } catch (error) {
@@ -104,11 +104,12 @@ async function quantize(
     const { conflicts } = lowbit.plan({ model, recipe, to });
     const refused = beforeCalibration(conflicts).length > 0;
     // Planned without calibration, a recipe that needs it has just this conflict.
-    const calibration = !refused && conflicts.length > 0
+    const data = !refused && conflicts.length > 0
       ? await readCalibration(args, lowbit, model, recipe)
       : undefined;
     const maxMemory = args.number("max-memory");
-    const common = { model, recipe, to, calibration, maxMemory };
+    const calibration = data?.windows;
+    const common = { model, recipe, to, calibration, calibrationSource: data?.source, maxMemory };
     if (args.flag("dry-run")) {
       const plan = lowbit.plan(common);
       // Without calibration only because of other conflicts: that is none of its own.
@@ -117,7 +118,7 @@ async function quantize(
         refused ? { ...plan, conflicts: beforeCalibration(plan.conflicts) } : plan,
       );
     }
-    if (calibration && !args.text("calibration") && modelName !== "embedded") {
+    if (calibration && args.texts("calibration").length === 0 && modelName !== "embedded") {
       const message = "calibrating on the shipped text; give your own with --calibration";
       onEvent({ event: "warning", message });
     }
@@ -218,10 +219,13 @@ function printPlan(args: Arguments, plan: Plan): number {
   return exit;
 }
 
-/** Stops the run on the first interrupt; the output is then removed in order. */
+/** Stops the run in order on the first interrupt, and at once on the second. */
 function abortOnSignals(): { signal: AbortSignal; release(): void } {
   const controller = new AbortController();
-  const stop = () => controller.abort(new LowbitError("IO", "interrupted; nothing was written"));
+  const stop = () => {
+    if (controller.signal.aborted) Deno.exit(130);
+    controller.abort(new LowbitError("IO", "interrupted; nothing was written"));
+  };
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
   for (const name of signals) Deno.addSignalListener(name, stop);
   return {

@@ -10,7 +10,7 @@ import { provideAutodiff } from "./differentiate.ts";
 import { leastLoss } from "./integer_program.ts";
 import { WholeModel } from "./model_view.ts";
 import { type PlannedRun, planRun } from "./quantize.ts";
-import type { QuantizeArguments } from "./run.ts";
+import type { QuantizeArguments } from "./run_arguments.ts";
 
 /** One plan of the Pareto front. */
 export interface BudgetPoint {

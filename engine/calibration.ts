@@ -6,10 +6,12 @@
 
 import { LowbitError } from "../spec/mod.ts";
 import { hashBytes } from "./hash.ts";
+import { seededRng } from "./rng.ts";
 
 /**
  * Cuts tokens into windows of `length` without overlap; a remainder is left out. At most `count`
- * windows, evenly spread over the text if `spread` is set, else the first ones.
+ * windows: drawn by `seed` if there is one, evenly spread over the text if `spread` is set, else the
+ * first ones.
  *
  * @example
  * ```ts
@@ -20,15 +22,28 @@ import { hashBytes } from "./hash.ts";
  */
 export function cutWindows(
   ids: Int32Array,
-  options: { length: number; count?: number; spread?: boolean },
+  options: { length: number; count?: number; spread?: boolean; seed?: number },
 ): Int32Array[] {
-  const { length, spread } = options;
+  const { length, spread, seed } = options;
   const available = Math.floor(ids.length / length);
   const count = Math.min(options.count ?? available, available);
+  const drawn = seed === undefined ? undefined : draw(available, count, seed);
   return Array.from({ length: count }, (_, i) => {
-    const window = spread ? Math.floor(i * available / count) : i;
+    const window = drawn ? drawn[i] : spread ? Math.floor(i * available / count) : i;
     return ids.slice(window * length, (window + 1) * length);
   });
+}
+
+/** `count` different numbers below `available`, in ascending order. */
+function draw(available: number, count: number, seed: number): number[] {
+  const rng = seededRng(`calibration/${seed}`);
+  const chosen = new Set<number>();
+  // One draw for each number: where it has been taken, the newest candidate comes in its place.
+  for (let last = available - count; last < available; last++) {
+    const candidate = Math.floor(rng.uniform() * (last + 1));
+    chosen.add(chosen.has(candidate) ? last : candidate);
+  }
+  return [...chosen].sort((a, b) => a - b);
 }
 
 /** Checks windows against a model; `file` and `field` name their origin. */

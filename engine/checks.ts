@@ -4,12 +4,15 @@
  * @module
  */
 
+import { sideBytes } from "../formats/dialects/lowbit_side.ts";
 import {
   checkVector,
+  type CodedTensor,
   type LinearInfo,
   LowbitError,
   type Plugin,
   type QuantizedTensor,
+  type StoredTensor,
   type TensorReport,
   tiling,
   type VectorTensor,
@@ -91,8 +94,30 @@ export function weightError(
     noise += difference * difference;
     max = Math.max(max, Math.abs(difference));
   }
+  if (!Number.isFinite(noise)) {
+    throw new LowbitError("NUMERICS", "the quantised values are not all finite", {
+      advice: "choose a scheme whose range holds the weight",
+    });
+  }
   // A perfect copy has no finite ratio; JSON has no infinity, so it is given the most f32 can tell.
   const sqnr = noise === 0 ? 150 : 10 * Math.log10(signal / noise);
   const round = (x: number) => Number(x.toPrecision(6));
   return { mse: round(noise / weight.length), sqnr_db: round(sqnr), max: round(max) };
+}
+
+/** Bytes of the side tensors of a weight: f32 values and u32 indices. */
+export function sideTotal({ side = [], shape }: CodedTensor): number {
+  return side.reduce((sum, part) => sum + sideBytes(part, shape), 0);
+}
+
+/** Elements that a check reads at once. */
+const CHECKED = 2 ** 20;
+
+/** Reads a tensor piece by piece, which refuses NaN and infinities. */
+export async function checkFinite(tensor: StoredTensor): Promise<void> {
+  const [rows, ...rest] = tensor.shape;
+  const step = Math.max(1, Math.floor(CHECKED / rest.reduce((a, b) => a * b, 1)));
+  for (let start = 0; start < rows; start += step) {
+    await tensor.read({ start, end: Math.min(start + step, rows) });
+  }
 }

@@ -11,6 +11,7 @@ import {
   type Codec,
   type Codecs,
   type CodedTensor,
+  type GridParameters,
   isVector,
   type Kernels,
   type LinearWeight,
@@ -50,10 +51,12 @@ export function checkpointLinears(
 ): LinearFactory {
   const dense = denseLinears(kernels);
   return async (linear, tensor) => {
-    const executor = tensor.storage.kind === "coded"
-      ? quantizedExecutor(kernels, codecs, await tensor.quantized(), options)
+    const coded = tensor.storage.kind === "coded" ? await tensor.quantized() : undefined;
+    const executor = coded
+      ? quantizedExecutor(kernels, codecs, coded, options)
       : await dense(linear, tensor);
-    return withActivation(kernels, codecs, executor, checkpoint.activations?.get(tensor.name));
+    const activation = checkpoint.activations?.get(tensor.name);
+    return withActivation(kernels, codecs, executor, activation, coded?.input);
   };
 }
 
@@ -75,7 +78,7 @@ export function quantizedExecutor(
   );
 }
 
-/** Packed, if the kernels can multiply by such a scheme; if not, decoded. */
+/** Packed, in the form that the kind of product needs. */
 function prepareExecutor(
   kernels: Kernels,
   codec: Codec,
@@ -146,12 +149,14 @@ function packTensor(
   return { tiling, bits, bytes: bytes.array.slice(), table, scales, zeros, minimums };
 }
 
-/** An executor whose inputs are quantised first, if there is a scheme for them. */
+/** An executor whose inputs are quantised first, if there is a scheme for them; by static scales
+ * where these are given. */
 export function withActivation(
   kernels: Kernels,
   codecs: Codecs,
   inner: LinearExecutor,
   activation?: ResolvedScheme,
+  parameters?: GridParameters,
 ): LinearExecutor {
   if (!activation) return inner;
   const codec = codecs.get(activation);
@@ -161,7 +166,7 @@ export function withActivation(
     apply(x, tokens) {
       using quantized = kernels.alloc("f32", x.length);
       quantized.array.set(x.array);
-      codec.fake(quantized, tokens, x.length / tokens);
+      codec.fake(quantized, tokens, x.length / tokens, parameters);
       return inner.apply(quantized, tokens);
     },
     free,

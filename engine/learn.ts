@@ -6,7 +6,6 @@
 
 import {
   type BlockLearned,
-  type Buffer,
   type CodedTensor,
   isVector,
   type Kernels,
@@ -16,6 +15,7 @@ import {
   type QuantizedTensor,
 } from "../spec/mod.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
+import type { Activations, Borrowed } from "./activations.ts";
 import type { LoadedBlock } from "./block.ts";
 import { checkTensor, proveEqual } from "./checks.ts";
 import { differentiate } from "./differentiate.ts";
@@ -30,7 +30,7 @@ export interface LearnArguments {
   /** The quantised weights by role; replaced by what is learned. */
   quantized: Map<string, CodedTensor>;
   /** Calibration inputs of the block. */
-  states: readonly Buffer<"f32">[];
+  states: Activations;
   /** The windows. */
   calibration?: readonly Int32Array[];
   /** The kernels. */
@@ -64,9 +64,14 @@ export function learnBlock(args: LearnArguments): void {
         statistics: (role) => block.statistics(role),
         schemes: (role) => block.schemes(role),
         quantized: withScheme(quantized, roles),
-        inputs: states.map((state) => state.array.slice()),
-        forward: (window, weights) =>
-          runWith(block, kernels, states[window], calibration[window].length, weights),
+        inputs: Array.from({ length: states.count }, (_, i) => {
+          using state = states.borrow(i);
+          return state.buffer.array.slice();
+        }),
+        forward: (window, weights) => {
+          using state = states.borrow(window);
+          return runWith(block, kernels, state.buffer, calibration[window].length, weights);
+        },
         differentiate: (scope, x, replaced) => differentiate(part, scope, x, replaced),
       },
     });
@@ -110,7 +115,8 @@ function applyTransforms(
     });
   }
   const run = () => {
-    using output = block.run(states[0], calibration[0].length);
+    using state = states.borrow(0);
+    using output = block.run(state.buffer, calibration[0].length);
     return output.array.slice();
   };
   const before = run();
@@ -126,7 +132,7 @@ function applyTransforms(
 function runWith(
   block: LoadedBlock,
   kernels: Kernels,
-  state: Buffer<"f32">,
+  state: Borrowed["buffer"],
   tokens: number,
   weights: ReadonlyMap<string, Float32Array>,
 ): Float32Array {

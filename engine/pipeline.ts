@@ -62,6 +62,8 @@ export interface Pipeline {
   quantizers: Map<string, PipelineStep>;
   /** Statistics that some step needs of a linear. */
   statistics(linear: LinearInfo): Set<StatisticName>;
+  /** Whether inputs of some linear have static scales. */
+  hasStatic: boolean;
   /** Whether any step needs calibration data. */
   needsCalibration: boolean;
   /** What does not fit together. */
@@ -118,13 +120,19 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
       conflicts.push(...supportConflicts(linear, scheme!, plugin));
     }
   }
+  const isStatic = (id: string) => schemes.get(id)?.activation?.timing === "static";
   const statistics = (linear: LinearInfo) =>
-    new Set(steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics));
-  const needsCalibration = steps.some(({ plugin }) =>
-    plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
-    plugin.learn !== undefined || plugin.planLosses !== undefined
-  );
-  return { recipe, steps, schemes, quantizers, statistics, needsCalibration, conflicts };
+    new Set([
+      ...steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics),
+      ...(isStatic(linear.id) ? ["moments" as const] : []),
+    ]);
+  const hasStatic = linears.some(({ id }) => isStatic(id));
+  const needsCalibration = hasStatic ||
+    steps.some(({ plugin }) =>
+      plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
+      plugin.learn !== undefined || plugin.planLosses !== undefined
+    );
+  return { recipe, steps, schemes, quantizers, statistics, hasStatic, needsCalibration, conflicts };
 }
 
 function compileStep(
@@ -329,12 +337,21 @@ function* schemeConflicts(
       advice: "choose a group size that divides, or a scheme with tail: short",
     };
   }
-  if (part === "activation" && scheme.timing === "static") {
+  const { kind } = scheme.granularity;
+  if (part === "activation" && scheme.timing === "static" && (kind !== "tensor" || scheme.range)) {
     yield {
       code: "STATIC",
       where: `${linear.id} (${part})`,
-      problem: `${scheme.id} has static scales, which a run does not calibrate yet`,
-      advice: "use a dynamic scheme; a codec takes static parameters where code hands them in",
+      problem: `${scheme.id}: static scales are calibrated for the whole range of a tensor only`,
+      advice: "use a scheme of granularity tensor without range, or a dynamic one",
+    };
+  }
+  if (part === "activation" && scheme.timing === "static" && linear.block === undefined) {
+    yield {
+      code: "STATIC",
+      where: `${linear.id} (${part})`,
+      problem: "calibration does not reach linears outside the blocks",
+      advice: "use a dynamic scheme there",
     };
   }
   const kinds = ["token", "group", "tensor", "element"];

@@ -33,17 +33,20 @@ export interface Preflight {
   plan: Plan;
   /** Every tensor of the output, in the order of writing. */
   parameters: PlannedParameter[];
+  /** Whether activations have to live on disk, for the run to keep within the memory. */
+  spill: boolean;
 }
 
-/** Plans a run. `calibrationTokens` is 0 where there is no calibration data. */
+/** Plans a run. Without calibration data, `windows` has no lengths of windows. */
 export function preflight(args: {
   model: ModelGraph;
   pipeline: Pipeline;
   target: Target;
-  calibrationTokens: number;
+  windows: readonly number[];
   maxMemory?: number;
+  canSpill?: boolean;
 }): Preflight {
-  const { model, pipeline, target, calibrationTokens, maxMemory } = args;
+  const { model, pipeline, target, windows, maxMemory } = args;
   const conflicts: Conflict[] = [...pipeline.conflicts];
   const parameters: PlannedParameter[] = [];
   const tensors: Plan["tensors"] = [];
@@ -72,7 +75,7 @@ export function preflight(args: {
     conflicts.push({ code: "TARGET", where: target.id, problem, advice });
   }
   conflicts.push(...transformConflicts(model, pipeline, target), ...tiedConflicts(model, pipeline));
-  if (pipeline.needsCalibration && calibrationTokens === 0) {
+  if (pipeline.needsCalibration && windows.length === 0) {
     conflicts.push({
       code: "CALIBRATION",
       where: pipeline.recipe.name,
@@ -80,13 +83,18 @@ export function preflight(args: {
       advice: "give a text or token ids with --calibration",
     });
   }
-  const memory = estimateMemory(model, pipeline, parameters, calibrationTokens);
+  const resident = estimateMemory(model, pipeline, parameters, windows);
+  const spill = args.canSpill === true && maxMemory !== undefined && resident > maxMemory &&
+    pipeline.needsCalibration;
+  const memory = spill ? estimateMemory(model, pipeline, parameters, windows, true) : resident;
   if (maxMemory !== undefined && memory > maxMemory) {
     conflicts.push({
       code: "MEMORY",
       where: pipeline.recipe.name,
       problem: `needs about ${mebibytes(memory)} MiB, but ${mebibytes(maxMemory)} are allowed`,
-      advice: "allow more with --max-memory, or calibrate on fewer tokens",
+      advice: spill
+        ? "allow more with --max-memory; activations are on disk already"
+        : "allow more with --max-memory, or calibrate on fewer tokens",
     });
   }
   const elements = model.parameters.reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
@@ -100,7 +108,7 @@ export function preflight(args: {
     memory_bytes: memory,
     conflicts,
   };
-  return { plan, parameters };
+  return { plan, parameters, spill };
 }
 
 /** Throws one error for all conflicts of a plan; the first is spelled out. */
@@ -211,7 +219,8 @@ function estimateMemory(
   model: ModelGraph,
   pipeline: Pipeline,
   planned: readonly PlannedParameter[],
-  tokens: number,
+  windows: readonly number[],
+  spill = false,
 ): number {
   const { hidden, intermediate, blocks } = model.hyperparameters;
   const elements = (parameter: ParameterInfo) => parameter.shape.reduce((a, b) => a * b, 1);
@@ -235,9 +244,13 @@ function estimateMemory(
       return tensor.storage.kind === "plain" ? 2 * bytes : 12 * elements(parameter);
     }),
   );
-  const length = Math.min(tokens, pipeline.recipe.calibration.length);
+  const tokens = windows.reduce((a, b) => a + b, 0);
+  const length = windows.reduce((a, b) => Math.max(a, b), 0);
   const window = 4 * length * (6 * hidden + 3 * (intermediate ?? 4 * hidden));
-  const activations = pipeline.needsCalibration && blocks > 0 ? 2 * 4 * tokens * hidden : 0;
+  const learns = pipeline.steps.some(({ plugin }) => plugin.learn);
+  // Two sets, or two windows of them; learners are given all inputs of a block.
+  const kept = spill ? 2 * length + (learns ? tokens : 0) : 2 * tokens;
+  const activations = pipeline.needsCalibration && blocks > 0 ? 4 * kept * hidden : 0;
   // Gradients are taken of the whole model: weights, diagonals, and what the library has of both.
   const fisher = fisherLinears(model, pipeline).reduce((sum, l) => sum + l.rows * l.columns, 0);
   const whole = fisher > 0 ? 4 * model.parameters.reduce((n, p) => n + elements(p), 0) : 0;

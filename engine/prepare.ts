@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Buffer, Kernels, LinearInfo, Statistic } from "../spec/mod.ts";
+import type { Kernels, LinearInfo, Statistic } from "../spec/mod.ts";
+import type { Activations } from "./activations.ts";
 import type { LoadedBlock } from "./block.ts";
 import { proveEqual } from "./checks.ts";
 import type { Pipeline, PipelineStep } from "./pipeline.ts";
@@ -17,13 +18,13 @@ export interface PrepareArguments {
   /** The pipeline. */
   pipeline: Pipeline;
   /** The inputs of the block, one a window. */
-  states: readonly Buffer<"f32">[];
+  states: Activations;
   /** The windows. */
   calibration: readonly Int32Array[];
   /** The kernels. */
   kernels: Kernels;
   /** Takes what the original block makes of the windows, if that is wanted. */
-  outputs?: Buffer<"f32">[];
+  outputs?: Activations;
   /** Called after each window; may throw to stop. */
   onWindow(done: number): void;
 }
@@ -39,8 +40,9 @@ export async function prepareBlock(args: PrepareArguments): Promise<void> {
     if (!block.hasStatistics) await collect(args);
   };
   const run = () => {
-    if (states.length === 0) return undefined;
-    using output = block.run(states[0], args.calibration[0].length);
+    if (states.count === 0) return undefined;
+    using state = states.borrow(0);
+    using output = block.run(state.buffer, args.calibration[0].length);
     return output.array.slice();
   };
   let before: Float32Array | undefined;
@@ -54,8 +56,8 @@ export async function prepareBlock(args: PrepareArguments): Promise<void> {
     if (before && after) proveEqual(before, after, plugin.meta.name, `blocks.${block.index}`);
     before = after;
   }
-  if (steps.some(asks)) await fresh();
-  if (outputs && outputs.length < states.length) await collect(args);
+  if (pipeline.hasStatic || steps.some(asks)) await fresh();
+  if (outputs && outputs.filled < states.count) await collect(args);
 }
 
 /** Whether a step wants statistics of the inputs of linears. */
@@ -67,7 +69,7 @@ function asks({ plugin }: PipelineStep): boolean {
 async function collect(args: PrepareArguments): Promise<void> {
   const { block, pipeline, states, calibration, kernels } = args;
   // What the block makes of the windows is the same before and after transforms: kept once.
-  const outputs = args.outputs && args.outputs.length < states.length ? args.outputs : undefined;
+  const outputs = args.outputs && args.outputs.filled < states.count ? args.outputs : undefined;
   const collectors = new Map<string, InputCollector>();
   for (const [input, linears] of byInput(block.linears)) {
     const needs = new Set(linears.flatMap((linear) => [...pipeline.statistics(linear)]));
@@ -76,16 +78,17 @@ async function collect(args: PrepareArguments): Promise<void> {
     collectors.set(input, new InputCollector(kernels, linears[0].columns, needs, custom));
   }
   try {
-    for (const [i, state] of states.entries()) {
+    for (let i = 0; i < states.count; i++) {
       const seen = new Set<string>();
-      const output = block.run(state, calibration[i].length, {
+      using state = states.borrow(i);
+      const output = block.run(state.buffer, calibration[i].length, {
         observe(linear, x, tokens) {
           if (seen.has(linear.input)) return;
           seen.add(linear.input);
           collectors.get(linear.input)?.add(x, tokens);
         },
       });
-      if (outputs) outputs.push(output);
+      if (outputs) outputs.put(i, output);
       else output.free();
       // Lets timers, signals and progress bars have their turn.
       await new Promise((resolve) => setTimeout(resolve, 0));

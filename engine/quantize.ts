@@ -8,16 +8,19 @@
 import type { FileHash, Output, Plan, Receipt } from "../spec/mod.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { type ModelChange, rewriteCheckpoint } from "../models/rewrite.ts";
-import { checkWindows } from "./calibration.ts";
+import { checkWindows, hashWindows } from "./calibration.ts";
 import { provideAutodiff } from "./differentiate.ts";
 import { fisherDiagonals } from "./fisher.ts";
-import { hashSources } from "./hash.ts";
+import { hashJson, hashSources } from "./hash.ts";
+import { Journal } from "./journal.ts";
 import { compilePipeline, type Pipeline } from "./pipeline.ts";
 import { type PlannedParameter, preflight, refuseConflicts } from "./preflight.ts";
 import { proveModel } from "./prove.ts";
 import { makeReceipt, receiptText } from "./receipt.ts";
-import { type QuantizeArguments, Run } from "./run.ts";
+import { Run } from "./run.ts";
+import type { QuantizeArguments } from "./run_arguments.ts";
 import { targetArguments } from "./target_arguments.ts";
+import { VERSION } from "./version.ts";
 
 /** What a run gives. */
 export interface QuantizeResult {
@@ -41,11 +44,17 @@ export interface PlannedRun {
   plan: Plan;
   /** Every tensor of the output. */
   parameters: PlannedParameter[];
+  /** Whether activations have to live on disk. */
+  spill: boolean;
 }
 
 /** Everything about a run before it starts: what `--dry-run` shows. Reads headers only. */
 export function planRun(
-  args: Omit<QuantizeArguments, "output"> & { onWarning?: (message: string) => void },
+  args: Omit<QuantizeArguments, "output"> & {
+    /** Whether the run will have a work folder. */
+    canSpill?: boolean;
+    onWarning?: (message: string) => void;
+  },
 ): PlannedRun {
   const { checkpoint, recipe, plugins, kernels, codecs, target, calibration = [] } = args;
   const original = openModel(checkpoint);
@@ -56,13 +65,13 @@ export function planRun(
   const pipeline = compilePipeline({ recipe, plugins, linears, kernels, codecs, onWarning });
   const changes = changesOf(original, pipeline);
   const model = changes.length > 0 ? openModel(rewriteCheckpoint(original, changes)) : original;
-  const calibrationTokens = calibration.reduce((sum, window) => sum + window.length, 0);
   const planned = preflight({
     model,
     pipeline,
     target,
-    calibrationTokens,
+    windows: calibration.map((window) => window.length),
     maxMemory: args.maxMemory,
+    canSpill: args.work !== undefined || args.canSpill === true,
   });
   return { original, model, pipeline, changes, ...planned };
 }
@@ -89,8 +98,10 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
   };
   try {
     const planned = planRun({ ...args, onWarning });
-    const { model, pipeline, plan, parameters } = planned;
+    const { model, pipeline, plan, parameters, spill } = planned;
     refuseConflicts(plan);
+    const files = await hashSources(args.checkpoint.files);
+    const journal = args.work && new Journal(args.work, journalKey(args, planned, files));
     await provideAutodiff(pipeline.steps, args.autodiff);
     await proveChanges(args, planned);
     const fisher = await fisherDiagonals({ ...args, model, pipeline });
@@ -101,11 +112,13 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
       parameters.map(({ tensor }) => tensor),
       args.target.naming === "gguf",
     ));
-    const run = new Run(args, model, pipeline, parameters, writer, fisher);
+    const parts = { model, pipeline, parameters, writer, journal, spill, warnings, fisher };
+    const run = new Run(args, parts);
     await run.all();
     await writer.finish();
-    const receipt = await makeReceipt({
+    const receipt = makeReceipt({
       ...args,
+      files,
       model,
       pipeline,
       tensors: run.reports,
@@ -142,6 +155,24 @@ async function proveChanges(
     });
     before = rewritten;
   }
+}
+
+/** What decides the bytes of a run: a journal goes on only where all of it is the same. */
+function journalKey(args: QuantizeArguments, planned: PlannedRun, files: FileHash[]): string {
+  const { recipe, target, kernels, calibration = [] } = args;
+  return hashJson({
+    lowbit: VERSION,
+    files,
+    recipe,
+    target: target.id,
+    kernels: kernels.name,
+    plugins: planned.pipeline.steps.map(({ plugin: { meta } }) => [meta.name, meta.version]),
+    schemes: [...planned.pipeline.schemes],
+    tensors: planned.plan.tensors,
+    calibration: planned.pipeline.needsCalibration
+      ? [hashWindows(calibration), args.calibrationSource ?? null]
+      : null,
+  });
 }
 
 /** Hashes of what was written, read back. */

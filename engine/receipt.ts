@@ -5,7 +5,7 @@
  */
 
 import type {
-  Checkpoint,
+  CalibrationSource,
   FileHash,
   Kernels,
   Receipt,
@@ -15,25 +15,25 @@ import type {
 } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { hashWindows } from "./calibration.ts";
-import { hashJson, hashSources } from "./hash.ts";
+import { hashJson } from "./hash.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { VERSION } from "./version.ts";
 
-/** Makes the receipt of a finished run; reads the input once more to hash it. */
-export async function makeReceipt(args: {
-  checkpoint: Checkpoint;
+/** Makes the receipt of a finished run. */
+export function makeReceipt(args: {
+  files: FileHash[];
   recipe: Recipe;
   target: Target;
   kernels: Kernels;
   calibration?: readonly Int32Array[];
+  calibrationSource?: CalibrationSource;
   model: ModelGraph;
   pipeline: Pipeline;
   tensors: TensorReport[];
   warnings: string[];
   written: FileHash[];
-}): Promise<Receipt> {
-  const { checkpoint, recipe, calibration, pipeline } = args;
-  const files = await hashSources(checkpoint.files);
+}): Receipt {
+  const { files, recipe, calibration, pipeline } = args;
   return {
     receipt: 1,
     lowbit: VERSION,
@@ -50,6 +50,7 @@ export async function makeReceipt(args: {
         windows: calibration.length,
         tokens: calibration.reduce((sum, window) => sum + window.length, 0),
         sha256: hashWindows(calibration),
+        ...(args.calibrationSource && { source: args.calibrationSource }),
       },
     }),
     target: args.target.id,

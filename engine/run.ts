@@ -5,67 +5,32 @@
  */
 
 import {
-  type Buffer,
-  type Checkpoint,
-  type Codecs,
   type CodedTensor,
-  type EventSink,
   isVector,
-  type Kernels,
   type LinearInfo,
-  type Output,
-  type Plugin,
-  type Recipe,
   storageLabel,
-  type StoredTensor,
-  type Target,
   type TargetWriter,
   type TensorReport,
 } from "../spec/mod.ts";
-import { sideBytes } from "../formats/dialects/lowbit_side.ts";
 import type { ModelGraph } from "../models/architecture.ts";
-import { embedWindows } from "../models/evaluate.ts";
+import { openEmbedding } from "../models/embedding.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
 import { fileOrder, parameterTensor, permuteQuantized, permuteRows } from "../models/weights.ts";
+import { Activations } from "./activations.ts";
 import { LoadedBlock } from "./block.ts";
-import { checkTensor, checkVectorTensor, weightError } from "./checks.ts";
+import { checkFinite, checkTensor, checkVectorTensor, sideTotal, weightError } from "./checks.ts";
 import { clipWeight } from "./clip.ts";
+import { Coverage, refuseConstant } from "./coverage.ts";
 import { addBias } from "./compensation.ts";
-import type { AutodiffLoader } from "./differentiate.ts";
 import { quantizedExecutor, withActivation } from "./executor.ts";
+import type { BlockEntry, Journal } from "./journal.ts";
 import { learnBlock } from "./learn.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { plainBytes } from "./plain.ts";
 import type { PlannedParameter } from "./preflight.ts";
 import { prepareBlock } from "./prepare.ts";
-
-/** What a run needs. */
-export interface QuantizeArguments {
-  /** The checkpoint. */
-  checkpoint: Checkpoint;
-  /** The recipe. */
-  recipe: Recipe;
-  /** The plugins on offer. */
-  plugins: readonly Plugin[];
-  /** How the result is written. */
-  target: Target;
-  /** Where the result is written; `commit` is called at the end. */
-  output: Output;
-  /** The kernels. */
-  kernels: Kernels;
-  /** The codecs on these kernels. */
-  codecs: Codecs;
-  /** Windows of token ids. */
-  calibration?: readonly Int32Array[];
-  /** Loads the autodiff library, for plugins that ask for gradients. */
-  autodiff?: AutodiffLoader;
-  /** Bytes of memory that the plan may need. */
-  maxMemory?: number;
-  /** Takes the events of the run. */
-  onEvent?: EventSink;
-  /** Stops the run; nothing is left at the output. */
-  signal?: AbortSignal;
-}
+import { staticScales } from "./static_scales.ts";
+import type { QuantizeArguments, RunParts } from "./run_arguments.ts";
 
 /** Walks the planned parameters, quantises them, and hands them to the target's writer. */
 export class Run {
@@ -76,58 +41,103 @@ export class Run {
   readonly #pipeline: Pipeline;
   readonly #parameters: readonly PlannedParameter[];
   readonly #writer: TargetWriter;
+  readonly #journal?: Journal;
+  readonly #parts: RunParts;
+  readonly #coverage: Coverage;
 
-  /** A run of `pipeline` over `model`, as planned. */
-  constructor(
-    args: QuantizeArguments,
-    model: ModelGraph,
-    pipeline: Pipeline,
-    parameters: readonly PlannedParameter[],
-    writer: TargetWriter,
-    private readonly fisher: ReadonlyMap<string, Float32Array>,
-  ) {
+  /** A run as planned. */
+  constructor(args: QuantizeArguments, parts: RunParts) {
     this.#args = args;
-    this.#model = model;
-    this.#pipeline = pipeline;
-    this.#parameters = parameters;
-    this.#writer = writer;
+    this.#parts = parts;
+    this.#coverage = new Coverage(args.recipe.calibration, args.calibration ?? []);
+    this.#model = parts.model;
+    this.#pipeline = parts.pipeline;
+    this.#parameters = parts.parameters;
+    this.#journal = parts.journal;
+    this.#writer = parts.journal?.recording(parts.writer) ?? parts.writer;
   }
 
   /** Writes all parameters, in order: before the blocks, the blocks, after the blocks. */
   async all(): Promise<void> {
     const { blocks } = this.#model.hyperparameters;
-    const states = await this.#embed();
+    const { done = 0, entries = [] } = this.#journal ?? {};
+    if (done > 0) this.#args.onEvent?.({ event: "resume", blocks: done, total: blocks });
+    const finished = entries.slice(0, done);
+    let states = await this.#start(done);
     try {
       let block = 0;
       for (const planned of this.#parameters) {
         const { parameter } = planned;
         if (parameter.block === undefined) await this.#outside(planned);
         else if (parameter.block === block) {
-          await this.#block(block, states);
+          if (block < done) await this.#replay(finished[block]);
+          else states = await this.#block(block, states);
           block++;
           this.#progress("quantize", block, blocks);
         }
+        this.#stopIfAborted();
       }
     } finally {
-      for (const state of states) state.free();
+      states.free();
     }
   }
 
-  /** The residual stream of every calibration window, if any step wants it. */
-  #embed(): Promise<Buffer<"f32">[]> {
+  /** The residual stream of every calibration window in front of a block, if any step wants it. */
+  async #start(block: number): Promise<Activations> {
     const { calibration = [], kernels } = this.#args;
-    return this.#pipeline.needsCalibration
-      ? embedWindows(this.#model, kernels, calibration)
-      : Promise.resolve([]);
+    if (block > 0) return this.#activations(block, true);
+    const states = this.#activations(0);
+    try {
+      const embedding = openEmbedding(this.#model);
+      for (let i = 0; i < states.count; i++) {
+        states.put(i, await embedding.lookup(kernels, calibration[i]));
+      }
+    } catch (error) {
+      states.free();
+      throw error;
+    }
+    return states;
   }
 
-  async #block(index: number, states: Buffer<"f32">[]): Promise<void> {
+  /** Room for the activations in front of a block. */
+  #activations(block: number, stored = false): Activations {
     const { kernels, calibration = [] } = this.#args;
+    const { spill } = this.#parts;
+    const { hidden, blocks } = this.#model.hyperparameters;
+    const lengths = this.#pipeline.needsCalibration
+      ? calibration.map((window) => window.length * hidden)
+      : [];
+    // Those behind the embedding are made again, and nobody asks for those behind the last block.
+    const kept = spill || (block > 0 && block < blocks);
+    const file = lengths.length > 0 && kept ? this.#journal?.activations(block) : undefined;
+    return new Activations({ kernels, lengths, file, resident: !spill }, stored && kept);
+  }
+
+  /** Writes what a run before this one has made of a block. */
+  async #replay(entry: BlockEntry): Promise<void> {
+    const { writer, parameters, warnings } = this.#parts;
+    const planned = new Map(parameters.map(({ tensor }) => [tensor.name, tensor]));
+    await this.#journal!.replay(entry, planned, writer);
+    for (const report of entry.reports) {
+      this.reports.push(report);
+      this.#args.onEvent?.({ event: "tensor", report });
+    }
+    for (const message of entry.warnings) {
+      warnings.push(message);
+      this.#args.onEvent?.({ event: "warning", message });
+    }
+  }
+
+  /** Makes and writes a block; the activations behind it come back, `states` are freed. */
+  async #block(index: number, states: Activations): Promise<Activations> {
+    const { kernels, calibration = [] } = this.#args;
+    const { warnings } = this.#parts;
+    const before = { reports: this.reports.length, warnings: warnings.length };
     const block = await LoadedBlock.load(this.#model, kernels, index, this.#pipeline.schemes);
-    block.setFisher(this.fisher);
-    // What the original block makes of the windows, if the next block is to see that.
-    const outputs: Buffer<"f32">[] = [];
+    block.setFisher(this.#parts.fisher);
+    const next = this.#activations(index + 1);
     try {
+      this.#journal?.begin(index);
       const original = this.#pipeline.recipe.propagate === "original";
       await prepareBlock({
         block,
@@ -135,9 +145,10 @@ export class Run {
         states,
         calibration,
         kernels,
-        ...(original && { outputs }),
+        // What the original block makes of the windows, if the next block is to see that.
+        ...(original && { outputs: next }),
         onWindow: (done) => {
-          this.#progress("calibrate", done, states.length, `block ${index}`);
+          this.#progress("calibrate", done, states.count, `block ${index}`);
           this.#stopIfAborted();
         },
       });
@@ -145,6 +156,7 @@ export class Run {
       for (const linear of block.linears) {
         const tensor = this.#quantize(linear, block.weight(linear.role), block);
         if (tensor) quantized.set(linear.role, tensor);
+        await this.#breathe();
       }
       learnBlock({
         block,
@@ -154,16 +166,30 @@ export class Run {
         ...this.#args,
         requantize: (linear) => this.#quantize(linear, block.weight(linear.role), block),
       });
+      for (const [role, tensor] of quantized) {
+        const linear = block.linear(role);
+        const { activation } = block.schemes(role);
+        const input = staticScales(this.#args.codecs, activation, block.statistics(role), linear);
+        if (input && !isVector(tensor)) quantized.set(role, { ...tensor, input });
+      }
       for (const planned of this.#parameters) {
         const { parameter } = planned;
         if (parameter.block !== index) continue;
         await this.#write(planned, block.weight(parameter.name), quantized.get(parameter.name));
-        this.#stopIfAborted();
+        await this.#breathe();
       }
-      if (original) outputs.splice(0).forEach((output, i) => this.#advance(states, i, output));
-      else this.#propagateQuantized(block, quantized, states);
+      if (!original) this.#propagateQuantized(block, quantized, states, next);
+      states.free();
+      this.#journal?.end({
+        block: index,
+        reports: this.reports.slice(before.reports),
+        warnings: warnings.slice(before.warnings),
+      }, next.stored);
+      return next;
+    } catch (error) {
+      next.free();
+      throw error;
     } finally {
-      for (const output of outputs) output.free();
       block.free();
     }
   }
@@ -180,14 +206,21 @@ export class Run {
     const schemes = this.#pipeline.schemes.get(linear.id)!;
     const statistics = block?.statistics(linear.role) ??
       { columns: linear.columns, tokens: 0, custom: new Map() };
+    refuseConstant(weight, linear);
     const given = { context: step.context, linear, statistics };
+    const starved = block && step.plugin.meta.needs.statistics.length > 0
+      ? this.#coverage.note(linear, statistics)
+      : undefined;
+    if (starved) step.context.warn(starved);
     if (schemes.vector) {
       const codec = codecs.vector(schemes.vector);
+      if (starved) return codec.encode(weight, linear.rows, linear.columns);
       const tensor = step.plugin.quantizeVector!({ ...given, weight, codec });
       checkVectorTensor(tensor, linear, step.plugin);
       return tensor;
     }
     const codec = codecs.get(schemes.weight!);
+    if (starved) return codec.quantize(weight, linear.rows, linear.columns);
     const { steps } = this.#pipeline;
     const clipped = clipWeight({ steps, linear, weight, codec, statistics });
     let tensor = step.plugin.quantize!({ ...given, weight: clipped, codec });
@@ -206,7 +239,8 @@ export class Run {
   #propagateQuantized(
     block: LoadedBlock,
     quantized: ReadonlyMap<string, CodedTensor>,
-    states: Buffer<"f32">[],
+    states: Activations,
+    next: Activations,
   ): void {
     const { kernels, codecs, calibration = [] } = this.#args;
     const executors = new Map<string, LinearExecutor>();
@@ -214,7 +248,8 @@ export class Run {
       for (const [role, tensor] of quantized) {
         const executor = quantizedExecutor(kernels, codecs, tensor);
         const { activation } = block.schemes(role);
-        executors.set(role, withActivation(kernels, codecs, executor, activation));
+        const input = isVector(tensor) ? undefined : tensor.input;
+        executors.set(role, withActivation(kernels, codecs, executor, activation, input));
       }
       for (const { role, rows, columns } of block.linears) {
         const { activation } = block.schemes(role);
@@ -223,17 +258,14 @@ export class Run {
         const executor = weightExecutor(kernels, dense);
         executors.set(role, withActivation(kernels, codecs, executor, activation));
       }
-      for (const [i, state] of states.entries()) {
-        this.#advance(states, i, block.run(state, calibration[i].length, { executors }));
+      for (let i = 0; i < states.count; i++) {
+        using state = states.borrow(i);
+        next.put(i, block.run(state.buffer, calibration[i].length, { executors }));
+        states.drop(i);
       }
     } finally {
       for (const executor of executors.values()) executor.free();
     }
-  }
-
-  #advance(states: Buffer<"f32">[], i: number, output: Buffer<"f32">): void {
-    states[i].free();
-    states[i] = output;
   }
 
   /** A parameter outside the blocks: an embedding, the last norm, the head. */
@@ -295,6 +327,7 @@ export class Run {
     const elements = parameter.shape.reduce((a, b) => a * b, 1);
     const size = (bytes ?? (fit.ok ? fit.bytes : 0)) + more;
     const plugin = this.#pipeline.quantizers.get(parameter.id)?.plugin.meta.name;
+    const rows = this.#coverage.rows(parameter.id);
     const report: TensorReport = {
       name: tensor.name,
       shape: parameter.shape,
@@ -303,6 +336,7 @@ export class Run {
       ...(plugin && { plugin }),
       bytes: size,
       bits_per_weight: 8 * size / elements,
+      ...(rows !== undefined && { rows }),
       ...(error && { error }),
     };
     this.reports.push(report);
@@ -313,24 +347,13 @@ export class Run {
     this.#args.onEvent?.({ event: "progress", stage, done, total, detail });
   }
 
+  /** Lets timers, signals and progress bars have their turn. */
+  async #breathe(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    this.#stopIfAborted();
+  }
+
   #stopIfAborted(): void {
     if (this.#args.signal?.aborted) throw this.#args.signal.reason;
-  }
-}
-
-/** Bytes of the side tensors of a weight. */
-function sideTotal({ side = [], shape }: CodedTensor): number {
-  return side.reduce((sum, part) => sum + sideBytes(part, shape), 0);
-}
-
-/** Elements that a check reads at once. */
-const CHECKED = 2 ** 20;
-
-/** Reads a tensor piece by piece, which refuses NaN and infinities. */
-async function checkFinite(tensor: StoredTensor): Promise<void> {
-  const [rows, ...rest] = tensor.shape;
-  const step = Math.max(1, Math.floor(CHECKED / rest.reduce((a, b) => a * b, 1)));
-  for (let start = 0; start < rows; start += step) {
-    await tensor.read({ start, end: Math.min(start + step, rows) });
   }
 }

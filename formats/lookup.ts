@@ -275,6 +275,7 @@ export function resolveScheme(
     element: reference.element ?? base.element,
     granularity: reference.granularity ?? base.granularity,
     tail: reference.tail ?? base.tail,
+    ...(reference.timing && { timing: reference.timing }),
     scale: { ...base.scale, format: reference.scale_format ?? base.scale.format },
   };
   const id = variantId(varied, varied.granularity);
@@ -286,7 +287,8 @@ function variantId(varied: Scheme, granularity: Granularity): string {
   const element = typeof varied.element === "string" ? varied.element : varied.element.id;
   const symmetry = varied.zero_point ? "asym" : "sym";
   const suffix = varied.scale.format === "float32" ? "" : `_${varied.scale.format}`;
-  return `${element}_${granularityLabel(granularity)}_${symmetry}${suffix}`;
+  const timing = varied.timing === "static" ? "_static" : "";
+  return `${element}_${granularityLabel(granularity)}_${symmetry}${suffix}${timing}`;
 }
 
 function resolve(document: Scheme, user: UserFormats): ResolvedScheme {

@@ -10,6 +10,7 @@ export * from "./conformance/compare.ts";
 export * from "./conformance/ours.ts";
 export * from "./conformance/vectors.ts";
 export * from "./containers/output.ts";
+export { type OutputOptions } from "./containers/output_place.ts";
 export * from "./containers/source.ts";
 export { encodeFile } from "./encode_file.ts";
 export * from "./lookup.ts";

@@ -28,6 +28,8 @@ import {
 } from "./dialects/folder.ts";
 import { openGguf } from "./dialects/gguf_read.ts";
 import { parseLowbitMetadata, SIDE_FILE } from "./dialects/lowbit_metadata.ts";
+import { withInputScales } from "./dialects/input_scales.ts";
+import { inputNames } from "./dialects/lowbit_parts.ts";
 import { lowbitTensor } from "./dialects/lowbit_read.ts";
 import { lowbitVector } from "./dialects/lowbit_vector.ts";
 import { quantizedTensors } from "./dialects/quantized.ts";
@@ -274,7 +276,9 @@ async function assemble(
       });
     }
     for (const [tensor, entry] of metadata.tensors) {
-      coded.set(tensor, lowbitTensor(directory, tensor, entry, tools));
+      const stored = lowbitTensor(directory, tensor, entry, tools);
+      const activation = metadata.activations.get(tensor);
+      coded.set(tensor, withInputScales(stored, directory, inputNames(tensor), activation));
     }
     for (const [tensor, entry] of metadata.vectors) {
       coded.set(tensor, lowbitVector(directory, tensor, entry, tools));

@@ -34,9 +34,11 @@ export const ERROR_CODES = {
   CONFLICT: "the model, the recipe, the plugins and the target do not fit together",
   CALIBRATION: "calibration data is missing or unusable",
   EXISTS: "the output is already there",
+  LOCKED: "another run is at work on the same output",
   IO: "the operating system refused to read or write",
   MEMORY: "the work does not fit the memory that was allowed",
   PLUGIN: "a plugin broke its contract",
+  MISMATCH: "a file is not what its receipt says",
   NUMERICS: "a computation failed numerically",
 } as const;
 

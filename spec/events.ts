@@ -8,6 +8,7 @@
 export type RunEvent =
   | { event: "start"; command: string; model: string; recipe?: string }
   | { event: "progress"; stage: Stage; done: number; total: number; detail?: string }
+  | { event: "resume"; blocks: number; total: number }
   | { event: "warning"; message: string; tensor?: string }
   | { event: "tensor"; report: TensorReport }
   | { event: "end"; seconds: number };
@@ -34,6 +35,8 @@ export interface TensorReport {
   bytes: number;
   /** Bits an element, parameters included. */
   bits_per_weight: number;
+  /** Calibration rows that it saw, where that is a part of them only, as for experts. */
+  rows?: number;
   /** Error against the full-precision weight (after transforms); absent for plain tensors. */
   error?: {
     /** Mean squared error. */
@@ -55,6 +58,24 @@ export interface FileHash {
   sha256: string;
 }
 
+/** Where calibration windows are from and how they were drawn. */
+export interface CalibrationSource {
+  /** How the files hold documents; `shipped` for the text that comes along, `ids` for token ids. */
+  kinds: ("text" | "jsonl" | "parquet" | "ids" | "shipped")[];
+  /** The files. */
+  files: FileHash[];
+  /** How many documents were read. */
+  documents?: number;
+  /** Whether chats were written out by the model's template. */
+  template?: true;
+  /** How many windows. */
+  samples: number;
+  /** Tokens of a window; absent for ids, whose windows are given. */
+  length?: number;
+  /** The seed of windows drawn at random. */
+  seed?: number;
+}
+
 /** What anyone needs to check a run, or to do it again. No times, no paths: same run, same bytes. */
 export interface Receipt {
   /** Version of the receipt. */
@@ -70,7 +91,12 @@ export interface Receipt {
   /** The seed. */
   seed: number;
   /** The calibration tokens. */
-  calibration?: { windows: number; tokens: number; sha256: string };
+  calibration?: {
+    windows: number;
+    tokens: number;
+    sha256: string;
+    source?: CalibrationSource;
+  };
   /** The target and its kernels. */
   target: string;
   /** The kernel implementation. */

@@ -53,6 +53,7 @@ export {
 } from "./number_format.ts";
 export { numberFormatSchema } from "./number_format_schema.ts";
 export * from "./plugin.ts";
+export * from "./receipt.ts";
 export * from "./recipe.ts";
 export * from "./schema.ts";
 export {
@@ -87,3 +88,4 @@ export {
   type VectorScale,
 } from "./vector_format.ts";
 export * from "./vector_shape.ts";
+export * from "./work.ts";

@@ -36,6 +36,10 @@ export interface CalibrationSpec {
   samples: number;
   /** Tokens of a window. */
   length: number;
+  /** Draws windows at random by this seed; evenly spread over the data if absent. */
+  seed?: number;
+  /** A linear that sees fewer rows, as experts may, is rounded to nearest; 128 if absent. */
+  least_rows?: number;
 }
 
 /** What the weights of a recipe may cost together; schemes are chosen by a plugin that plans. */
@@ -73,38 +77,51 @@ export interface Recipe {
   keep: "source" | "float32" | "bfloat16" | "float16";
 }
 
-const patterns = z.array(z.string().min(1).max(200)).min(1);
+const pattern = z.string().min(1).max(200).superRefine((text, context) => {
+  const problem = patternProblem(text);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+}).describe("a glob, a /regular expression/, or whole words of a role or an id");
+const patterns = z.array(pattern).min(1);
 
 /** The zod schema of a recipe. */
 const recipe: z.ZodType<Recipe> = z.strictObject({
   name: z.string().regex(
     /^[a-z0-9][a-z0-9_.-]{0,79}$/,
     "must be lower case letters, digits, ., _, -",
-  ),
-  summary: z.string().default(""),
-  seed: z.int().min(0).max(2 ** 32 - 1).default(0),
+  ).describe("what reports call it"),
+  summary: z.string().default("").describe("one line: what it does"),
+  seed: z.int().min(0).max(2 ** 32 - 1).default(0).describe("seeds every random number"),
   assign: z.array(z.strictObject({
-    select: patterns,
-    weight: schemeReferenceZod.optional(),
-    otherwise: schemeReferenceZod.optional(),
-    activation: schemeReferenceZod.optional(),
-  })).min(1),
+    select: patterns.describe("which linears; any of the patterns"),
+    weight: schemeReferenceZod.optional().describe("the scheme or vector format of the weights"),
+    otherwise: schemeReferenceZod.optional()
+      .describe("the scheme where columns are no whole blocks of `weight`"),
+    activation: schemeReferenceZod.optional()
+      .describe("the scheme of their inputs, dynamic or static"),
+  })).min(1).describe("schemes of linears; a later one wins over an earlier one"),
   budget: z.strictObject({
-    schemes: z.array(schemeReferenceZod).min(2).max(64),
-    bits: z.number().positive().max(64).optional(),
-    bytes: z.int().positive().optional(),
-  }).optional(),
+    schemes: z.array(schemeReferenceZod).min(2).max(64).describe("schemes to choose from"),
+    bits: z.number().positive().max(64).optional().describe("bits a weight, scales included"),
+    bytes: z.int().positive().optional().describe("bytes of all tensors"),
+  }).optional().describe("lets a plugin that plans choose among schemes"),
   pipeline: z.array(z.strictObject({
-    use: z.string().min(1).max(80),
-    options: z.record(z.string(), z.unknown()).default({}),
-    select: patterns.optional(),
-  })).min(1),
+    use: z.string().min(1).max(80).describe("the name of a plugin"),
+    options: z.record(z.string(), z.unknown()).default({})
+      .describe("its options, which its own schema checks"),
+    select: patterns.optional().describe("the linears that it works on; all if absent"),
+  })).min(1).describe("plugins, in order"),
   calibration: z.strictObject({
-    samples: z.int().min(1).max(65536).default(16),
-    length: z.int().min(2).max(1 << 20).default(512),
+    samples: z.int().min(1).max(65536).default(16).describe("how many windows"),
+    length: z.int().min(2).max(1 << 20).default(512).describe("tokens of a window"),
+    seed: z.int().min(0).max(2 ** 32 - 1).optional()
+      .describe("draws windows at random; evenly spread over the data if absent"),
+    least_rows: z.int().min(0).max(1 << 24).optional()
+      .describe("linears that see fewer rows are rounded to nearest (128)"),
   }).prefault({}),
-  propagate: z.enum(["original", "quantized"]).default("original"),
-  keep: z.enum(["source", "float32", "bfloat16", "float16"]).default("source"),
+  propagate: z.enum(["original", "quantized"]).default("original")
+    .describe("what the next block is calibrated on: outputs of original or quantised blocks"),
+  keep: z.enum(["source", "float32", "bfloat16", "float16"]).default("source")
+    .describe("how tensors without a scheme are stored"),
 });
 
 /**
@@ -125,7 +142,9 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
 export const recipeSchema: Schema<Recipe> = schema("recipe", recipe);
 
 /**
- * Whether any of the patterns matches the role or the id of a linear.
+ * Whether any of the patterns matches the role or the id of a linear. A pattern is a glob, where `*`
+ * is any run of characters (`attention.*`, `blocks.0.*`), a regular expression between slashes
+ * (`/^blocks\.[0-3]\./`), or whole words of a role or an id (`experts`, `head`, `mlp`).
  *
  * @example
  * ```ts
@@ -141,14 +160,34 @@ export function selects(
   linear: { role: string; id: string },
 ): boolean {
   return patterns.some((pattern) => {
-    const regex = globToRegex(pattern);
+    const regex = patternRegex(pattern);
     return regex.test(linear.role) || regex.test(linear.id);
   });
 }
 
-/** `*` matches any run of characters; everything else matches itself. */
-function globToRegex(pattern: string): RegExp {
-  return new RegExp(
-    `^${pattern.split("*").map((s) => s.replace(/[\\^$.+?()[\]{}|]/g, "\\$&")).join(".*")}$`,
-  );
+const compiled = new Map<string, RegExp>();
+
+/** The regular expression of a pattern. */
+function patternRegex(pattern: string): RegExp {
+  let regex = compiled.get(pattern);
+  if (!regex) compiled.set(pattern, regex = compilePattern(pattern));
+  return regex;
+}
+
+function compilePattern(pattern: string): RegExp {
+  const expression = /^\/(.+)\/$/.exec(pattern)?.[1];
+  if (expression !== undefined) return new RegExp(expression);
+  const literal = (text: string) => text.replace(/[\\^$.+?()[\]{}|]/g, "\\$&");
+  if (pattern.includes("*")) return new RegExp(`^${pattern.split("*").map(literal).join(".*")}$`);
+  return new RegExp(`(^|\\.)${literal(pattern)}(\\.|$)`);
+}
+
+/** What is wrong with a pattern. */
+function patternProblem(pattern: string): string | undefined {
+  try {
+    compilePattern(pattern);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }

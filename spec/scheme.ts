@@ -279,6 +279,8 @@ export interface SchemeVariant {
   scale_format?: string;
   /** Another treatment of the short tail. */
   tail?: "short" | "refuse";
+  /** Another timing of scales of activations. */
+  timing?: "dynamic" | "static";
 }
 
 /** The zod schema of a reference to a scheme. */
@@ -291,6 +293,7 @@ export const schemeReferenceZod: z.ZodType<SchemeReference> = z.union([
     granularity: granularityZod.optional(),
     scale_format: z.string().regex(ID_PATTERN).optional(),
     tail: z.enum(["short", "refuse"]).optional(),
+    timing: z.enum(["dynamic", "static"]).optional(),
   }),
 ]);
 

@@ -98,6 +98,8 @@ export interface QuantizedTensor {
   parameters: GridParameters;
   /** What is done to the decoded codes, in order. */
   side?: SideTensor[];
+  /** For weights: the static scale of the inputs, where their scheme has one. */
+  input?: GridParameters;
 }
 
 /** A matrix in a vector format. `spec/vector_shape.ts` has the shapes of its parts. */

@@ -68,6 +68,9 @@ Deno.test("every imported module is there", () => {
 const PACKAGES: Record<string, RegExp> = {
   zod: /^spec\/|^plugins\/[a-z]+\/[a-z0-9-]+\/mod\.ts$|^tests\/engine_bench\.ts$|_test\.ts$/,
   "@huggingface/tokenizers": /^models\/tokenizer\.ts$/,
+  "@huggingface/jinja": /^models\/chat_template\.ts$/,
+  hyparquet: /^formats\/containers\/parquet\.ts$/,
+  "hyparquet-compressors": /^formats\/containers\/parquet\.ts$/,
   "@noble/hashes/sha2.js": /^engine\/hash\.ts$/,
   "@jax-js/jax": /^autodiff\/mod\.ts$/,
   highs: /^engine\/integer_program\.ts$/,

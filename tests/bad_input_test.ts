@@ -267,6 +267,6 @@ Deno.test("SIGKILL midway: nothing under the final name", async () => {
   const { child } = await midway(folder);
   child.kill("SIGKILL");
   await child.status;
-  assertEquals(folder.names().filter((name) => !name.startsWith("out.partial-")), []);
+  assertEquals(folder.names().filter((name) => !name.startsWith("out.work")), []);
   await child.stdout.cancel();
 });

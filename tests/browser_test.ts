@@ -36,16 +36,21 @@ async function inBrowser(
   }
 }
 
-Deno.test("two threads in Deno give the bytes of one", async () => {
-  assertEquals(await digests(2, load), { ...expected, threads: 2 });
+Deno.test("2, 3 and 5 threads in Deno give the bytes of one", async () => {
+  for (const threads of [2, 3, 5]) {
+    assertEquals(await digests(threads, load), { ...expected, threads });
+  }
 });
 
 Deno.test("Node gives the bytes that Deno gives", async () => {
   using folder = temporary();
   await bundle(folder, "kernels.ts");
+  const counts = [1, 2, 3, 5];
   const script = `
     import { kernelDigest } from "./bundle.mjs";
-    console.log(JSON.stringify([await kernelDigest(1), await kernelDigest(2)]));
+    const made = [];
+    for (const threads of ${JSON.stringify(counts)}) made.push(await kernelDigest(threads));
+    console.log(JSON.stringify(made));
   `;
   const { success, stdout, stderr } = await new Deno.Command("node", {
     args: ["--input-type=module", "-e", script],
@@ -54,7 +59,7 @@ Deno.test("Node gives the bytes that Deno gives", async () => {
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   assert(success, text(stderr));
   const { kernels } = expected;
-  assertEquals(JSON.parse(text(stdout)), [{ threads: 1, kernels }, { threads: 2, kernels }]);
+  assertEquals(JSON.parse(text(stdout)), counts.map((threads) => ({ threads, kernels })));
 });
 
 Deno.test({
@@ -69,9 +74,11 @@ Deno.test({
       await t.step("one thread", async () => {
         assertEquals(await inBrowser(browser, path, 1, true), expected);
       });
-      await t.step("two threads, where memory can be shared", async () => {
-        assertEquals(await inBrowser(browser, path, 2, true), { ...expected, threads: 2 });
-      });
+      for (const threads of [2, 3, 5]) {
+        await t.step(`${threads} threads, where memory can be shared`, async () => {
+          assertEquals(await inBrowser(browser, path, threads, true), { ...expected, threads });
+        });
+      }
       await t.step("one thread, where memory cannot be shared", async () => {
         assertEquals(await inBrowser(browser, path, 2, false), expected);
       });

@@ -7,8 +7,8 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { LowbitError, type Plugin } from "../spec/mod.ts";
-import { bench, recipeOf, run, testPlugin } from "./engine_bench.ts";
+import { LowbitError, type Plugin, type SchemeReference } from "../spec/mod.ts";
+import { bench, recipeOf, run, testPlugin, WINDOWS } from "./engine_bench.ts";
 import { UNTIED } from "./temporary.ts";
 
 /** Rounds to nearest. */
@@ -100,14 +100,21 @@ Deno.test("a plugin cannot take the name of a shipped one", () => {
   assertStringIncludes(error.message, "rtn: has the name of another plugin");
 });
 
-Deno.test("conflicts: static scales of activations are refused, products of factors run", async () => {
+Deno.test("conflicts: static scales of tensors run, of anything else they are refused", async () => {
   using lowbit = bench();
   const model = await lowbit.open(UNTIED);
-  const plan = (activation: string) => {
-    const assign = [{ select: ["blocks.*"], weight: "int8_channel_sym", activation }];
-    return lowbit.plan({ model, recipe: recipeOf(["rtn"], { assign }) }).conflicts;
+  const plan = (activation: SchemeReference, select = "blocks.*", to = "lowbit") => {
+    const assign = [{ select: [select], weight: "int8_channel_sym", activation }];
+    const recipe = recipeOf(["rtn"], { assign });
+    const { conflicts } = lowbit.plan({ model, recipe, to, calibration: WINDOWS });
+    return [...new Set(conflicts.map(({ code }) => code))];
   };
-  assertEquals([...new Set(plan("int8_tensor_static").map(({ code }) => code))], ["STATIC"]);
+  assertEquals(plan("int8_tensor_static"), []);
+  assertEquals(plan("int8_tensor_static", "blocks.*", "compressed-tensors"), []);
+  assertEquals(plan("int8_tensor_static", "blocks.*", "gguf"), ["TARGET"]);
+  assertEquals(plan({ base: "int8_token", timing: "static" }), ["STATIC"]);
+  assertEquals(plan({ base: "int8_tensor_entropy", timing: "static" }), ["STATIC"]);
+  assertEquals(plan("int8_tensor_static", "head"), ["STATIC"]);
   assertEquals(plan("int8_cross"), []);
   model.close();
 });

@@ -82,7 +82,7 @@ Deno.test("two runs, and any number of threads, give the same bytes", async () =
     assign: [{ select: ["blocks.*"], weight: "int4_channel_asym", activation: "int8_token" }],
   });
   const outputs: string[] = [];
-  for (const threads of [1, 1, 2, 3]) {
+  for (const threads of [1, 1, 2, 3, 5]) {
     using lowbit = await createWorkbench({ threads });
     using result = await run(lowbit, recipe);
     const { kernels: _, ...receipt } = result.receipt;

@@ -7,13 +7,8 @@
 import type { ByteSource, FileSink, Output } from "../../spec/checkpoint.ts";
 import { LowbitError } from "../../spec/errors.ts";
 import { ioError } from "./io.ts";
+import { checkFree, existing, type OutputOptions } from "./output_place.ts";
 import { fileSource, memorySource } from "./source.ts";
-
-/** Options of {@linkcode directoryOutput} and {@linkcode fileOutput}. */
-export interface OutputOptions {
-  /** Replace what is already there, once the new output is complete. */
-  overwrite?: boolean;
-}
 
 /** A file being written on disk; errors name `shown`, the place where it will appear. */
 async function diskSink(path: string, shown: string): Promise<FileSink> {
@@ -76,55 +71,6 @@ function checkPatch(offset: number, length: number, size: number, shown: string)
   }
 }
 
-/** What is at `path`, not following a link; undefined for nothing. */
-async function existing(path: string): Promise<Deno.FileInfo | undefined> {
-  try {
-    return await Deno.lstat(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw ioError(error, path, "read");
-  }
-}
-
-/** Refuses an output that is already there, unless it may be replaced. */
-async function checkFree(path: string, kind: "file" | "directory", options: OutputOptions) {
-  const info = await existing(path);
-  if (!info) return;
-  if (!options.overwrite) {
-    throw new LowbitError("EXISTS", "the output is already there", {
-      file: path,
-      advice: "choose another name or pass --overwrite",
-    });
-  }
-  if (kind === "file" && !info.isFile) {
-    throw new LowbitError("EXISTS", "is not a file, so it is not replaced", { file: path });
-  }
-  if (kind === "directory") await checkReplaceable(path, info);
-}
-
-/** Only an empty folder or one that holds a checkpoint is replaced as a whole. */
-async function checkReplaceable(path: string, info: Deno.FileInfo): Promise<void> {
-  const names: string[] = [];
-  let folders = 0;
-  if (info.isDirectory) {
-    try {
-      for await (const entry of Deno.readDir(path)) {
-        names.push(entry.name);
-        if (entry.isDirectory) folders++;
-      }
-    } catch (error) {
-      throw ioError(error, path, "read");
-    }
-    const checkpoint = names.includes("config.json") &&
-      names.some((name) => name.endsWith(".safetensors"));
-    if (folders === 0 && (names.length === 0 || checkpoint)) return;
-  }
-  throw new LowbitError("EXISTS", "is not a checkpoint, so --overwrite does not replace it", {
-    file: path,
-    advice: "choose another name or remove it yourself",
-  });
-}
-
 /** The path without trailing separators, and its sibling with `mark` and a random part. */
 function places(path: string): { final: string; sibling: (mark: string) => string } {
   const final = path.length > 1 ? path.replace(/[/\\]+$/, "") || path : path;
@@ -139,6 +85,15 @@ async function syncFolderOf(path: string): Promise<void> {
     await handle.sync();
   } catch {
     // Not every system lets a folder be opened; the rename itself has been done.
+  }
+}
+
+/** Removes what an earlier run has left. */
+async function removeOld(path: string): Promise<void> {
+  try {
+    await Deno.remove(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw ioError(error, path, "write");
   }
 }
 
@@ -176,8 +131,9 @@ export async function directoryOutput(
 ): Promise<Output> {
   const { final, sibling } = places(path);
   await checkFree(final, "directory", options);
-  const partial = sibling("partial");
+  const partial = options.partial ?? sibling("partial");
   try {
+    if (options.partial) await removeOld(partial);
     await Deno.mkdir(partial);
   } catch (error) {
     throw ioError(error, final, "write");
@@ -247,7 +203,8 @@ export async function directoryOutput(
 export async function fileOutput(path: string, options: OutputOptions = {}): Promise<Output> {
   const { final, sibling } = places(path);
   await checkFree(final, "file", options);
-  const partial = sibling("partial");
+  const partial = options.partial ?? sibling("partial");
+  if (options.partial) await removeOld(partial);
   let sink: FileSink | undefined;
   let state: "open" | "committed" | "aborted" = "open";
   return {

@@ -22,6 +22,7 @@ import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
 import { zeroCodes } from "./check.ts";
 import { quantizationConfig } from "./compressed_tensors_config.ts";
+import { inputEntries, type InputNames } from "./input_scales.ts";
 import type { TargetTools } from "./lowbit.ts";
 import {
   type PackedDialect,
@@ -57,6 +58,12 @@ const DIALECT: PackedDialect = {
   config: (tensors) => quantizationConfig(tensors),
 };
 
+/** What the static scale of the inputs of a weight is called. */
+export function inputNames(weight: string): InputNames {
+  const module = weight.replace(/weight$/, "");
+  return { scale: `${module}input_scale`, zero: `${module}input_zero_point` };
+}
+
 function schemeProblem(scheme: ResolvedScheme): Problem | undefined {
   const { element, granularity, scale, zero_point } = scheme;
   const advice = "choose an int4 or int8 scheme by group or channel";
@@ -82,11 +89,15 @@ const SCALE_FORMATS = ["float32", "float16", "bfloat16"];
 
 function activationProblem(activation: ResolvedScheme | undefined): Problem | undefined {
   if (!activation) return undefined;
-  const { element, granularity, zero_point, keep_above } = activation;
+  const { element, granularity, zero_point, timing, keep_above } = activation;
   const fine = element.family === "int" && element.signed && element.bits === 8 &&
-    granularity.kind === "token" && !zero_point && keep_above === undefined;
+    !zero_point && keep_above === undefined &&
+    (timing === "static" ? granularity.kind === "tensor" : granularity.kind === "token");
   if (fine) return undefined;
-  return [`cannot say activations of ${activation.id}`, "use int8_token, or none"];
+  return [
+    `cannot say activations of ${activation.id}`,
+    "use int8_token, int8_tensor_static, or none",
+  ];
 }
 
 function layoutId({ zero_point }: ResolvedScheme): string {
@@ -95,7 +106,7 @@ function layoutId({ zero_point }: ResolvedScheme): string {
 
 /** The tensors of a coded weight. */
 function parts(
-  { name, shape: [rows, columns] }: PlannedTensor,
+  { name, shape: [rows, columns], activation }: PlannedTensor,
   scheme: ResolvedScheme,
   { kernels }: TargetTools,
 ): WrittenPart[] {
@@ -135,5 +146,6 @@ function parts(
       shape: [rows, gridColumns],
       bytes: ({ parameters }) => encodeScales(scheme.scale.format, parameters.scales),
     },
+    ...inputEntries(inputNames(name), activation),
   ];
 }

@@ -75,6 +75,16 @@ function weightArguments(scheme: ResolvedScheme): Record<string, unknown> {
 }
 
 function activationArguments(scheme: ResolvedScheme): Record<string, unknown> {
+  if (scheme.timing === "static") {
+    return {
+      ...integers(scheme),
+      dynamic: false,
+      group_size: null,
+      observer: "minmax",
+      strategy: "tensor",
+      symmetric: true,
+    };
+  }
   return {
     ...integers(scheme),
     dynamic: true,

@@ -101,12 +101,16 @@ function granularityOf(
   }
 }
 
-/** Dynamic symmetric activations of 8 bits with a scale a token; others are not represented. */
+/** Symmetric activations of 8 bits, dynamic by token or static by tensor; others are not represented. */
 function activationScheme(input: unknown): ResolvedScheme | undefined {
   if (!isRecord(input)) return undefined;
   const { num_bits, type, strategy, symmetric, dynamic } = input;
-  const known = num_bits === 8 && strategy === "token" && symmetric !== false && dynamic === true;
-  if (!known) return undefined;
+  if (num_bits !== 8 || symmetric === false) return undefined;
+  if (strategy === "tensor" && (dynamic ?? false) === false) {
+    if (type === "int") return resolveScheme("int8_tensor_static");
+    return type === "float" ? resolveScheme({ base: "fp8_tensor", timing: "static" }) : undefined;
+  }
+  if (strategy !== "token" || dynamic !== true) return undefined;
   return type === "int" || type === "float"
     ? resolveScheme(type === "int" ? "int8_token" : "fp8_token")
     : undefined;

@@ -19,7 +19,9 @@ import { decodePlain } from "../containers/plain.ts";
 import { layout as layoutOf, resolveScheme } from "../lookup.ts";
 import type { Tools } from "./coded.ts";
 import { type ConfigGroup, configGroups } from "./compressed_tensors_groups.ts";
+import { inputNames } from "./compressed_tensors.ts";
 import type { DirectoryTensors, TensorPart } from "./directory.ts";
+import { withInputScales } from "./input_scales.ts";
 import {
   allValues,
   type DialectReader,
@@ -70,6 +72,13 @@ export const compressedTensors: DialectReader = async (directory, config, file, 
       ? packedFp4(found, parts, groups)
       : wholeBytes(found, parts, groups);
     if (group.activation) found.activations.set(name, group.activation);
+    const stored = found.tensors.get(name);
+    if (stored) {
+      found.tensors.set(
+        name,
+        withInputScales(stored, directory, inputNames(name), group.activation),
+      );
+    }
   }
   return found;
 };

@@ -51,7 +51,8 @@ import {
 } from "./check.ts";
 import { withoutQuantization, writeSettings } from "./directory.ts";
 import { formatLowbitMetadata, LOWBIT_LAYOUT, type LowbitMetadata } from "./lowbit_metadata.ts";
-import { packsZeros, PART_NAMES, storedPart } from "./lowbit_parts.ts";
+import { inputEntries } from "./input_scales.ts";
+import { inputNames, packsZeros, PART_NAMES, storedPart } from "./lowbit_parts.ts";
 import { SideWriter } from "./lowbit_side.ts";
 import { vectorEntries, writeVector } from "./lowbit_vector.ts";
 
@@ -90,6 +91,13 @@ export function lowbitTarget(tools: TargetTools = {}): Target {
 
 function fit(tensor: PlannedTensor): Fit {
   const { storage, shape } = tensor;
+  if (tensor.activation?.timing === "static" && storage.kind !== "coded") {
+    return {
+      ok: false,
+      problem: "static scales of inputs are stored beside a coded weight",
+      advice: "give its weight a scheme, or use a dynamic scheme",
+    };
+  }
   if (storage.kind === "plain") return { ok: true, bytes: plainBytes(tensor) };
   if (!matrixShape(shape)) {
     return {
@@ -160,7 +168,10 @@ function entriesOf(tensor: PlannedTensor): SafetensorsEntry[] {
 }
 
 /** Codes and parameters of a coded tensor. */
-function parts({ name, shape }: PlannedTensor, scheme: ResolvedScheme): SafetensorsEntry[] {
+function parts(
+  { name, shape, activation }: PlannedTensor,
+  scheme: ResolvedScheme,
+): SafetensorsEntry[] {
   const [rows, columns] = shape;
   const { bits } = scheme.element;
   const tiles = tiling(scheme.granularity, rows, columns);
@@ -169,6 +180,11 @@ function parts({ name, shape }: PlannedTensor, scheme: ResolvedScheme): Safetens
     ...parameterParts(scheme, tiles).map((part) => ({
       name: `${name}.${PART_NAMES[part.name]}`,
       ...storedPart(scheme, part),
+    })),
+    ...inputEntries(inputNames(name), activation).map(({ name, type, shape }) => ({
+      name,
+      type,
+      shape,
     })),
   ];
 }
@@ -195,6 +211,9 @@ async function create(args: TargetArguments, tools: TargetTools): Promise<Target
       const planned = plan.take(name, "coded");
       checkQuantized(planned, tensor);
       await writeParts(writer, name, tensor, tools.kernels);
+      for (const entry of inputEntries(inputNames(name), planned.activation)) {
+        await writer.write(entry.name, entry.bytes(tensor));
+      }
       for (const part of tensor.side ?? []) await side.write(name, part, tensor.shape);
     },
     async vector(name, tensor) {

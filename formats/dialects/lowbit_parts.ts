@@ -7,6 +7,7 @@
 import { type PlainType, type ResolvedScheme, streamBytes } from "../../spec/mod.ts";
 import { scaleStorageType } from "../containers/scales.ts";
 import type { ParameterPart } from "../parameter_parts.ts";
+import type { InputNames } from "./input_scales.ts";
 
 /** The last part of the name of a tensor that holds parameters. */
 export const PART_NAMES: Readonly<Record<ParameterPart["name"], string>> = {
@@ -17,6 +18,11 @@ export const PART_NAMES: Readonly<Record<ParameterPart["name"], string>> = {
   overMinima: "over_minima",
   offset: "offset",
 };
+
+/** What the static scale of the inputs of a weight is called. */
+export function inputNames(name: string): InputNames {
+  return { scale: `${name}.input_scale`, zero: `${name}.input_zero` };
+}
 
 /** Whether a part is integer zero points, which are stored as dense rows of codes. */
 export function packsZeros(scheme: ResolvedScheme, { name }: ParameterPart): boolean {

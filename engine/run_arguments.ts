@@ -1,0 +1,76 @@
+/**
+ * What a run is given.
+ *
+ * @module
+ */
+
+import type {
+  CalibrationSource,
+  Checkpoint,
+  Codecs,
+  EventSink,
+  Kernels,
+  Output,
+  Plugin,
+  Recipe,
+  Target,
+  TargetWriter,
+  WorkFolder,
+} from "../spec/mod.ts";
+import type { ModelGraph } from "../models/architecture.ts";
+import type { AutodiffLoader } from "./differentiate.ts";
+import type { Journal } from "./journal.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { PlannedParameter } from "./preflight.ts";
+
+/** What a run needs. */
+export interface QuantizeArguments {
+  /** The checkpoint. */
+  checkpoint: Checkpoint;
+  /** The recipe. */
+  recipe: Recipe;
+  /** The plugins on offer. */
+  plugins: readonly Plugin[];
+  /** How the result is written. */
+  target: Target;
+  /** Where the result is written; `commit` is called at the end. */
+  output: Output;
+  /** The kernels. */
+  kernels: Kernels;
+  /** The codecs on these kernels. */
+  codecs: Codecs;
+  /** Windows of token ids. */
+  calibration?: readonly Int32Array[];
+  /** Where they are from, for the receipt. */
+  calibrationSource?: CalibrationSource;
+  /** Loads the autodiff library, for plugins that ask for gradients. */
+  autodiff?: AutodiffLoader;
+  /** Bytes of memory that the plan may need. */
+  maxMemory?: number;
+  /** Scratch space: for a journal, and for activations that memory is not to hold. */
+  work?: WorkFolder;
+  /** Takes the events of the run. */
+  onEvent?: EventSink;
+  /** Stops the run; nothing is left at the output. */
+  signal?: AbortSignal;
+}
+
+/** What `Run` is made with. */
+export interface RunParts {
+  /** The model that is quantised. */
+  model: ModelGraph;
+  /** The steps. */
+  pipeline: Pipeline;
+  /** Every tensor of the output. */
+  parameters: readonly PlannedParameter[];
+  /** Takes the tensors. */
+  writer: TargetWriter;
+  /** Finished blocks of this run and of one before it that was stopped. */
+  journal?: Journal;
+  /** Whether activations live in the work folder only. */
+  spill: boolean;
+  /** The diagonals of the Fisher information of weights, by linear. */
+  fisher: ReadonlyMap<string, Float32Array>;
+  /** Warnings so far; grows. */
+  warnings: string[];
+}
