@@ -75,6 +75,8 @@ pub mod matmul;
 pub mod memory;
 pub mod narrow;
 pub mod pack;
+#[cfg(target_arch = "wasm32")]
+pub mod packed_columns;
 pub mod panels;
 pub mod planes;
 pub mod pow;
