@@ -14,7 +14,9 @@ import {
   type StoredTensor,
   type Target,
 } from "../spec/mod.ts";
-import type { ModelGraph, ParameterInfo } from "../models/architecture.ts";
+import type { ModelGraph } from "../models/architecture.ts";
+import type { ParameterInfo } from "../models/parameters.ts";
+import { fileShape } from "../models/views.ts";
 import { parameterTensor } from "../models/weights.ts";
 import type { Conflict, Pipeline } from "./pipeline.ts";
 
@@ -47,6 +49,8 @@ export function preflight(args: {
   const parameters: PlannedParameter[] = [];
   const tensors: Plan["tensors"] = [];
   for (const parameter of model.parameters) {
+    // What the settings say is no tensor where the settings are kept.
+    if (parameter.made && target.naming === model.checkpoint.naming) continue;
     const planned = planTensor(model, pipeline, target, parameter);
     const fit = target.fit(planned);
     if (!fit.ok) {
@@ -127,19 +131,21 @@ function planTensor(
   const schemes = pipeline.schemes.get(parameter.id);
   const base = {
     name: parameter.names[target.naming],
-    shape: parameter.shape,
+    shape: fileShape(parameter.shape, parameter.views[target.naming], false),
     linear: model.linears.some((linear) => linear.id === parameter.id),
     ...(schemes?.activation && { activation: schemes.activation }),
   };
+  const plainShape = fileShape(parameter.shape, parameter.views[target.naming], true);
   if (schemes?.weight) return { ...base, storage: { kind: "coded", scheme: schemes.weight } };
   if (schemes?.vector) return { ...base, storage: { kind: "vector", format: schemes.vector } };
   const stored = parameterTensor(model, parameter.id);
   const wanted = keptStorage(stored, pipeline, parameter);
-  const preferred: PlannedTensor = { ...base, storage: wanted };
+  const shape = wanted.kind === "plain" ? plainShape : base.shape;
+  const preferred: PlannedTensor = { ...base, shape, storage: wanted };
   // What the target cannot hold as it is becomes f32, which loses nothing.
   return target.fit(preferred).ok
     ? preferred
-    : { ...base, storage: { kind: "plain", type: "float32" } };
+    : { ...base, shape: plainShape, storage: { kind: "plain", type: "float32" } };
 }
 
 /** How a tensor without a scheme is kept. */

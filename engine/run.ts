@@ -25,7 +25,9 @@ import {
 import type { ModelGraph } from "../models/architecture.ts";
 import { embedWindows } from "../models/evaluate.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
-import { fileOrder, parameterTensor, permuteQuantized, permuteRows } from "../models/weights.ts";
+import { permuteQuantized, inverseRows } from "../models/rows.ts";
+import { fileValues } from "../models/views.ts";
+import { parameterTensor } from "../models/weights.ts";
 import { LoadedBlock } from "./block.ts";
 import { checkTensor, checkVectorTensor, weightError } from "./checks.ts";
 import { clipWeight } from "./clip.ts";
@@ -239,7 +241,9 @@ export class Run {
     const stored = parameterTensor(this.#model, parameter.id);
     const quantizes = this.#pipeline.quantizers.has(parameter.id);
     if (!quantizes && stored.storage.kind === "plain" && tensor.storage.kind === "plain") {
-      if (stored.storage.type === tensor.storage.type && parameter.ropeHeads === undefined) {
+      const { views } = parameter, { naming } = this.#model.checkpoint;
+      const same = naming === this.#args.target.naming || !views.gguf && !views.huggingface;
+      if (stored.storage.type === tensor.storage.type && same && !parameter.made) {
         await checkFinite(stored);
         const bytes = await stored.raw();
         await this.#writer.plain(tensor.name, bytes);
@@ -262,7 +266,8 @@ export class Run {
     quantized?: CodedTensor,
   ): Promise<void> {
     const { parameter, tensor } = planned;
-    const order = this.#args.target.naming === "gguf" ? fileOrder(parameter) : undefined;
+    const view = parameter.views[this.#args.target.naming];
+    const order = view?.order && inverseRows(view.order);
     const { storage } = tensor;
     if (storage.kind !== "plain") {
       const stored = parameterTensor(this.#model, parameter.id);
@@ -275,7 +280,7 @@ export class Run {
         : undefined;
       return this.#report(planned, undefined, error, sideBytes(coded));
     }
-    const values = order ? permuteRows(weight!, order) : weight!;
+    const values = fileValues(weight!, parameter.shape, view);
     const bytes = plainBytes(this.#args.kernels, values, storage.type);
     await this.#writer.plain(tensor.name, bytes);
     this.#report(planned, bytes.length);

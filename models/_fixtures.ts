@@ -14,8 +14,9 @@ import type {
   Naming,
   StoredTensor,
 } from "../spec/mod.ts";
-import { architectures, listParameters } from "./architecture.ts";
+import { architectures } from "./architecture.ts";
 import { readHyperparameters } from "./hyperparameters.ts";
+import { listParameters } from "./parameters.ts";
 
 /** config.json of a model that is small enough to count. */
 export const CONFIG: Readonly<Record<string, unknown>> = {

@@ -6,8 +6,1402 @@
 
 /** Model families; `architectureSchema` reads them. */
 export const ARCHITECTURES: readonly unknown[] = [{
+  id: "bloom",
+  summary: "BLOOM: ALiBi, a norm of the embeddings",
+  match: {
+    huggingface: ["bloom"],
+    gguf: ["bloom"],
+  },
+  optional_prefix: "transformer.",
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: ["hidden_size", "n_embed"],
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      gguf: "feed_forward_length",
+      default: "4*hidden",
+    },
+    blocks: {
+      huggingface: ["n_layer", "num_hidden_layers"],
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: ["n_head", "num_attention_heads"],
+      gguf: "attention.head_count",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    context: {
+      huggingface: "seq_length",
+      gguf: "context_length",
+      default: 2048,
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_epsilon",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 1,
+    },
+  },
+  requires: [{
+    huggingface: "apply_residual_connection_post_layernorm",
+    allowed: [false],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["BloomForCausalLM"],
+      model_type: "bloom",
+    },
+    gguf: {
+      "general.architecture": "bloom",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "transformer.word_embeddings.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "embedding.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.word_embeddings_layernorm.weight",
+    gguf: "token_embd_norm.weight",
+  }, {
+    name: "x.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.word_embeddings_layernorm.bias",
+    gguf: "token_embd_norm.bias",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.weight",
+    gguf: "output_norm.weight",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.bias",
+    gguf: "output_norm.bias",
+  }, {
+    name: "head",
+    shape: ["vocab", "hidden"],
+    huggingface: "lm_head.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.input_layernorm.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.input_layernorm.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+  }, {
+    name: "attention.qkv",
+    shape: ["3*hidden", "hidden"],
+    huggingface: "transformer.h.{i}.self_attention.query_key_value.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["1", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "qkv.bias",
+    shape: ["3*hidden"],
+    huggingface: "transformer.h.{i}.self_attention.query_key_value.bias",
+    gguf: "blk.{i}.attn_qkv.bias",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["1", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "transformer.h.{i}.self_attention.dense.weight",
+    gguf: "blk.{i}.attn_output.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.self_attention.dense.bias",
+    gguf: "blk.{i}.attn_output.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.post_attention_layernorm.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "transformer.h.{i}.mlp.dense_h_to_4h.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "transformer.h.{i}.mlp.dense_h_to_4h.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "transformer.h.{i}.mlp.dense_4h_to_h.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.mlp.dense_4h_to_h.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "layer_norm",
+      weight: "embedding.norm",
+      in: "tokens",
+      out: "x",
+    }, {
+      op: "bias",
+      weight: "x.bias",
+      in: "x",
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "bias",
+      weight: "qkv.bias",
+      in: "qkv",
+      out: "qkv",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      alibi: "added",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu_tanh",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv"],
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
+  }],
+}, {
+  id: "gemma",
+  extends: "llama",
+  summary: "Gemma: scaled embeddings, GeGLU, norms stored less 1",
+  match: {
+    huggingface: ["gemma"],
+    gguf: ["gemma"],
+  },
+  without: [
+    "query.bias",
+    "key.bias",
+    "value.bias",
+    "attention.branch.bias",
+    "gate.bias",
+    "up.bias",
+    "mlp.branch.bias",
+  ],
+  hyperparameters: {
+    context: {
+      default: 8192,
+    },
+    head_size: {
+      default: 256,
+    },
+    query_scale: {
+      type: "number",
+      default: "head_size",
+    },
+    local_theta: {
+      type: "number",
+      default: "theta",
+    },
+    attention_cap: {
+      type: "number",
+      default: 0,
+    },
+    head_norms: {
+      default: 0,
+    },
+    post_norms: {
+      type: "boolean",
+      default: 0,
+    },
+    tied: {
+      default: 1,
+    },
+  },
+  flags: {
+    sliding: {
+      repeat: [false],
+    },
+  },
+  requires: [{
+    huggingface: "hidden_act",
+    allowed: ["gelu", "gelu_pytorch_tanh"],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["GemmaForCausalLM"],
+      model_type: "gemma",
+      hidden_act: "gelu_pytorch_tanh",
+    },
+    gguf: {
+      "general.architecture": "gemma",
+    },
+  },
+  parameters: [{
+    name: "norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }, {
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }, {
+    name: "key.norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }, {
+    name: "mlp.norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }, {
+    name: "attention.post_norm",
+    shape: ["hidden"],
+    huggingface: "model.layers.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.post_attention_norm.weight",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+    when: "post_norms",
+  }, {
+    name: "mlp.post_norm",
+    shape: ["hidden"],
+    huggingface: "model.layers.{i}.post_feedforward_layernorm.weight",
+    gguf: "blk.{i}.post_ffw_norm.weight",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+    when: "post_norms",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "scale",
+      in: "tokens",
+      out: "x",
+      factor: {
+        of: "hidden",
+        power: 0.5,
+      },
+    }],
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      groups: "heads",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      groups: "kv_heads",
+      when: "head_norms",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      when: "!sliding",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      when: "!sliding",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      theta: "local_theta",
+      when: "sliding",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      theta: "local_theta",
+      when: "sliding",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      scale: {
+        of: "query_scale",
+        power: -0.5,
+      },
+      softcap: "attention_cap",
+      when: "!sliding",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      scale: {
+        of: "query_scale",
+        power: -0.5,
+      },
+      softcap: "attention_cap",
+      window: "window",
+      when: "sliding",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "rms_norm",
+      weight: "attention.post_norm",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "post_norms",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu_tanh",
+      in: "gate",
+      out: "gate",
+    }, {
+      op: "mul",
+      in: ["gate", "up"],
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.post_norm",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "post_norms",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+  },
+}, {
+  id: "gemma2",
+  extends: "gemma",
+  summary: "Gemma 2: norms before and after, soft caps, alternating windows",
+  match: {
+    huggingface: ["gemma2"],
+    gguf: ["gemma2"],
+  },
+  hyperparameters: {
+    query_scale: {
+      huggingface: "query_pre_attn_scalar",
+      default: 256,
+    },
+    window: {
+      default: 4096,
+    },
+    attention_cap: {
+      huggingface: "attn_logit_softcapping",
+      gguf: "attn_logit_softcapping",
+    },
+    head_cap: {
+      type: "number",
+      huggingface: "final_logit_softcapping",
+      gguf: "final_logit_softcapping",
+      default: 0,
+    },
+    post_norms: {
+      default: 1,
+    },
+  },
+  flags: {
+    sliding: {
+      repeat: [true, false],
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Gemma2ForCausalLM"],
+      model_type: "gemma2",
+    },
+    gguf: {
+      "general.architecture": "gemma2",
+    },
+  },
+  block_parameters: [{
+    name: "mlp.norm",
+    huggingface: "model.layers.{i}.pre_feedforward_layernorm.weight",
+  }],
+  graph: {
+    after: [{
+      op: "rms_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }, {
+      op: "softcap",
+      in: "logits",
+      cap: "head_cap",
+      out: "logits",
+    }],
+  },
+}, {
+  id: "gemma3",
+  extends: "gemma2",
+  summary: "Gemma 3 (text): norms of query and key, windows in five blocks of six",
+  match: {
+    huggingface: ["gemma3_text"],
+    gguf: ["gemma3"],
+  },
+  hyperparameters: {
+    context: {
+      default: 131072,
+    },
+    head_norms: {
+      default: 1,
+    },
+    theta: {
+      huggingface: ["rope_theta", "rope_parameters.full_attention.rope_theta"],
+      default: 1000000,
+    },
+    local_theta: {
+      huggingface: ["rope_local_base_freq", "rope_parameters.sliding_attention.rope_theta"],
+      gguf: "rope.freq_base_swa",
+      default: 10000,
+    },
+    attention_cap: {
+      default: 0,
+    },
+    head_cap: {
+      default: 0,
+    },
+  },
+  flags: {
+    sliding: {
+      repeat: [true, true, true, true, true, false],
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Gemma3ForCausalLM"],
+      model_type: "gemma3_text",
+    },
+    gguf: {
+      "general.architecture": "gemma3",
+    },
+  },
+}, {
+  id: "gpt2",
+  summary: "GPT-2: learned positions, layer norms, weights stored transposed",
+  match: {
+    huggingface: ["gpt2"],
+    gguf: ["gpt2"],
+  },
+  optional_prefix: "transformer.",
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: "n_embd",
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      huggingface: "n_inner",
+      gguf: "feed_forward_length",
+      default: "4*hidden",
+    },
+    blocks: {
+      huggingface: "n_layer",
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: "n_head",
+      gguf: "attention.head_count",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    context: {
+      huggingface: "n_positions",
+      gguf: "context_length",
+      default: 1024,
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_epsilon",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 1,
+    },
+  },
+  requires: [{
+    huggingface: "activation_function",
+    allowed: ["gelu_new", "gelu_pytorch_tanh"],
+  }, {
+    huggingface: "scale_attn_weights",
+    allowed: [true],
+  }, {
+    huggingface: "scale_attn_by_inverse_layer_idx",
+    allowed: [false],
+  }, {
+    huggingface: "add_cross_attention",
+    allowed: [false],
+  }],
+  ignored: ["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"],
+  constants: {
+    huggingface: {
+      architectures: ["GPT2LMHeadModel"],
+      model_type: "gpt2",
+      activation_function: "gelu_new",
+    },
+    gguf: {
+      "general.architecture": "gpt2",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "transformer.wte.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "positions",
+    shape: ["context", "hidden"],
+    huggingface: "transformer.wpe.weight",
+    gguf: "position_embd.weight",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.weight",
+    gguf: "output_norm.weight",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.bias",
+    gguf: "output_norm.bias",
+  }, {
+    name: "head",
+    shape: ["vocab", "hidden"],
+    huggingface: "lm_head.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_1.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_1.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+  }, {
+    name: "attention.qkv",
+    shape: ["3*hidden", "hidden"],
+    huggingface: "transformer.h.{i}.attn.c_attn.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+    stored: {
+      huggingface: {
+        transposed: true,
+      },
+    },
+  }, {
+    name: "qkv.bias",
+    shape: ["3*hidden"],
+    huggingface: "transformer.h.{i}.attn.c_attn.bias",
+    gguf: "blk.{i}.attn_qkv.bias",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "transformer.h.{i}.attn.c_proj.weight",
+    gguf: "blk.{i}.attn_output.weight",
+    stored: {
+      huggingface: {
+        transposed: true,
+      },
+    },
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.attn.c_proj.bias",
+    gguf: "blk.{i}.attn_output.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_2.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_2.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "transformer.h.{i}.mlp.c_fc.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+    stored: {
+      huggingface: {
+        transposed: true,
+      },
+    },
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "transformer.h.{i}.mlp.c_fc.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "transformer.h.{i}.mlp.c_proj.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+    stored: {
+      huggingface: {
+        transposed: true,
+      },
+    },
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.mlp.c_proj.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "embed",
+      weight: "positions",
+      index: "positions",
+      out: "positions",
+    }, {
+      op: "add",
+      in: ["tokens", "positions"],
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "bias",
+      weight: "qkv.bias",
+      in: "qkv",
+      out: "qkv",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu_tanh",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv"],
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
+  }],
+}, {
+  id: "gpt_neox",
+  summary: "GPT-NeoX and Pythia: partial rotary positions, attention and MLP side by side",
+  match: {
+    huggingface: ["gpt_neox"],
+    gguf: ["gptneox"],
+  },
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: "hidden_size",
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      huggingface: "intermediate_size",
+      gguf: "feed_forward_length",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+      gguf: "attention.head_count",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    rotary_share: {
+      type: "number",
+      huggingface: ["rotary_pct", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"],
+      default: 0.25,
+    },
+    rotary: {
+      gguf: "rope.dimension_count",
+      default: "head_size*rotary_share",
+    },
+    context: {
+      huggingface: "max_position_embeddings",
+      gguf: "context_length",
+      default: 2048,
+    },
+    theta: {
+      type: "number",
+      huggingface: ["rotary_emb_base", "rope_theta", "rope_parameters.rope_theta"],
+      gguf: "rope.freq_base",
+      default: 10000,
+    },
+    parallel: {
+      type: "boolean",
+      huggingface: "use_parallel_residual",
+      gguf: "use_parallel_residual",
+      default: 1,
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_eps",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 0,
+    },
+  },
+  requires: [{
+    huggingface: "hidden_act",
+    allowed: ["gelu"],
+  }, {
+    huggingface: "attention_bias",
+    allowed: [true],
+  }, {
+    huggingface: "rope_parameters.rope_type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_scaling.type",
+    allowed: ["default"],
+  }],
+  ignored: [
+    "gpt_neox.layers.*.attention.bias",
+    "gpt_neox.layers.*.attention.masked_bias",
+    "gpt_neox.layers.*.attention.rotary_emb.inv_freq",
+  ],
+  constants: {
+    huggingface: {
+      architectures: ["GPTNeoXForCausalLM"],
+      model_type: "gpt_neox",
+      hidden_act: "gelu",
+    },
+    gguf: {
+      "general.architecture": "gptneox",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "gpt_neox.embed_in.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.final_layer_norm.weight",
+    gguf: "output_norm.weight",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.final_layer_norm.bias",
+    gguf: "output_norm.bias",
+  }, {
+    name: "head",
+    shape: ["vocab", "hidden"],
+    huggingface: "embed_out.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.input_layernorm.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.input_layernorm.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+  }, {
+    name: "attention.qkv",
+    shape: ["3*hidden", "hidden"],
+    huggingface: "gpt_neox.layers.{i}.attention.query_key_value.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["1", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "qkv.bias",
+    shape: ["3*hidden"],
+    huggingface: "gpt_neox.layers.{i}.attention.query_key_value.bias",
+    gguf: "blk.{i}.attn_qkv.bias",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["1", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "gpt_neox.layers.{i}.attention.dense.weight",
+    gguf: "blk.{i}.attn_output.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.attention.dense.bias",
+    gguf: "blk.{i}.attn_output.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.post_attention_layernorm.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "gpt_neox.layers.{i}.mlp.dense_h_to_4h.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "gpt_neox.layers.{i}.mlp.dense_h_to_4h.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "gpt_neox.layers.{i}.mlp.dense_4h_to_h.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.mlp.dense_4h_to_h.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "bias",
+      weight: "qkv.bias",
+      in: "qkv",
+      out: "qkv",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      rotary: "rotary",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      rotary: "rotary",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "x",
+      out: "mlp.input",
+      when: "parallel",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "parallel",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+      when: "!parallel",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "!parallel",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv"],
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
+  }],
+}, {
   id: "llama",
-  summary: "Llama and Mistral decoders: RMSNorm, rotary positions, grouped-query attention, SwiGLU",
+  summary: "Llama, Mistral and SmolLM: RMSNorm, rotary positions, grouped-query attention, SwiGLU",
   match: {
     huggingface: ["llama", "mistral"],
     gguf: ["llama"],
@@ -60,42 +1454,74 @@ export const ARCHITECTURES: readonly unknown[] = [{
       gguf: "rope.freq_base",
       default: 10000,
     },
+    rope_magnitude: {
+      type: "number",
+      gguf: "rope.scaling.attn_factor",
+      default: 1,
+    },
+    window: {
+      type: "count",
+      huggingface: "sliding_window",
+      gguf: "attention.sliding_window",
+      default: 0,
+    },
+    windowed: {
+      type: "boolean",
+      huggingface: "use_sliding_window",
+      default: 1,
+    },
+    attention_bias: {
+      type: "boolean",
+      huggingface: "attention_bias",
+      present: {
+        gguf: "blk.0.attn_q.bias",
+      },
+      default: 0,
+    },
+    output_bias: {
+      type: "boolean",
+      huggingface: "attention_bias",
+      present: {
+        gguf: "blk.0.attn_output.bias",
+      },
+      default: 0,
+    },
+    head_norms: {
+      type: "boolean",
+      default: 0,
+    },
+    mlp_bias: {
+      type: "boolean",
+      huggingface: "mlp_bias",
+      present: {
+        gguf: "blk.0.ffn_up.bias",
+      },
+      default: 0,
+    },
     tied: {
       type: "boolean",
       huggingface: "tie_word_embeddings",
       default: 0,
     },
   },
+  flags: {
+    sliding: {
+      list: {
+        huggingface: "layer_types",
+        is: "sliding_attention",
+      },
+      repeat: [true],
+    },
+  },
   requires: [{
     huggingface: "hidden_act",
     allowed: ["silu", "swish"],
-  }, {
-    huggingface: "attention_bias",
-    allowed: [false],
-  }, {
-    huggingface: "mlp_bias",
-    allowed: [false],
-  }, {
-    huggingface: "sliding_window",
-    allowed: [null],
   }, {
     huggingface: "partial_rotary_factor",
     allowed: [1],
   }, {
     huggingface: "rope_parameters.partial_rotary_factor",
     allowed: [1],
-  }, {
-    huggingface: "rope_scaling.rope_type",
-    allowed: ["default"],
-  }, {
-    huggingface: "rope_scaling.type",
-    allowed: ["default"],
-  }, {
-    huggingface: "rope_scaling.factor",
-    allowed: [1],
-  }, {
-    huggingface: "rope_parameters.rope_type",
-    allowed: ["default"],
   }, {
     gguf: "rope.dimension_count",
     equals: "head_size",
@@ -104,16 +1530,10 @@ export const ARCHITECTURES: readonly unknown[] = [{
     equals: "head_size",
   }, {
     gguf: "rope.scaling.type",
-    allowed: ["none"],
-  }, {
-    gguf: "rope.scaling.factor",
-    allowed: [0, 1],
+    allowed: ["none", "linear"],
   }, {
     gguf: "rope.scale_linear",
     allowed: [0, 1],
-  }, {
-    gguf: "attention.sliding_window",
-    allowed: [0],
   }, {
     gguf: "attention.causal",
     allowed: [true],
@@ -127,9 +1547,6 @@ export const ARCHITECTURES: readonly unknown[] = [{
       architectures: ["LlamaForCausalLM"],
       model_type: "llama",
       hidden_act: "silu",
-      attention_bias: false,
-      mlp_bias: false,
-      rope_scaling: null,
     },
     gguf: {
       "general.architecture": "llama",
@@ -151,6 +1568,12 @@ export const ARCHITECTURES: readonly unknown[] = [{
     huggingface: "lm_head.weight",
     gguf: "output.weight",
     tied_to: "embedding",
+  }, {
+    name: "rope.factors",
+    shape: ["head_size/2"],
+    huggingface: "rope.factors",
+    gguf: "rope_freqs.weight",
+    rope_factors: "short",
   }],
   block_parameters: [{
     name: "attention.norm",
@@ -162,13 +1585,21 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["heads*head_size", "hidden"],
     huggingface: "model.layers.{i}.self_attn.q_proj.weight",
     gguf: "blk.{i}.attn_q.weight",
-    gguf_rope_heads: "heads",
+    stored: {
+      gguf: {
+        rope_heads: "heads",
+      },
+    },
   }, {
     name: "attention.key",
     shape: ["kv_heads*head_size", "hidden"],
     huggingface: "model.layers.{i}.self_attn.k_proj.weight",
     gguf: "blk.{i}.attn_k.weight",
-    gguf_rope_heads: "kv_heads",
+    stored: {
+      gguf: {
+        rope_heads: "kv_heads",
+      },
+    },
   }, {
     name: "attention.value",
     shape: ["kv_heads*head_size", "hidden"],
@@ -199,6 +1630,70 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["hidden", "intermediate"],
     huggingface: "model.layers.{i}.mlp.down_proj.weight",
     gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "query.bias",
+    shape: ["heads*head_size"],
+    huggingface: "model.layers.{i}.self_attn.q_proj.bias",
+    gguf: "blk.{i}.attn_q.bias",
+    stored: {
+      gguf: {
+        rope_heads: "heads",
+      },
+    },
+    when: "attention_bias",
+  }, {
+    name: "key.bias",
+    shape: ["kv_heads*head_size"],
+    huggingface: "model.layers.{i}.self_attn.k_proj.bias",
+    gguf: "blk.{i}.attn_k.bias",
+    stored: {
+      gguf: {
+        rope_heads: "kv_heads",
+      },
+    },
+    when: "attention_bias",
+  }, {
+    name: "value.bias",
+    shape: ["kv_heads*head_size"],
+    huggingface: "model.layers.{i}.self_attn.v_proj.bias",
+    gguf: "blk.{i}.attn_v.bias",
+    when: "attention_bias",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "model.layers.{i}.self_attn.o_proj.bias",
+    gguf: "blk.{i}.attn_output.bias",
+    when: "output_bias",
+  }, {
+    name: "gate.bias",
+    shape: ["intermediate"],
+    huggingface: "model.layers.{i}.mlp.gate_proj.bias",
+    gguf: "blk.{i}.ffn_gate.bias",
+    when: "mlp_bias",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "model.layers.{i}.mlp.up_proj.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+    when: "mlp_bias",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "model.layers.{i}.mlp.down_proj.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+    when: "mlp_bias",
+  }, {
+    name: "query.norm",
+    shape: ["head_size"],
+    huggingface: "model.layers.{i}.self_attn.q_norm.weight",
+    gguf: "blk.{i}.attn_q_norm.weight",
+    when: "head_norms",
+  }, {
+    name: "key.norm",
+    shape: ["head_size"],
+    huggingface: "model.layers.{i}.self_attn.k_norm.weight",
+    gguf: "blk.{i}.attn_k_norm.weight",
+    when: "head_norms",
   }],
   graph: {
     before: [{
@@ -217,36 +1712,94 @@ export const ARCHITECTURES: readonly unknown[] = [{
       in: "attention.input",
       out: "query",
     }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
       op: "linear",
       weight: "attention.key",
       in: "attention.input",
       out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
     }, {
       op: "linear",
       weight: "attention.value",
       in: "attention.input",
       out: "value",
     }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      groups: "heads",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      groups: "kv_heads",
+      when: "head_norms",
+    }, {
       op: "rope",
       in: "query",
       out: "query.rotated",
       heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
     }, {
       op: "rope",
       in: "key",
       out: "key.rotated",
       heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
     }, {
       op: "attention",
       query: "query.rotated",
       key: "key.rotated",
       value: "value",
       out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
     }, {
       op: "linear",
       weight: "attention.output",
       in: "attention.output.input",
       out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
     }, {
       op: "add",
       in: ["x", "attention.branch"],
@@ -262,10 +1815,22 @@ export const ARCHITECTURES: readonly unknown[] = [{
       in: "mlp.input",
       out: "gate",
     }, {
+      op: "bias",
+      weight: "gate.bias",
+      in: "gate",
+      out: "gate",
+      when: "mlp_bias",
+    }, {
       op: "linear",
       weight: "mlp.up",
       in: "mlp.input",
       out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+      when: "mlp_bias",
     }, {
       op: "silu_gate",
       gate: "gate",
@@ -276,6 +1841,12 @@ export const ARCHITECTURES: readonly unknown[] = [{
       weight: "mlp.down",
       in: "mlp.down.input",
       out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "mlp_bias",
     }, {
       op: "add",
       in: ["middle", "mlp.branch"],
@@ -311,4 +1882,1069 @@ export const ARCHITECTURES: readonly unknown[] = [{
     from: "mlp.up",
     to: ["mlp.down"],
   }],
+}, {
+  id: "olmo",
+  extends: "llama",
+  summary: "OLMo: Llama with layer norms that have no weights",
+  match: {
+    huggingface: ["olmo"],
+    gguf: ["olmo"],
+  },
+  without: ["norm", "attention.norm", "mlp.norm", "attention.input", "mlp.input"],
+  hyperparameters: {
+    epsilon: {
+      huggingface: "layer_norm_eps",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+  },
+  requires: [{
+    huggingface: "clip_qkv",
+    gguf: "attention.clamp_kqv",
+    allowed: [null, 0],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["OlmoForCausalLM"],
+      model_type: "olmo",
+    },
+    gguf: {
+      "general.architecture": "olmo",
+    },
+  },
+  graph: {
+    block: [{
+      op: "layer_norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      groups: "heads",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      groups: "kv_heads",
+      when: "head_norms",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+    }, {
+      op: "bias",
+      weight: "gate.bias",
+      in: "gate",
+      out: "gate",
+      when: "mlp_bias",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+      when: "mlp_bias",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "mlp_bias",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+}, {
+  id: "olmo2",
+  extends: "llama",
+  summary: "OLMo 2: norms after attention and MLP, and of query and key",
+  match: {
+    huggingface: ["olmo2"],
+    gguf: ["olmo2"],
+  },
+  without: ["attention.input", "mlp.input"],
+  constants: {
+    huggingface: {
+      architectures: ["Olmo2ForCausalLM"],
+      model_type: "olmo2",
+    },
+    gguf: {
+      "general.architecture": "olmo2",
+    },
+  },
+  block_parameters: [{
+    name: "attention.norm",
+    huggingface: "model.layers.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.post_attention_norm.weight",
+  }, {
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.norm",
+    shape: ["heads*head_size"],
+    when: [],
+  }, {
+    name: "key.norm",
+    shape: ["kv_heads*head_size"],
+    when: [],
+  }, {
+    name: "mlp.norm",
+    huggingface: "model.layers.{i}.post_feedforward_layernorm.weight",
+    gguf: "blk.{i}.post_ffw_norm.weight",
+  }],
+  graph: {
+    block: [{
+      op: "linear",
+      weight: "attention.query",
+      in: "x",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "x",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "x",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
+    }, {
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "attention.branch",
+      out: "attention.normed",
+    }, {
+      op: "add",
+      in: ["x", "attention.normed"],
+      out: "middle",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "middle",
+      out: "gate",
+    }, {
+      op: "bias",
+      weight: "gate.bias",
+      in: "gate",
+      out: "gate",
+      when: "mlp_bias",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "middle",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+      when: "mlp_bias",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "mlp_bias",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "mlp.branch",
+      out: "mlp.normed",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.normed"],
+      out: "x",
+    }],
+  },
+}, {
+  id: "opt",
+  summary: "OPT: learned positions, ReLU, layer norms",
+  match: {
+    huggingface: ["opt"],
+    gguf: ["opt"],
+  },
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: "hidden_size",
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      huggingface: "ffn_dim",
+      gguf: "feed_forward_length",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+      gguf: "attention.head_count",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    width: {
+      huggingface: "word_embed_proj_dim",
+      default: "hidden",
+    },
+    context: {
+      huggingface: "max_position_embeddings",
+      gguf: "context_length",
+      default: 2048,
+    },
+    pre_norm: {
+      type: "boolean",
+      huggingface: "do_layer_norm_before",
+      default: 1,
+    },
+    epsilon: {
+      type: "number",
+      default: 0.00001,
+    },
+    projected: {
+      type: "boolean",
+      present: {
+        huggingface: "model.decoder.project_in.weight",
+      },
+      default: 0,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 1,
+    },
+  },
+  requires: [{
+    huggingface: "activation_function",
+    allowed: ["relu"],
+  }, {
+    huggingface: "enable_bias",
+    allowed: [true],
+  }, {
+    huggingface: "layer_norm_elementwise_affine",
+    allowed: [true],
+  }, {
+    huggingface: "_remove_final_layer_norm",
+    allowed: [false],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["OPTForCausalLM"],
+      model_type: "opt",
+      activation_function: "relu",
+    },
+    gguf: {
+      "general.architecture": "opt",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "width"],
+    huggingface: "model.decoder.embed_tokens.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "positions",
+    shape: ["context+2", "hidden"],
+    huggingface: "model.decoder.embed_positions.weight",
+    gguf: "position_embd.weight",
+  }, {
+    name: "project.in",
+    shape: ["hidden", "width"],
+    huggingface: "model.decoder.project_in.weight",
+    gguf: "project_in.weight",
+    when: "projected",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "model.decoder.final_layer_norm.weight",
+    gguf: "output_norm.weight",
+    when: "pre_norm",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.final_layer_norm.bias",
+    gguf: "output_norm.bias",
+    when: "pre_norm",
+  }, {
+    name: "project.out",
+    shape: ["width", "hidden"],
+    huggingface: "model.decoder.project_out.weight",
+    gguf: "project_out.weight",
+    when: "projected",
+  }, {
+    name: "head",
+    shape: ["vocab", "width"],
+    huggingface: "lm_head.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn_layer_norm.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn_layer_norm.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+  }, {
+    name: "attention.query",
+    shape: ["hidden", "hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.q_proj.weight",
+    gguf: "blk.{i}.attn_q.weight",
+  }, {
+    name: "query.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.q_proj.bias",
+    gguf: "blk.{i}.attn_q.bias",
+  }, {
+    name: "attention.key",
+    shape: ["hidden", "hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.k_proj.weight",
+    gguf: "blk.{i}.attn_k.weight",
+  }, {
+    name: "key.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.k_proj.bias",
+    gguf: "blk.{i}.attn_k.bias",
+  }, {
+    name: "attention.value",
+    shape: ["hidden", "hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.v_proj.weight",
+    gguf: "blk.{i}.attn_v.weight",
+  }, {
+    name: "value.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.v_proj.bias",
+    gguf: "blk.{i}.attn_v.bias",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.out_proj.weight",
+    gguf: "blk.{i}.attn_output.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.out_proj.bias",
+    gguf: "blk.{i}.attn_output.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.final_layer_norm.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.final_layer_norm.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "model.decoder.layers.{i}.fc1.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "model.decoder.layers.{i}.fc1.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "model.decoder.layers.{i}.fc2.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.fc2.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "linear",
+      weight: "project.in",
+      in: "tokens",
+      out: "tokens",
+      when: "projected",
+    }, {
+      op: "embed",
+      weight: "positions",
+      index: "positions",
+      offset: 2,
+      out: "positions",
+    }, {
+      op: "add",
+      in: ["tokens", "positions"],
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+      when: "pre_norm",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+      when: "pre_norm",
+    }, {
+      op: "scale",
+      in: "x",
+      out: "attention.input",
+      factor: {
+        of: "1",
+      },
+      when: "!pre_norm",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "middle",
+      out: "middle",
+      when: "!pre_norm",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "middle",
+      out: "middle",
+      when: "!pre_norm",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+      when: "pre_norm",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "pre_norm",
+    }, {
+      op: "scale",
+      in: "middle",
+      out: "mlp.input",
+      factor: {
+        of: "1",
+      },
+      when: "!pre_norm",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "relu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "x",
+      out: "x",
+      when: "!pre_norm",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "x",
+      out: "x",
+      when: "!pre_norm",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+      when: "pre_norm",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+      when: "pre_norm",
+    }, {
+      op: "scale",
+      in: "x",
+      out: "head.input",
+      factor: {
+        of: "1",
+      },
+      when: "!pre_norm",
+    }, {
+      op: "linear",
+      weight: "project.out",
+      in: "head.input",
+      out: "head.input",
+      when: "projected",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.query", "attention.key", "attention.value"],
+    when: "pre_norm",
+  }, {
+    id: "attention.output.input",
+    from: "attention.value",
+    to: ["attention.output"],
+    shared_heads: true,
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
+    when: "pre_norm",
+  }, {
+    id: "mlp.down.input",
+    from: "mlp.up",
+    to: ["mlp.down"],
+  }],
+}, {
+  id: "phi3",
+  extends: "llama",
+  summary: "Phi-3 and Phi-4: Llama with fused weights and LongRoPE",
+  match: {
+    huggingface: ["phi3"],
+    gguf: ["phi3"],
+  },
+  without: [
+    "rope.dimension_count",
+    "partial_rotary_factor",
+    "rope_parameters.partial_rotary_factor",
+    "attention.query",
+    "attention.key",
+    "attention.value",
+    "query.bias",
+    "key.bias",
+    "value.bias",
+    "attention.branch.bias",
+    "mlp.gate",
+    "mlp.up",
+    "gate.bias",
+    "up.bias",
+    "mlp.branch.bias",
+    "query.norm",
+    "key.norm",
+    "attention.output.input",
+  ],
+  hyperparameters: {
+    rotary_share: {
+      type: "number",
+      huggingface: ["partial_rotary_factor", "rope_parameters.partial_rotary_factor"],
+      default: 1,
+    },
+    rotary: {
+      gguf: "rope.dimension_count",
+      default: "head_size*rotary_share",
+    },
+    original_context: {
+      huggingface: "original_max_position_embeddings",
+      gguf: "rope.scaling.original_context_length",
+      default: "context",
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Phi3ForCausalLM"],
+      model_type: "phi3",
+    },
+    gguf: {
+      "general.architecture": "phi3",
+    },
+  },
+  parameters: [{
+    name: "rope.factors",
+    shape: ["rotary/2"],
+    gguf: "rope_factors_short.weight",
+  }, {
+    name: "rope.factors.long",
+    shape: ["rotary/2"],
+    huggingface: "rope.factors.long",
+    gguf: "rope_factors_long.weight",
+    rope_factors: "long",
+  }],
+  block_parameters: [{
+    name: "attention.qkv",
+    shape: ["heads*head_size+2*kv_heads*head_size", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.qkv_proj.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+  }, {
+    name: "mlp.gate_up",
+    shape: ["2*intermediate", "hidden"],
+    huggingface: "model.layers.{i}.mlp.gate_up_proj.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      rotary: "rotary",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      rotary: "rotary",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate_up",
+      in: "mlp.input",
+      out: "gate_up",
+    }, {
+      op: "slice",
+      in: "gate_up",
+      size: "intermediate",
+      out: "gate",
+    }, {
+      op: "slice",
+      in: "gate_up",
+      skip: ["intermediate"],
+      size: "intermediate",
+      out: "up",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    to: ["attention.qkv"],
+  }, {
+    id: "mlp.input",
+    to: ["mlp.gate_up"],
+  }],
+}, {
+  id: "qwen2",
+  extends: "llama",
+  summary: "Qwen2 and Qwen2.5: Llama with biases of query, key and value",
+  match: {
+    huggingface: ["qwen2"],
+    gguf: ["qwen2"],
+  },
+  hyperparameters: {
+    attention_bias: {
+      default: 1,
+    },
+    windowed: {
+      default: 0,
+    },
+    window_from: {
+      type: "count",
+      huggingface: "max_window_layers",
+      default: 0,
+    },
+  },
+  flags: {
+    sliding: {
+      from: "window_from",
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Qwen2ForCausalLM"],
+      model_type: "qwen2",
+    },
+    gguf: {
+      "general.architecture": "qwen2",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.bias",
+    stored: {},
+  }, {
+    name: "key.bias",
+    stored: {},
+  }],
+}, {
+  id: "qwen3",
+  extends: "qwen2",
+  summary: "Qwen3: Qwen2 with norms of query and key",
+  match: {
+    huggingface: ["qwen3"],
+    gguf: ["qwen3"],
+  },
+  hyperparameters: {
+    attention_bias: {
+      default: 0,
+    },
+    head_norms: {
+      default: 1,
+    },
+    tied: {
+      default: 0,
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Qwen3ForCausalLM"],
+      model_type: "qwen3",
+    },
+    gguf: {
+      "general.architecture": "qwen3",
+    },
+  },
 }];

@@ -133,12 +133,13 @@ export class StreamedModel implements Disposable {
     const hidden = await embedWindows(model, kernels, windows);
     try {
       for (let block = 0; block < blocks; block++) {
-        using part = await loadPart({ model, kernels, nodes: graph.block, block, linears });
+        const { nodes } = model.blocks[block];
+        using part = await loadPart({ model, kernels, nodes, block, linears });
         for (const [i, x] of hidden.entries()) {
           using memory = cache && policyMemory(kernels, cache(block), kv_heads * head_size);
           const { parameter, linear } = part;
           const tokens = windows[i].length;
-          const run = { graph, kernels, hyperparameters, parameter, linear, tokens };
+          const run = { graph: { ...graph, block: [...nodes] }, kernels, hyperparameters, parameter, linear, tokens };
           hidden[i] = runBlock({ ...run, x, memory });
           x.free();
         }

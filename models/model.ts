@@ -89,7 +89,7 @@ export class LanguageModel implements Disposable {
     const count = model.hyperparameters.blocks;
     try {
       for (let block = 0; block < count; block++) {
-        parts.push(await loadPart({ model, kernels, nodes: graph.block, block, linears }));
+        parts.push(await loadPart({ model, kernels, nodes: model.blocks[block].nodes, block, linears }));
         progress?.(block + 1, count);
       }
       const head = await loadPart({ model, kernels, nodes: graph.after, linears });
@@ -126,13 +126,15 @@ export class LanguageModel implements Disposable {
     options: { cache?: KeyValueCache; last?: boolean } = {},
   ): Promise<Values> {
     if (ids.length === 0) throw new LowbitError("SHAPE", "there are no tokens", { field: "ids" });
-    let x = await this.#embedding.lookup(this.kernels, ids);
+    let x = await this.#embedding.lookup(this.kernels, ids, options.cache?.position);
     const { hyperparameters, architecture: { graph } } = this.graph;
     const common = { graph, hyperparameters, kernels: this.kernels };
     try {
       for (const [i, part] of this.#blocks.entries()) {
         const memory = options.cache?.blocks[i];
-        const y = runBlock({ ...common, ...handles(part), x, tokens: ids.length, memory });
+        const block = { ...graph, block: [...this.graph.blocks[i].nodes] };
+        const run = { ...common, graph: block, ...handles(part) };
+        const y = runBlock({ ...run, x, tokens: ids.length, memory });
         x.free();
         x = y;
       }

@@ -68,12 +68,13 @@ export function ggufMetadata(model: ModelGraph): Map<string, GgufValue> {
   const { architecture, hyperparameters } = model;
   const result = new Map<string, GgufValue>();
   for (const [key, value] of Object.entries(architecture.constants?.gguf ?? {})) {
-    result.set(key, { type: "string", value });
+    result.set(key, constant(value));
   }
   const prefix = String(result.get("general.architecture")?.value ?? architecture.match.gguf[0]);
   for (const [name, entry] of Object.entries(architecture.hyperparameters)) {
     const [key] = keysOf(entry, "gguf");
-    if (key !== undefined) result.set(ggufKey(key, prefix), typed(entry, hyperparameters[name]));
+    if (key === undefined || entry.type === "count" && hyperparameters[name] === 0) continue;
+    result.set(ggufKey(key, prefix), typed(entry, hyperparameters[name]));
   }
   for (const { gguf, equals } of architecture.requires) {
     if (gguf === undefined || equals === undefined) continue;
@@ -81,6 +82,13 @@ export function ggufMetadata(model: ModelGraph): Map<string, GgufValue> {
     result.set(ggufKey(gguf, prefix), { type: "uint32", value });
   }
   return result;
+}
+
+/** A constant with the type that GGUF readers expect of it. */
+function constant(value: string | number | boolean): GgufValue {
+  if (typeof value === "string") return { type: "string", value };
+  if (typeof value === "boolean") return { type: "bool", value };
+  return Number.isInteger(value) ? { type: "uint32", value } : { type: "float32", value };
 }
 
 function typed({ type }: Hyperparameter, value: number): GgufValue {

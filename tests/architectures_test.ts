@@ -1,0 +1,45 @@
+/**
+ * Every model family on a tiny random checkpoint: logits and greedy text equal those that
+ * transformers computed (tools/golden/architectures.py).
+ */
+
+import { assertEquals, assertLess } from "@std/assert";
+import { openCheckpoint } from "../formats/open.ts";
+import { loadKernels } from "../kernels-wasm/mod.ts";
+import { LanguageModel, openModel } from "../models/mod.ts";
+import { collect, largestDifference } from "./models_bench.ts";
+
+interface Golden {
+  ids: number[];
+  logits?: number[][];
+  generated: number[];
+}
+
+const FOLDER = `${import.meta.dirname}/golden/architectures`;
+const kernels = await loadKernels();
+const golden = (name: string): Golden =>
+  JSON.parse(Deno.readTextFileSync(`${FOLDER}/${name}/expected.json`));
+const names = [...Deno.readDirSync(FOLDER)].map(({ name }) => name).sort();
+const causal = names.filter((name) => golden(name).logits);
+
+for (const name of causal) {
+  Deno.test(`logits and text of ${name} equal transformers`, async () => {
+    const { ids, logits, generated } = golden(name);
+    const checkpoint = await openCheckpoint(`${FOLDER}/${name}`);
+    try {
+      const graph = openModel(checkpoint);
+      using model = await LanguageModel.load({ model: graph, kernels });
+      using all = await model.logits(ids);
+      assertLess(largestDifference(all.array, logits!), 1e-3);
+      using cache = model.cache();
+      for (const [i, id] of ids.entries()) {
+        using step = await model.logits([id], { cache });
+        assertLess(largestDifference(step.array, [logits![i]]), 1e-3);
+      }
+      const made = model.generate({ prompt: ids.slice(0, 4), tokens: generated.length });
+      assertEquals(await collect(made), generated);
+    } finally {
+      checkpoint.close();
+    }
+  });
+}
