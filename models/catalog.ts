@@ -322,6 +322,1399 @@ export const ARCHITECTURES: readonly unknown[] = [{
     to: ["mlp.up"],
   }],
 }, {
+  id: "deepseek_v2",
+  extends: "mixtral",
+  summary: "DeepSeek-V2: latent attention, routed and shared experts",
+  match: {
+    huggingface: ["deepseek_v2"],
+    gguf: [],
+  },
+  without: [
+    "attention.key",
+    "attention.value",
+    "attention.input",
+    "attention.output.input",
+    "rope.factors",
+    "query.bias",
+    "key.bias",
+    "value.bias",
+    "attention.branch.bias",
+    "query.norm",
+    "key.norm",
+    "rope.dimension_count",
+    "attention.value_length",
+  ],
+  hyperparameters: {
+    kv_heads: {
+      huggingface: "_kv_heads",
+      gguf: "_kv_heads",
+      default: "heads",
+    },
+    plain_size: {
+      huggingface: "qk_nope_head_dim",
+      default: 128,
+    },
+    rotary_size: {
+      huggingface: "qk_rope_head_dim",
+      gguf: "rope.dimension_count",
+      default: 64,
+    },
+    value_size: {
+      huggingface: "v_head_dim",
+      gguf: "attention.value_length",
+      default: 128,
+    },
+    head_size: {
+      huggingface: "_head_size",
+      gguf: "_head_size",
+      default: "plain_size+rotary_size",
+    },
+    rank: {
+      huggingface: "kv_lora_rank",
+      gguf: "attention.kv_lora_rank",
+      default: 512,
+    },
+    query_rank: {
+      type: "count",
+      huggingface: "q_lora_rank",
+      gguf: "attention.q_lora_rank",
+      default: 0,
+    },
+    experts: {
+      huggingface: "n_routed_experts",
+    },
+    active: {
+      default: 8,
+    },
+    normalized: {
+      huggingface: "norm_topk_prob",
+      default: 0,
+    },
+    expert_size: {
+      huggingface: "moe_intermediate_size",
+    },
+    shared: {
+      default: 1,
+    },
+    shared_count: {
+      huggingface: "n_shared_experts",
+      gguf: "expert_shared_count",
+      default: 1,
+    },
+    shared_size: {
+      default: "expert_size*shared_count",
+    },
+    dense: {
+      type: "count",
+      huggingface: "first_k_dense_replace",
+      gguf: "leading_dense_block_count",
+      default: 0,
+    },
+    routing_factor: {
+      type: "number",
+      huggingface: "routed_scaling_factor",
+      gguf: "expert_weights_scale",
+      default: 1,
+    },
+    groups: {
+      huggingface: "n_group",
+      gguf: "expert_group_count",
+      default: 1,
+    },
+    top_groups: {
+      huggingface: "topk_group",
+      gguf: "expert_group_used_count",
+      default: 1,
+    },
+    grouped: {
+      type: "boolean",
+      huggingface: "topk_method",
+      values: {
+        greedy: 0,
+        group_limited_greedy: 1,
+      },
+      default: 0,
+    },
+  },
+  flags: {
+    sparse: {
+      from: "dense",
+    },
+  },
+  requires: [{
+    huggingface: "attention_bias",
+    allowed: [false],
+  }, {
+    huggingface: "rope_scaling.type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_scaling.rope_type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_parameters.rope_type",
+    allowed: ["default"],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["DeepseekV2ForCausalLM"],
+      model_type: "deepseek_v2",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    shape: ["heads*plain_size+heads*rotary_size", "hidden"],
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "rotary_size"],
+          size: "1",
+        },
+      },
+    },
+    when: "!query_rank",
+  }, {
+    name: "attention.query_down",
+    shape: ["query_rank", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.q_a_proj.weight",
+    gguf: "blk.{i}.attn_q_a.weight",
+    when: "query_rank",
+  }, {
+    name: "attention.query_norm",
+    shape: ["query_rank"],
+    huggingface: "model.layers.{i}.self_attn.q_a_layernorm.weight",
+    gguf: "blk.{i}.attn_q_a_norm.weight",
+    when: "query_rank",
+  }, {
+    name: "attention.query_up",
+    shape: ["heads*plain_size+heads*rotary_size", "query_rank"],
+    huggingface: "model.layers.{i}.self_attn.q_b_proj.weight",
+    gguf: "blk.{i}.attn_q_b.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "rotary_size"],
+          size: "1",
+        },
+      },
+    },
+    when: "query_rank",
+  }, {
+    name: "attention.key_value_down",
+    shape: ["rank+rotary_size", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.kv_a_proj_with_mqa.weight",
+    gguf: "blk.{i}.attn_kv_a_mqa.weight",
+  }, {
+    name: "attention.key_value_norm",
+    shape: ["rank"],
+    huggingface: "model.layers.{i}.self_attn.kv_a_layernorm.weight",
+    gguf: "blk.{i}.attn_kv_a_norm.weight",
+  }, {
+    name: "attention.key_value_up",
+    shape: ["heads*plain_size+heads*value_size", "rank"],
+    huggingface: "model.layers.{i}.self_attn.kv_b_proj.weight",
+    gguf: "blk.{i}.attn_kv_b.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "value_size"],
+          size: "1",
+        },
+      },
+    },
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "heads*value_size"],
+  }, {
+    name: "mlp.router",
+    huggingface: "model.layers.{i}.mlp.gate.weight",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.up",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.down",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
+  }, {
+    name: "mlp.shared.gate",
+    huggingface: "model.layers.{i}.mlp.shared_experts.gate_proj.weight",
+  }, {
+    name: "mlp.shared.up",
+    huggingface: "model.layers.{i}.mlp.shared_experts.up_proj.weight",
+  }, {
+    name: "mlp.shared.down",
+    huggingface: "model.layers.{i}.mlp.shared_experts.down_proj.weight",
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+      when: "!query_rank",
+    }, {
+      op: "linear",
+      weight: "attention.query_down",
+      in: "attention.input",
+      out: "query.latent",
+      when: "query_rank",
+    }, {
+      op: "rms_norm",
+      weight: "attention.query_norm",
+      in: "query.latent",
+      out: "query.normed",
+      when: "query_rank",
+    }, {
+      op: "linear",
+      weight: "attention.query_up",
+      in: "query.normed",
+      out: "query",
+      when: "query_rank",
+    }, {
+      op: "slice",
+      in: "query",
+      size: "heads*plain_size",
+      out: "query.plain",
+    }, {
+      op: "slice",
+      in: "query",
+      skip: ["heads*plain_size"],
+      size: "heads*rotary_size",
+      out: "query.turned",
+    }, {
+      op: "linear",
+      weight: "attention.key_value_down",
+      in: "attention.input",
+      out: "latent",
+    }, {
+      op: "slice",
+      in: "latent",
+      size: "rank",
+      out: "latent.values",
+    }, {
+      op: "slice",
+      in: "latent",
+      skip: ["rank"],
+      size: "rotary_size",
+      out: "key.turned",
+    }, {
+      op: "rms_norm",
+      weight: "attention.key_value_norm",
+      in: "latent.values",
+      out: "key_value.input",
+    }, {
+      op: "linear",
+      weight: "attention.key_value_up",
+      in: "key_value.input",
+      out: "key_value",
+    }, {
+      op: "slice",
+      in: "key_value",
+      size: "heads*plain_size",
+      out: "key.plain",
+    }, {
+      op: "slice",
+      in: "key_value",
+      skip: ["heads*plain_size"],
+      size: "heads*value_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query.turned",
+      out: "query.turned",
+      heads: "heads",
+      size: "rotary_size",
+      pairs: "neighbours",
+    }, {
+      op: "rope",
+      in: "key.turned",
+      out: "key.turned",
+      heads: "1",
+      size: "rotary_size",
+      pairs: "neighbours",
+    }, {
+      op: "join",
+      in: ["query.plain", "query.turned"],
+      heads: "heads",
+      out: "query.whole",
+    }, {
+      op: "join",
+      in: ["key.plain", "key.turned"],
+      heads: "heads",
+      shared: ["key.turned"],
+      out: "key.whole",
+    }, {
+      op: "attention",
+      query: "query.whole",
+      key: "key.whole",
+      value: "value",
+      out: "attention.output.input",
+      key_size: "plain_size+rotary_size",
+      value_size: "value_size",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!sparse",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.router",
+      in: "mlp.input",
+      out: "router",
+      when: "sparse",
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "softmax",
+      normalize: "normalized",
+      factor: "routing_factor",
+      when: ["sparse", "!grouped"],
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "softmax",
+      normalize: "normalized",
+      factor: "routing_factor",
+      groups: "groups",
+      top_groups: "top_groups",
+      when: ["sparse", "grouped"],
+    }, {
+      op: "experts",
+      in: "mlp.input",
+      routing: "routing",
+      out: "mlp.experts",
+      gate: "mlp.experts.{e}.gate",
+      up: "mlp.experts.{e}.up",
+      down: "mlp.experts.{e}.down",
+      activation: "silu",
+      count: "experts",
+      when: "sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.shared.gate",
+      in: "mlp.input",
+      out: "shared.gate",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.up",
+      in: "mlp.input",
+      out: "shared.up",
+      when: ["sparse", "shared"],
+    }, {
+      op: "silu_gate",
+      gate: "shared.gate",
+      up: "shared.up",
+      out: "mlp.shared.down.input",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.down",
+      in: "mlp.shared.down.input",
+      out: "shared.branch",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.router",
+      in: "mlp.input",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "activate",
+      kind: "sigmoid",
+      in: "shared.share",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "mul",
+      in: ["shared.branch", "shared.share"],
+      out: "shared.branch",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "add",
+      in: ["mlp.experts", "shared.branch"],
+      out: "mlp.experts",
+      when: ["sparse", "shared"],
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+      when: "!sparse",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.experts"],
+      out: "x",
+      when: "sparse",
+    }],
+  },
+  edges: [],
+}, {
+  id: "deepseek_v3",
+  extends: "mixtral",
+  summary: "DeepSeek-V3: latent attention, experts chosen by corrected sigmoid scores in groups",
+  match: {
+    huggingface: ["deepseek_v3"],
+    gguf: [],
+  },
+  without: [
+    "attention.key",
+    "attention.value",
+    "attention.input",
+    "attention.output.input",
+    "rope.factors",
+    "query.bias",
+    "key.bias",
+    "value.bias",
+    "attention.branch.bias",
+    "query.norm",
+    "key.norm",
+    "rope.dimension_count",
+    "attention.value_length",
+  ],
+  hyperparameters: {
+    kv_heads: {
+      huggingface: "_kv_heads",
+      gguf: "_kv_heads",
+      default: "heads",
+    },
+    plain_size: {
+      huggingface: "qk_nope_head_dim",
+      default: 128,
+    },
+    rotary_size: {
+      huggingface: "qk_rope_head_dim",
+      gguf: "rope.dimension_count",
+      default: 64,
+    },
+    value_size: {
+      huggingface: "v_head_dim",
+      gguf: "attention.value_length",
+      default: 128,
+    },
+    head_size: {
+      huggingface: "_head_size",
+      gguf: "_head_size",
+      default: "plain_size+rotary_size",
+    },
+    rank: {
+      huggingface: "kv_lora_rank",
+      gguf: "attention.kv_lora_rank",
+      default: 512,
+    },
+    query_rank: {
+      type: "count",
+      huggingface: "q_lora_rank",
+      gguf: "attention.q_lora_rank",
+      default: 0,
+    },
+    experts: {
+      huggingface: "n_routed_experts",
+    },
+    active: {
+      default: 8,
+    },
+    normalized: {
+      huggingface: "norm_topk_prob",
+      default: 1,
+    },
+    expert_size: {
+      huggingface: "moe_intermediate_size",
+    },
+    shared: {
+      default: 1,
+    },
+    shared_count: {
+      huggingface: "n_shared_experts",
+      gguf: "expert_shared_count",
+      default: 1,
+    },
+    shared_size: {
+      default: "expert_size*shared_count",
+    },
+    dense: {
+      type: "count",
+      huggingface: "first_k_dense_replace",
+      gguf: "leading_dense_block_count",
+      default: 0,
+    },
+    routing_factor: {
+      type: "number",
+      huggingface: "routed_scaling_factor",
+      gguf: "expert_weights_scale",
+      default: 1,
+    },
+    groups: {
+      huggingface: "n_group",
+      gguf: "expert_group_count",
+      default: 1,
+    },
+    top_groups: {
+      huggingface: "topk_group",
+      gguf: "expert_group_used_count",
+      default: 1,
+    },
+  },
+  flags: {
+    sparse: {
+      from: "dense",
+    },
+  },
+  requires: [{
+    huggingface: "attention_bias",
+    allowed: [false],
+  }, {
+    huggingface: "rope_scaling.type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_scaling.rope_type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_parameters.rope_type",
+    allowed: ["default"],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["DeepseekV3ForCausalLM"],
+      model_type: "deepseek_v3",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    shape: ["heads*plain_size+heads*rotary_size", "hidden"],
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "rotary_size"],
+          size: "1",
+        },
+      },
+    },
+    when: "!query_rank",
+  }, {
+    name: "attention.query_down",
+    shape: ["query_rank", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.q_a_proj.weight",
+    gguf: "blk.{i}.attn_q_a.weight",
+    when: "query_rank",
+  }, {
+    name: "attention.query_norm",
+    shape: ["query_rank"],
+    huggingface: "model.layers.{i}.self_attn.q_a_layernorm.weight",
+    gguf: "blk.{i}.attn_q_a_norm.weight",
+    when: "query_rank",
+  }, {
+    name: "attention.query_up",
+    shape: ["heads*plain_size+heads*rotary_size", "query_rank"],
+    huggingface: "model.layers.{i}.self_attn.q_b_proj.weight",
+    gguf: "blk.{i}.attn_q_b.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "rotary_size"],
+          size: "1",
+        },
+      },
+    },
+    when: "query_rank",
+  }, {
+    name: "attention.key_value_down",
+    shape: ["rank+rotary_size", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.kv_a_proj_with_mqa.weight",
+    gguf: "blk.{i}.attn_kv_a_mqa.weight",
+  }, {
+    name: "attention.key_value_norm",
+    shape: ["rank"],
+    huggingface: "model.layers.{i}.self_attn.kv_a_layernorm.weight",
+    gguf: "blk.{i}.attn_kv_a_norm.weight",
+  }, {
+    name: "attention.key_value_up",
+    shape: ["heads*plain_size+heads*value_size", "rank"],
+    huggingface: "model.layers.{i}.self_attn.kv_b_proj.weight",
+    gguf: "blk.{i}.attn_kv_b.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "value_size"],
+          size: "1",
+        },
+      },
+    },
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "heads*value_size"],
+  }, {
+    name: "mlp.router.correction",
+    shape: ["experts"],
+    huggingface: "model.layers.{i}.mlp.gate.e_score_correction_bias",
+    gguf: "blk.{i}.exp_probs_b.bias",
+    when: "sparse",
+  }, {
+    name: "mlp.router",
+    huggingface: "model.layers.{i}.mlp.gate.weight",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.up",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.down",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
+  }, {
+    name: "mlp.shared.gate",
+    huggingface: "model.layers.{i}.mlp.shared_experts.gate_proj.weight",
+  }, {
+    name: "mlp.shared.up",
+    huggingface: "model.layers.{i}.mlp.shared_experts.up_proj.weight",
+  }, {
+    name: "mlp.shared.down",
+    huggingface: "model.layers.{i}.mlp.shared_experts.down_proj.weight",
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+      when: "!query_rank",
+    }, {
+      op: "linear",
+      weight: "attention.query_down",
+      in: "attention.input",
+      out: "query.latent",
+      when: "query_rank",
+    }, {
+      op: "rms_norm",
+      weight: "attention.query_norm",
+      in: "query.latent",
+      out: "query.normed",
+      when: "query_rank",
+    }, {
+      op: "linear",
+      weight: "attention.query_up",
+      in: "query.normed",
+      out: "query",
+      when: "query_rank",
+    }, {
+      op: "slice",
+      in: "query",
+      size: "heads*plain_size",
+      out: "query.plain",
+    }, {
+      op: "slice",
+      in: "query",
+      skip: ["heads*plain_size"],
+      size: "heads*rotary_size",
+      out: "query.turned",
+    }, {
+      op: "linear",
+      weight: "attention.key_value_down",
+      in: "attention.input",
+      out: "latent",
+    }, {
+      op: "slice",
+      in: "latent",
+      size: "rank",
+      out: "latent.values",
+    }, {
+      op: "slice",
+      in: "latent",
+      skip: ["rank"],
+      size: "rotary_size",
+      out: "key.turned",
+    }, {
+      op: "rms_norm",
+      weight: "attention.key_value_norm",
+      in: "latent.values",
+      out: "key_value.input",
+    }, {
+      op: "linear",
+      weight: "attention.key_value_up",
+      in: "key_value.input",
+      out: "key_value",
+    }, {
+      op: "slice",
+      in: "key_value",
+      size: "heads*plain_size",
+      out: "key.plain",
+    }, {
+      op: "slice",
+      in: "key_value",
+      skip: ["heads*plain_size"],
+      size: "heads*value_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query.turned",
+      out: "query.turned",
+      heads: "heads",
+      size: "rotary_size",
+      pairs: "neighbours",
+    }, {
+      op: "rope",
+      in: "key.turned",
+      out: "key.turned",
+      heads: "1",
+      size: "rotary_size",
+      pairs: "neighbours",
+    }, {
+      op: "join",
+      in: ["query.plain", "query.turned"],
+      heads: "heads",
+      out: "query.whole",
+    }, {
+      op: "join",
+      in: ["key.plain", "key.turned"],
+      heads: "heads",
+      shared: ["key.turned"],
+      out: "key.whole",
+    }, {
+      op: "attention",
+      query: "query.whole",
+      key: "key.whole",
+      value: "value",
+      out: "attention.output.input",
+      key_size: "plain_size+rotary_size",
+      value_size: "value_size",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!sparse",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.router",
+      in: "mlp.input",
+      out: "router",
+      when: "sparse",
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "sigmoid",
+      normalize: "normalized",
+      factor: "routing_factor",
+      correction: "mlp.router.correction",
+      groups: "groups",
+      top_groups: "top_groups",
+      group_best: 2,
+      when: "sparse",
+    }, {
+      op: "experts",
+      in: "mlp.input",
+      routing: "routing",
+      out: "mlp.experts",
+      gate: "mlp.experts.{e}.gate",
+      up: "mlp.experts.{e}.up",
+      down: "mlp.experts.{e}.down",
+      activation: "silu",
+      count: "experts",
+      when: "sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.shared.gate",
+      in: "mlp.input",
+      out: "shared.gate",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.up",
+      in: "mlp.input",
+      out: "shared.up",
+      when: ["sparse", "shared"],
+    }, {
+      op: "silu_gate",
+      gate: "shared.gate",
+      up: "shared.up",
+      out: "mlp.shared.down.input",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.down",
+      in: "mlp.shared.down.input",
+      out: "shared.branch",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.router",
+      in: "mlp.input",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "activate",
+      kind: "sigmoid",
+      in: "shared.share",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "mul",
+      in: ["shared.branch", "shared.share"],
+      out: "shared.branch",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "add",
+      in: ["mlp.experts", "shared.branch"],
+      out: "mlp.experts",
+      when: ["sparse", "shared"],
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+      when: "!sparse",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.experts"],
+      out: "x",
+      when: "sparse",
+    }],
+  },
+  edges: [],
+}, {
+  id: "falcon",
+  summary: "Falcon: attention and MLP side by side, query, key and value in groups",
+  match: {
+    huggingface: ["falcon"],
+    gguf: ["falcon"],
+  },
+  optional_prefix: "transformer.",
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: "hidden_size",
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      huggingface: "ffn_hidden_size",
+      gguf: "feed_forward_length",
+      default: "4*hidden",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+      gguf: "attention.head_count",
+    },
+    new: {
+      type: "boolean",
+      huggingface: "new_decoder_architecture",
+      default: 0,
+    },
+    multi_query: {
+      type: "boolean",
+      huggingface: "multi_query",
+      default: 1,
+    },
+    key_heads: {
+      huggingface: ["num_kv_heads", "n_head_kv"],
+      default: "heads",
+    },
+    kv_heads: {
+      gguf: "attention.head_count_kv",
+      cases: [{
+        when: "new",
+        value: "key_heads",
+      }, {
+        when: "multi_query",
+        value: 1,
+      }],
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    context: {
+      huggingface: "max_position_embeddings",
+      gguf: "context_length",
+      default: 2048,
+    },
+    theta: {
+      type: "number",
+      huggingface: ["rope_theta", "rope_parameters.rope_theta"],
+      gguf: "rope.freq_base",
+      default: 10000,
+    },
+    alibi: {
+      type: "boolean",
+      huggingface: "alibi",
+      default: 0,
+    },
+    parallel: {
+      type: "boolean",
+      huggingface: "parallel_attn",
+      default: 1,
+    },
+    biases: {
+      type: "boolean",
+      huggingface: "bias",
+      present: {
+        gguf: "blk.0.attn_qkv.bias",
+      },
+      default: 0,
+    },
+    two_norms: {
+      type: "boolean",
+      present: {
+        huggingface: "transformer.h.0.ln_attn.weight",
+        gguf: "blk.0.attn_norm_2.weight",
+      },
+      default: 0,
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_epsilon",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 1,
+    },
+  },
+  requires: [{
+    huggingface: "activation",
+    allowed: ["gelu"],
+  }, {
+    huggingface: "rope_scaling.type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_parameters.rope_type",
+    allowed: ["default"],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["FalconForCausalLM"],
+      model_type: "falcon",
+      activation: "gelu",
+    },
+    gguf: {
+      "general.architecture": "falcon",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "transformer.word_embeddings.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.weight",
+    gguf: "output_norm.weight",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.bias",
+    gguf: "output_norm.bias",
+  }, {
+    name: "head",
+    shape: ["vocab", "hidden"],
+    huggingface: "lm_head.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.input_layernorm.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+    when: "!two_norms",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.input_layernorm.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+    when: "!two_norms",
+  }, {
+    name: "attention.own_norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_attn.weight",
+    gguf: "blk.{i}.attn_norm_2.weight",
+    when: "two_norms",
+  }, {
+    name: "attention.own_norm.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_attn.bias",
+    gguf: "blk.{i}.attn_norm_2.bias",
+    when: "two_norms",
+  }, {
+    name: "mlp.own_norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_mlp.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+    when: "two_norms",
+  }, {
+    name: "mlp.own_norm.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_mlp.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+    when: "two_norms",
+  }, {
+    name: "attention.qkv",
+    shape: ["heads*head_size+2*kv_heads*head_size", "hidden"],
+    huggingface: "transformer.h.{i}.self_attention.query_key_value.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "kv_heads",
+          runs: ["heads/kv_heads", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "qkv.bias",
+    shape: ["heads*head_size+2*kv_heads*head_size"],
+    huggingface: "transformer.h.{i}.self_attention.query_key_value.bias",
+    gguf: "blk.{i}.attn_qkv.bias",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "kv_heads",
+          runs: ["heads/kv_heads", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+    when: "biases",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "transformer.h.{i}.self_attention.dense.weight",
+    gguf: "blk.{i}.attn_output.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.self_attention.dense.bias",
+    gguf: "blk.{i}.attn_output.bias",
+    when: "biases",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+    when: "!parallel",
+  }, {
+    name: "mlp.norm.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.post_attention_layernorm.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+    when: "!parallel",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "transformer.h.{i}.mlp.dense_h_to_4h.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "transformer.h.{i}.mlp.dense_h_to_4h.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+    when: "biases",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "transformer.h.{i}.mlp.dense_4h_to_h.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.mlp.dense_4h_to_h.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+    when: "biases",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+      when: "!two_norms",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+      when: "!two_norms",
+    }, {
+      op: "layer_norm",
+      weight: "attention.own_norm",
+      in: "x",
+      out: "attention.input",
+      when: "two_norms",
+    }, {
+      op: "bias",
+      weight: "attention.own_norm.bias",
+      in: "attention.input",
+      out: "attention.input",
+      when: "two_norms",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "bias",
+      weight: "qkv.bias",
+      in: "qkv",
+      out: "qkv",
+      when: "biases",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query",
+      heads: "heads",
+      when: "!alibi",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key",
+      heads: "kv_heads",
+      when: "!alibi",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      when: "!alibi",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      alibi: "scaled",
+      when: "alibi",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "biases",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.own_norm",
+      in: "x",
+      out: "mlp.input",
+      when: "two_norms",
+    }, {
+      op: "bias",
+      weight: "mlp.own_norm.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "two_norms",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+      when: "!parallel",
+    }, {
+      op: "bias",
+      weight: "mlp.norm.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "!parallel",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "attention.input",
+      out: "up",
+      when: ["parallel", "!two_norms"],
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "two_norms",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!parallel",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+      when: "biases",
+    }, {
+      op: "activate",
+      kind: "gelu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "biases",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv", "mlp.up"],
+    when: ["parallel", "!two_norms"],
+  }, {
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv"],
+    when: "!parallel",
+  }],
+}, {
   id: "gemma",
   extends: "llama",
   summary: "Gemma: scaled embeddings, GeGLU, norms stored less 1",
@@ -1883,6 +3276,365 @@ export const ARCHITECTURES: readonly unknown[] = [{
     to: ["mlp.down"],
   }],
 }, {
+  id: "mixtral",
+  extends: "llama",
+  summary: "Mixtral: Mistral with experts",
+  match: {
+    huggingface: ["mixtral"],
+    gguf: [],
+  },
+  without: [
+    "expert_count",
+    "mlp_bias",
+    "gate.bias",
+    "up.bias",
+    "mlp.branch.bias",
+    "mlp.input",
+    "mlp.down.input",
+  ],
+  hyperparameters: {
+    experts: {
+      huggingface: "num_local_experts",
+      gguf: "expert_count",
+    },
+    active: {
+      huggingface: "num_experts_per_tok",
+      gguf: "expert_used_count",
+      default: 2,
+    },
+    normalized: {
+      type: "boolean",
+      gguf: "expert_weights_norm",
+      default: 1,
+    },
+    expert_size: {
+      gguf: "expert_feed_forward_length",
+      default: "intermediate",
+    },
+    shared: {
+      type: "boolean",
+      default: 0,
+    },
+    shared_gate: {
+      type: "boolean",
+      default: 0,
+    },
+    shared_size: {
+      default: "intermediate",
+    },
+  },
+  flags: {
+    sparse: {
+      repeat: [true],
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["MixtralForCausalLM"],
+      model_type: "mixtral",
+    },
+    gguf: {
+      "general.architecture": "llama",
+    },
+  },
+  block_parameters: [{
+    name: "mlp.gate",
+    when: "!sparse",
+  }, {
+    name: "mlp.up",
+    when: "!sparse",
+  }, {
+    name: "mlp.down",
+    when: "!sparse",
+  }, {
+    name: "mlp.router",
+    shape: ["experts", "hidden"],
+    huggingface: "model.layers.{i}.block_sparse_moe.gate.weight",
+    gguf: "blk.{i}.ffn_gate_inp.weight",
+    when: "sparse",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    shape: ["expert_size", "hidden"],
+    huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w1.weight",
+    gguf: "blk.{i}.ffn_gate_exps.weight",
+    experts: "experts",
+    stored: {
+      gguf: {
+        stacked: "experts",
+      },
+    },
+    when: "sparse",
+  }, {
+    name: "mlp.experts.{e}.up",
+    shape: ["expert_size", "hidden"],
+    huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w3.weight",
+    gguf: "blk.{i}.ffn_up_exps.weight",
+    experts: "experts",
+    stored: {
+      gguf: {
+        stacked: "experts",
+      },
+    },
+    when: "sparse",
+  }, {
+    name: "mlp.experts.{e}.down",
+    shape: ["hidden", "expert_size"],
+    huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w2.weight",
+    gguf: "blk.{i}.ffn_down_exps.weight",
+    experts: "experts",
+    stored: {
+      gguf: {
+        stacked: "experts",
+      },
+    },
+    when: "sparse",
+  }, {
+    name: "mlp.shared.gate",
+    shape: ["shared_size", "hidden"],
+    huggingface: "model.layers.{i}.mlp.shared_expert.gate_proj.weight",
+    gguf: "blk.{i}.ffn_gate_shexp.weight",
+    when: ["sparse", "shared"],
+  }, {
+    name: "mlp.shared.up",
+    shape: ["shared_size", "hidden"],
+    huggingface: "model.layers.{i}.mlp.shared_expert.up_proj.weight",
+    gguf: "blk.{i}.ffn_up_shexp.weight",
+    when: ["sparse", "shared"],
+  }, {
+    name: "mlp.shared.down",
+    shape: ["hidden", "shared_size"],
+    huggingface: "model.layers.{i}.mlp.shared_expert.down_proj.weight",
+    gguf: "blk.{i}.ffn_down_shexp.weight",
+    when: ["sparse", "shared"],
+  }, {
+    name: "mlp.shared.router",
+    shape: ["1", "hidden"],
+    huggingface: "model.layers.{i}.mlp.shared_expert_gate.weight",
+    gguf: "blk.{i}.ffn_gate_inp_shexp.weight",
+    stored: {
+      gguf: {
+        shape: ["hidden"],
+      },
+    },
+    when: ["sparse", "shared", "shared_gate"],
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      groups: "heads",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      groups: "kv_heads",
+      when: "head_norms",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!sparse",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.router",
+      in: "mlp.input",
+      out: "router",
+      when: "sparse",
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "softmax",
+      normalize: "normalized",
+      when: "sparse",
+    }, {
+      op: "experts",
+      in: "mlp.input",
+      routing: "routing",
+      out: "mlp.experts",
+      gate: "mlp.experts.{e}.gate",
+      up: "mlp.experts.{e}.up",
+      down: "mlp.experts.{e}.down",
+      activation: "silu",
+      count: "experts",
+      when: "sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.shared.gate",
+      in: "mlp.input",
+      out: "shared.gate",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.up",
+      in: "mlp.input",
+      out: "shared.up",
+      when: ["sparse", "shared"],
+    }, {
+      op: "silu_gate",
+      gate: "shared.gate",
+      up: "shared.up",
+      out: "mlp.shared.down.input",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.down",
+      in: "mlp.shared.down.input",
+      out: "shared.branch",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.router",
+      in: "mlp.input",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "activate",
+      kind: "sigmoid",
+      in: "shared.share",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "mul",
+      in: ["shared.branch", "shared.share"],
+      out: "shared.branch",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "add",
+      in: ["mlp.experts", "shared.branch"],
+      out: "mlp.experts",
+      when: ["sparse", "shared"],
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+      when: "!sparse",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.experts"],
+      out: "x",
+      when: "sparse",
+    }],
+  },
+}, {
   id: "olmo",
   extends: "llama",
   summary: "OLMo: Llama with layer norms that have no weights",
@@ -2261,6 +4013,281 @@ export const ARCHITECTURES: readonly unknown[] = [{
       op: "add",
       in: ["middle", "mlp.normed"],
       out: "x",
+    }],
+  },
+}, {
+  id: "olmoe",
+  extends: "mixtral",
+  summary: "OLMoE: experts, norms of query and key",
+  match: {
+    huggingface: ["olmoe"],
+    gguf: ["olmoe"],
+  },
+  hyperparameters: {
+    head_norms: {
+      default: 1,
+    },
+    experts: {
+      huggingface: "num_experts",
+    },
+    active: {
+      default: 8,
+    },
+    normalized: {
+      huggingface: "norm_topk_prob",
+      default: 0,
+    },
+  },
+  requires: [{
+    huggingface: "clip_qkv",
+    allowed: [null],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["OlmoeForCausalLM"],
+      model_type: "olmoe",
+    },
+    gguf: {
+      "general.architecture": "olmoe",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.norm",
+    shape: ["heads*head_size"],
+  }, {
+    name: "key.norm",
+    shape: ["kv_heads*head_size"],
+  }, {
+    name: "mlp.router",
+    huggingface: "model.layers.{i}.mlp.gate.weight",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.up",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.down",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      when: "head_norms",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!sparse",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.router",
+      in: "mlp.input",
+      out: "router",
+      when: "sparse",
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "softmax",
+      normalize: "normalized",
+      when: "sparse",
+    }, {
+      op: "experts",
+      in: "mlp.input",
+      routing: "routing",
+      out: "mlp.experts",
+      gate: "mlp.experts.{e}.gate",
+      up: "mlp.experts.{e}.up",
+      down: "mlp.experts.{e}.down",
+      activation: "silu",
+      count: "experts",
+      when: "sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.shared.gate",
+      in: "mlp.input",
+      out: "shared.gate",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.up",
+      in: "mlp.input",
+      out: "shared.up",
+      when: ["sparse", "shared"],
+    }, {
+      op: "silu_gate",
+      gate: "shared.gate",
+      up: "shared.up",
+      out: "mlp.shared.down.input",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.down",
+      in: "mlp.shared.down.input",
+      out: "shared.branch",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.router",
+      in: "mlp.input",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "activate",
+      kind: "sigmoid",
+      in: "shared.share",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "mul",
+      in: ["shared.branch", "shared.share"],
+      out: "shared.branch",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "add",
+      in: ["mlp.experts", "shared.branch"],
+      out: "mlp.experts",
+      when: ["sparse", "shared"],
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+      when: "!sparse",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.experts"],
+      out: "x",
+      when: "sparse",
     }],
   },
 }, {
@@ -2920,6 +4947,101 @@ export const ARCHITECTURES: readonly unknown[] = [{
     stored: {},
   }],
 }, {
+  id: "qwen2_moe",
+  extends: "mixtral",
+  summary: "Qwen1.5-MoE and Qwen2-MoE: experts, and a shared one behind a gate",
+  match: {
+    huggingface: ["qwen2_moe"],
+    gguf: ["qwen2moe"],
+  },
+  hyperparameters: {
+    attention_bias: {
+      huggingface: "qkv_bias",
+      default: 1,
+    },
+    output_bias: {
+      huggingface: "_output_bias",
+    },
+    windowed: {
+      default: 0,
+    },
+    window_from: {
+      type: "count",
+      huggingface: "max_window_layers",
+      default: 0,
+    },
+    experts: {
+      huggingface: "num_experts",
+    },
+    active: {
+      default: 4,
+    },
+    normalized: {
+      huggingface: "norm_topk_prob",
+      default: 0,
+    },
+    expert_size: {
+      huggingface: "moe_intermediate_size",
+    },
+    shared: {
+      default: 1,
+    },
+    shared_gate: {
+      default: 1,
+    },
+    shared_size: {
+      huggingface: "shared_expert_intermediate_size",
+      gguf: "expert_shared_feed_forward_length",
+    },
+    sparse_step: {
+      huggingface: "decoder_sparse_step",
+      default: 1,
+    },
+  },
+  flags: {
+    sliding: {
+      from: "window_from",
+    },
+    sparse: {
+      except: "mlp_only_layers",
+      every: "sparse_step",
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Qwen2MoeForCausalLM"],
+      model_type: "qwen2_moe",
+    },
+    gguf: {
+      "general.architecture": "qwen2moe",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.bias",
+    stored: {},
+  }, {
+    name: "key.bias",
+    stored: {},
+  }, {
+    name: "mlp.router",
+    huggingface: "model.layers.{i}.mlp.gate.weight",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.up",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.down",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
+  }],
+}, {
   id: "qwen3",
   extends: "qwen2",
   summary: "Qwen3: Qwen2 with norms of query and key",
@@ -2945,6 +5067,44 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     gguf: {
       "general.architecture": "qwen3",
+    },
+  },
+}, {
+  id: "qwen3_moe",
+  extends: "qwen2_moe",
+  summary: "Qwen3-MoE: Qwen3 with experts",
+  match: {
+    huggingface: ["qwen3_moe"],
+    gguf: ["qwen3moe"],
+  },
+  hyperparameters: {
+    attention_bias: {
+      huggingface: "attention_bias",
+      default: 0,
+    },
+    output_bias: {
+      huggingface: "attention_bias",
+    },
+    head_norms: {
+      default: 1,
+    },
+    experts: {
+      huggingface: ["num_experts", "num_local_experts"],
+    },
+    active: {
+      default: 8,
+    },
+    shared: {
+      default: 0,
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Qwen3MoeForCausalLM"],
+      model_type: "qwen3_moe",
+    },
+    gguf: {
+      "general.architecture": "qwen3moe",
     },
   },
 }];
