@@ -25,7 +25,7 @@ import {
 import type { ModelGraph } from "../models/architecture.ts";
 import { embedWindows } from "../models/evaluate.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
-import { permuteQuantized, inverseRows } from "../models/rows.ts";
+import { inverseRows, permuteQuantized } from "../models/rows.ts";
 import { fileValues } from "../models/views.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { LoadedBlock } from "./block.ts";

@@ -19,12 +19,19 @@ import {
 import { ARCHITECTURES } from "./catalog.ts";
 import {
   checkRequirements,
+  evaluateSize,
   readHyperparameters,
   type Settings,
 } from "./hyperparameters.ts";
 import { type BlockGraph, blockGraphs, inherit, specialize } from "./inherit.ts";
 import { extendArchitecture } from "./online.ts";
-import { type ParameterInfo, presentParameters, withoutMissing, withPrefix, withRope } from "./parameters.ts";
+import {
+  type ParameterInfo,
+  presentParameters,
+  withoutMissing,
+  withPrefix,
+  withRope,
+} from "./parameters.ts";
 import { linearsOf } from "./values.ts";
 import { fileShape } from "./views.ts";
 
@@ -313,4 +320,29 @@ export function linearOf(model: ModelGraph, id: string): LinearInfo {
   throw new LowbitError("UNKNOWN_NAME", `unknown linear ${JSON.stringify(id)}`, {
     file: model.checkpoint.name,
   });
+}
+
+/**
+ * Channels of the keys and of the values that a block remembers of each token.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { memoryWidths, openModel } from "./architecture.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * assertEquals(memoryWidths(openModel(checkpoint), 0), [128, 128]);
+ * checkpoint.close();
+ * ```
+ */
+export function memoryWidths(
+  { blocks, hyperparameters }: ModelGraph,
+  block: number,
+): [keys: number, values: number] {
+  const node = blocks[block].nodes.find((node) => node.op === "attention");
+  if (node === undefined) return [1, 1];
+  const { key_size = "head_size", value_size = key_size } = node;
+  const width = (size: string) => hyperparameters.kv_heads * evaluateSize(size, hyperparameters);
+  return [width(key_size), width(value_size)];
 }

@@ -70,7 +70,9 @@ export function attend(args: AttendArguments): Buffer<"f32"> {
     copyHead(args.q.array, query.array, heads, head, size);
     const [keys, turned] = [args.k.array, key.array];
     for (let j = 0; j < length; j++) {
-      for (let i = 0; i < size; i++) turned[i * length + j] = keys[(j * kvHeads + shared) * size + i];
+      for (let i = 0; i < size; i++) {
+        turned[i * length + j] = keys[(j * kvHeads + shared) * size + i];
+      }
     }
     copyHead(args.v.array, value.array, kvHeads, shared, valueSize);
     kernels.matmul({ x: query, w: key, y: scores, tokens, inner: size, columns: length });

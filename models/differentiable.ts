@@ -120,7 +120,10 @@ const OPERATIONS: Operations = {
   attention(node, get, { hyperparameters, scope }) {
     const { heads, kv_heads: kv } = hyperparameters;
     const size = evaluateSize(node.key_size ?? "head_size", hyperparameters);
-    const valueSize = evaluateSize(node.value_size ?? node.key_size ?? "head_size", hyperparameters);
+    const valueSize = evaluateSize(
+      node.value_size ?? node.key_size ?? "head_size",
+      hyperparameters,
+    );
     const query = get(node.query);
     const [windows, tokens] = query.shape;
     const shared = heads / kv;

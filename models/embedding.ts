@@ -43,7 +43,10 @@ export function openEmbedding(model: ModelGraph): Embedding {
   if (tables.length === 0) {
     throw new LowbitError("UNSUPPORTED", "has no embedding", { file: architecture.id });
   }
-  const lookups = tables.map((node) => ({ ...node, rows: rowCache(parameterTensor(model, node.weight)) }));
+  const lookups = tables.map((node) => ({
+    ...node,
+    rows: rowCache(parameterTensor(model, node.weight)),
+  }));
   const others = before.filter((node) => node.op !== "embed");
   const weights = new Map<string, Float32Array>();
   return {

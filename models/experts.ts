@@ -27,7 +27,9 @@ export function runExperts(
   const sum = kernels.alloc("f32", x.length);
   const weights = routing.array.slice();
   for (let e = 0; e < count; e++) {
-    const own = Array.from({ length: tokens }, (_, t) => t).filter((t) => weights[t * count + e] !== 0);
+    const own = Array.from({ length: tokens }, (_, t) => t).filter((t) =>
+      weights[t * count + e] !== 0
+    );
     if (own.length === 0) continue;
     const roles = expertRoles(node, e);
     using input = kernels.alloc("f32", own.length * width);

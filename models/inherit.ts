@@ -14,7 +14,7 @@ import {
   type Node,
   type When,
 } from "../spec/mod.ts";
-import { type Settings, settingList } from "./hyperparameters.ts";
+import { settingList, type Settings } from "./hyperparameters.ts";
 
 type Document = Record<string, unknown>;
 

@@ -5,7 +5,7 @@
  */
 
 import { type CachePolicy, type Kernels, LowbitError, type Rng } from "../spec/mod.ts";
-import type { ModelGraph } from "./architecture.ts";
+import { memoryWidths, type ModelGraph } from "./architecture.ts";
 import { type AttentionMemory, fullMemory, KeyValueCache, policyMemory } from "./cache.ts";
 import { type Embedding, openEmbedding } from "./embedding.ts";
 import { runBlock, runHead, type Values } from "./interpreter.ts";
@@ -89,7 +89,9 @@ export class LanguageModel implements Disposable {
     const count = model.hyperparameters.blocks;
     try {
       for (let block = 0; block < count; block++) {
-        parts.push(await loadPart({ model, kernels, nodes: model.blocks[block].nodes, block, linears }));
+        parts.push(
+          await loadPart({ model, kernels, nodes: model.blocks[block].nodes, block, linears }),
+        );
         progress?.(block + 1, count);
       }
       const head = await loadPart({ model, kernels, nodes: graph.after, linears });
@@ -107,12 +109,12 @@ export class LanguageModel implements Disposable {
 
   /** An empty cache for one sequence; by the policies of a plugin, if given. */
   cache(policy?: (block: number) => CachePolicy): KeyValueCache {
-    const { kv_heads, head_size } = this.graph.hyperparameters;
-    const width = kv_heads * head_size;
-    const memory = (block: number): AttentionMemory =>
-      policy === undefined
-        ? fullMemory(this.kernels, width)
-        : policyMemory(this.kernels, policy(block), width);
+    const memory = (block: number): AttentionMemory => {
+      const widths = memoryWidths(this.graph, block);
+      return policy === undefined
+        ? fullMemory(this.kernels, ...widths)
+        : policyMemory(this.kernels, policy(block), ...widths);
+    };
     return new KeyValueCache(this.#blocks.map((_, block) => memory(block)));
   }
 

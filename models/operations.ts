@@ -139,7 +139,16 @@ export const OPERATIONS: Operations = {
       kernels.rope({ x, rows: rows(node.in), heads, headSize, position, theta });
     } else {
       rotary({
-        ...{ x: x.array, heads, size: headSize, rotary: turning, theta, magnitude, position, pairs },
+        ...{
+          x: x.array,
+          heads,
+          size: headSize,
+          rotary: turning,
+          theta,
+          magnitude,
+          position,
+          pairs,
+        },
         ...(factors !== undefined && { factors: args.parameter(factors).array }),
       });
     }
@@ -149,7 +158,10 @@ export const OPERATIONS: Operations = {
     const { kernels, memory, hyperparameters } = args;
     const { heads, kv_heads: kvHeads } = hyperparameters;
     const size = evaluateSize(node.key_size ?? "head_size", hyperparameters);
-    const valueSize = evaluateSize(node.value_size ?? node.key_size ?? "head_size", hyperparameters);
+    const valueSize = evaluateSize(
+      node.value_size ?? node.key_size ?? "head_size",
+      hyperparameters,
+    );
     const q = get(node.query), key = get(node.key), value = get(node.value);
     const tokens = rows(node.query);
     const scale = evaluateFactor(node.scale ?? { of: String(size), power: -0.5 }, hyperparameters);
@@ -209,7 +221,11 @@ export const OPERATIONS: Operations = {
   },
   softcap(node, { args, take }) {
     const x = take(node.in), values = x.array, cap = args.hyperparameters[node.cap];
-    if (cap > 0) { for (let i = 0; i < values.length; i++) values[i] = cap * tanh(values[i] / cap); }
+    if (cap > 0) {
+      for (let i = 0; i < values.length; i++) {
+        values[i] = cap * tanh(values[i] / cap);
+      }
+    }
     return x;
   },
   bias(node, { args, take }) {

@@ -41,8 +41,14 @@ export function exp(x: number): number {
  */
 export function log(x: number): number {
   let k = 0;
-  while (x > 1.5) { x /= 2; k++; }
-  while (x < 0.75) { x *= 2; k--; }
+  while (x > 1.5) {
+    x /= 2;
+    k++;
+  }
+  while (x < 0.75) {
+    x *= 2;
+    k--;
+  }
   const t = (x - 1) / (x + 1);
   let power = t, sum = 0;
   for (let n = 1; n < 50; n += 2, power *= t * t) sum += power / n;

@@ -5,7 +5,7 @@
  */
 
 import { LowbitError } from "../spec/mod.ts";
-import { type Settings, setting } from "./hyperparameters.ts";
+import { setting, type Settings } from "./hyperparameters.ts";
 import { circle, log, power } from "./real.ts";
 
 /** What settings say about rotary positions beyond `theta`. */
@@ -56,7 +56,8 @@ export function ropeScaling(settings: Settings, pairs: number, theta: number): R
         number("original_max_position_embeddings", whole),
     );
   const frequency = (pair: number) => power(theta, -pair / pairs);
-  const make = (factor: (pair: number) => number) => Float32Array.from({ length: pairs }, (_, i) => factor(i));
+  const make = (factor: (pair: number) => number) =>
+    Float32Array.from({ length: pairs }, (_, i) => factor(i));
   switch (type) {
     case "default":
     case "none":

@@ -136,4 +136,3 @@ function permuteSide(part: SideTensor, order: Uint32Array): SideTensor {
     values: Float32Array.from(moved, ({ i }) => part.values[i]),
   };
 }
-

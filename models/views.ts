@@ -188,7 +188,9 @@ export function graphTensor(
       let values: Float32Array;
       if (order) {
         values = await orderedRows(order, range, width, (part) => ranged(part));
-      } else values = range || slice ? await ranged(range ?? { start: 0, end: rows }) : await whole();
+      } else {values = range || slice
+          ? await ranged(range ?? { start: 0, end: rows })
+          : await whole();}
       return offset === undefined ? values : values.map((value) => value + offset);
     },
     async quantized() {

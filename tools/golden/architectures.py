@@ -139,7 +139,9 @@ def main(out, *wanted):
         if wanted and name not in wanted:
             continue
         config_name, model_name = CLASSES.get(family, (f"{family}Config", f"{family}ForCausalLM"))
-        config = getattr(T, config_name)(**settings, attn_implementation="eager")
+        # eager Falcon of transformers 5 adds ALiBi twice: in the mask and to the scores
+        attention = "sdpa" if family == "Falcon" else "eager"
+        config = getattr(T, config_name)(**settings, attn_implementation=attention)
         model = getattr(T, model_name)(config).eval().float()
         randomize(model, seed)
         folder = os.path.join(out, name)
