@@ -267,7 +267,7 @@ export class Run {
   ): Promise<void> {
     const { parameter, tensor } = planned;
     const view = parameter.views[this.#args.target.naming];
-    const order = view?.order && inverseRows(view.order);
+    const order = view?.order && inverseRows(view.order());
     const { storage } = tensor;
     if (storage.kind !== "plain") {
       const stored = parameterTensor(this.#model, parameter.id);

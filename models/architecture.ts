@@ -135,18 +135,20 @@ export function openModel(
   among: readonly Architecture[] = architectures(),
 ): ModelGraph {
   const whole = withPrefix(findArchitecture(checkpoint, among), checkpoint);
-  const read = withRope(whole, readHyperparameters(whole, checkpoint), checkpoint);
+  const found = readHyperparameters(whole, checkpoint);
+  checkHeads(whole, found, checkpoint.name);
+  const read = withRope(whole, found, checkpoint);
   const special = extendArchitecture(
     specialize(whole, read),
     checkpoint.transforms ?? [],
   );
   checkRequirements(special, checkpoint, read);
-  checkHeads(special, read, checkpoint.name);
   const first = blockGraphs(special, read, checkpoint);
   const all = presentParameters(special, read, first, checkpoint);
   const names = new Set(all.map(({ name }) => name));
-  const block = withoutMissing(special.graph.block, (name) => names.has(name));
-  const architecture = { ...special, graph: { ...special.graph, block } };
+  const block = withoutMissing(special.graph.block, names, read);
+  const used = block.filter((node) => first.some(({ has }) => has(node)));
+  const architecture = { ...special, graph: { ...special.graph, block: used } };
   const blocks = blockGraphs(architecture, read, checkpoint);
   const tied = findTies(architecture, read, checkpoint);
   const hyperparameters = "tied" in read ? { ...read, tied: tied.size > 0 ? 1 : 0 } : read;

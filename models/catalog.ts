@@ -2851,12 +2851,14 @@ export const ARCHITECTURES: readonly unknown[] = [{
       type: "number",
       gguf: "rope.scaling.attn_factor",
       default: 1,
+      optional: true,
     },
     window: {
       type: "count",
       huggingface: "sliding_window",
       gguf: "attention.sliding_window",
       default: 0,
+      optional: true,
     },
     windowed: {
       type: "boolean",
@@ -2940,6 +2942,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
       architectures: ["LlamaForCausalLM"],
       model_type: "llama",
       hidden_act: "silu",
+      rope_scaling: null,
     },
     gguf: {
       "general.architecture": "llama",
@@ -4746,6 +4749,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     "query.norm",
     "key.norm",
     "attention.output.input",
+    "mlp.down.input",
   ],
   hyperparameters: {
     rotary_share: {

@@ -322,10 +322,10 @@ function shortest(value: number): number {
  * import { LowbitError } from "../spec/mod.ts";
  * import { findArchitecture } from "./architecture.ts";
  * import { checkRequirements } from "./hyperparameters.ts";
- * const config = { model_type: "llama", sliding_window: 4096 };
+ * const config = { model_type: "llama", hidden_act: "gelu" };
  * const settings = { name: "model", naming: "huggingface" as const, config };
  * const check = () => checkRequirements(findArchitecture(settings), settings, {});
- * assertThrows(check, LowbitError, "model: sliding_window: is 4096, but only null is covered");
+ * assertThrows(check, LowbitError, 'model: hidden_act: is "gelu", but only');
  * ```
  */
 export function checkRequirements(

@@ -175,11 +175,19 @@ export function withPrefix(architecture: Architecture, checkpoint: Checkpoint): 
   };
 }
 
-/** Operations without divisors of frequencies that the model does not have. */
-export function withoutMissing(nodes: readonly Node[], has: (name: string) => boolean): Node[] {
-  return nodes.map((node) =>
-    node.op === "rope" && node.factors !== undefined && !has(node.factors)
-      ? { ...node, factors: undefined }
-      : node
-  );
+/** Operations without divisors of frequencies that the model does not have, or a magnitude of 1. */
+export function withoutMissing(
+  nodes: readonly Node[],
+  names: ReadonlySet<string>,
+  hyperparameters: Hyperparameters,
+): Node[] {
+  return nodes.map((node) => {
+    if (node.op !== "rope") return node;
+    const { factors, magnitude, ...rest } = node;
+    return {
+      ...rest,
+      ...(factors !== undefined && names.has(factors) && { factors }),
+      ...(magnitude !== undefined && hyperparameters[magnitude] !== 1 && { magnitude }),
+    };
+  });
 }

@@ -140,10 +140,15 @@ class Rewriter {
   #list(): void {
     const { hyperparameters, blocks, parameters, tied } = this.#model;
     const had = new Set([...parameters.map(({ id }) => id), ...tied.keys()]);
+    const first = this.#parameters.size === 0;
     for (const parameter of listParameters(this.#architecture(), hyperparameters, blocks)) {
       const made = parameters.find(({ id }) => id === parameter.id);
-      const known = this.#parameters.size === 0 ? had.has(parameter.id) : true;
-      if (known) this.#parameters.set(parameter.id, made ?? parameter);
+      const bias = this.#transforms.some(({ op, value }) =>
+        op === "bias" && biasName(value) === parameter.name
+      );
+      if (first ? had.has(parameter.id) : bias) {
+        this.#parameters.set(parameter.id, made ?? parameter);
+      }
     }
   }
 

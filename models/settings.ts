@@ -40,8 +40,8 @@ export function huggingfaceConfig(model: ModelGraph): Record<string, unknown> {
   );
   for (const [name, entry] of Object.entries(architecture.hyperparameters)) {
     const [key] = keysOf(entry, "huggingface");
-    if (key === undefined) continue;
     const value = hyperparameters[name];
+    if (key === undefined || isLeftOut(entry, value)) continue;
     result[key] = entry.type === "boolean" ? value === 1 : value;
   }
   return { ...result, ...specialIds(checkpoint.gguf ?? new Map()) };
@@ -73,7 +73,7 @@ export function ggufMetadata(model: ModelGraph): Map<string, GgufValue> {
   const prefix = String(result.get("general.architecture")?.value ?? architecture.match.gguf[0]);
   for (const [name, entry] of Object.entries(architecture.hyperparameters)) {
     const [key] = keysOf(entry, "gguf");
-    if (key === undefined || entry.type === "count" && hyperparameters[name] === 0) continue;
+    if (key === undefined || isLeftOut(entry, hyperparameters[name])) continue;
     result.set(ggufKey(key, prefix), typed(entry, hyperparameters[name]));
   }
   for (const { gguf, equals } of architecture.requires) {
@@ -82,6 +82,10 @@ export function ggufMetadata(model: ModelGraph): Map<string, GgufValue> {
     result.set(ggufKey(gguf, prefix), { type: "uint32", value });
   }
   return result;
+}
+
+function isLeftOut({ optional, default: usual }: Hyperparameter, value: number): boolean {
+  return optional === true && value === usual;
 }
 
 /** A constant with the type that GGUF readers expect of it. */

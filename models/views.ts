@@ -18,7 +18,7 @@ import { inverseRows, permuteQuantized, permuteRows, ropeRows } from "./rows.ts"
 /** How one container stores one parameter, in numbers. */
 export interface View {
   /** For each row of the parameter its row in the file. */
-  order?: Uint32Array;
+  order?: () => Uint32Array;
   /** Plain values are stored `[in, out]`. */
   transposed?: boolean;
   /** What is added to stored values. */
@@ -37,7 +37,7 @@ export interface View {
  * import { assertEquals } from "@std/assert";
  * import { viewOf } from "./views.ts";
  * const grouped = { groups: "2", runs: ["1", "1"], size: "1" };
- * assertEquals([...viewOf({ grouped }, [4, 8], {})!.order!], [0, 2, 1, 3]);
+ * assertEquals([...viewOf({ grouped }, [4, 8], {})!.order!()], [0, 2, 1, 3]);
  * ```
  */
 export function viewOf(
@@ -49,18 +49,9 @@ export function viewOf(
   if (stored === undefined) return undefined;
   const value = (size: Size) => evaluateSize(size, hyperparameters);
   const { rope_heads, grouped, transposed, offset, stacked, part } = stored;
-  const order = rope_heads !== undefined
-    ? ropeRows(shape[0], value(rope_heads))
-    : grouped && groupedRows(
-      value(grouped.groups),
-      grouped.runs.map(value),
-      value(grouped.size),
-    );
-  if (order && order.length !== shape[0]) {
-    throw new LowbitError("SHAPE", `${order.length} rows of groups, but ${shape[0]} of the weight`);
-  }
+  const ordered = rope_heads !== undefined || grouped !== undefined;
   const view: View = {
-    ...(order && { order }),
+    ...(ordered && { order: () => rowOrder(stored, shape[0], value) }),
     ...(transposed && { transposed }),
     ...(offset !== undefined && { offset }),
     ...(stored.shape && { shape: stored.shape.map(value) }),
@@ -74,6 +65,19 @@ export function viewOf(
     }),
   };
   return Object.keys(view).length > 0 ? view : undefined;
+}
+
+/** For each row of a parameter its row in the file. */
+function rowOrder(
+  { rope_heads, grouped }: Stored,
+  rows: number,
+  value: (size: Size) => number,
+): Uint32Array {
+  if (rope_heads !== undefined) return ropeRows(rows, value(rope_heads));
+  const { groups, runs, size } = grouped!;
+  const order = groupedRows(value(groups), runs.map(value), value(size));
+  if (order.length === rows) return order;
+  throw new LowbitError("SHAPE", `${order.length} rows of groups, but ${rows} of the weight`);
 }
 
 /** Rows of groups of runs, as {@linkcode Stored} `grouped` says. */
@@ -131,7 +135,7 @@ export function fileValues(
   view: View | undefined,
 ): Float32Array {
   if (!view) return values;
-  let result = view.order ? permuteRows(values, inverseRows(view.order)) : values;
+  let result = view.order ? permuteRows(values, inverseRows(view.order())) : values;
   if (view.transposed) result = transpose(result, shape[1]);
   const { offset } = view;
   return offset === undefined ? result : result.map((value) => value - offset);
@@ -164,7 +168,7 @@ export function graphTensor(
   view: View | undefined,
 ): StoredTensor {
   if (!view) return tensor;
-  const { order, offset, slice } = view;
+  const { offset, slice } = view;
   const transposed = view.transposed && tensor.storage.kind === "plain";
   const [rows] = shape, width = shape.slice(1).reduce((a, b) => a * b, 1);
   const whole = async () => {
@@ -186,8 +190,8 @@ export function graphTensor(
     raw: () => tensor.raw(),
     async read(range) {
       let values: Float32Array;
-      if (order) {
-        values = await orderedRows(order, range, width, (part) => ranged(part));
+      if (view.order) {
+        values = await orderedRows(view.order(), range, width, (part) => ranged(part));
       } else {values = range || slice
           ? await ranged(range ?? { start: 0, end: rows })
           : await whole();}
@@ -200,7 +204,7 @@ export function graphTensor(
         });
       }
       const quantized = await tensor.quantized();
-      return order ? permuteQuantized(quantized, order) : quantized;
+      return view.order ? permuteQuantized(quantized, view.order()) : quantized;
     },
     ...(tensor.vector && !slice && { vector: () => tensor.vector!() }),
   };

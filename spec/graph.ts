@@ -39,6 +39,8 @@ export interface Hyperparameter {
    * `general.` have none); of several the first that is there. An array counts as its length.
    */
   gguf?: string | string[];
+  /** It is not written where it has its default value. */
+  optional?: boolean;
   /** Its value where the key is missing, by conditions: the first that holds counts. */
   cases?: { when: When; value: number | Size }[];
   /** Its value where the key is missing: a number, or a {@linkcode Size}. */
@@ -256,6 +258,7 @@ export const architectureSchema: Schema<Architecture> = schema(
         values: z.record(z.string(), z.number()).optional(),
         huggingface: keys.optional(),
         gguf: keys.optional(),
+        optional: z.boolean().optional(),
         cases: z.array(z.strictObject({
           when: whenSchema,
           value: z.union([z.number(), size]),

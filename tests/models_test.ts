@@ -301,7 +301,7 @@ Deno.test("rows of query and key go into a GGUF file as gguf-py wrote them", asy
   const written = await openCheckpoint(`${folder}/tied/model.gguf`);
   const model = openModel(source);
   for (const parameter of model.parameters) {
-    const graph = parameter.views.gguf?.order;
+    const graph = parameter.views.gguf?.order?.();
     const order = graph && inverseRows(graph);
     const values = await parameterTensor(model, parameter.id).read();
     const stored = await written.tensors.get(parameter.names.gguf)!.read();
