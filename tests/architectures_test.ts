@@ -3,10 +3,11 @@
  * transformers computed (tools/golden/architectures.py).
  */
 
-import { assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import { openCheckpoint } from "../formats/open.ts";
 import { loadKernels } from "../kernels-wasm/mod.ts";
 import { LanguageModel, openModel } from "../models/mod.ts";
+import { bench, figures, recipeOf, run } from "./engine_bench.ts";
 import { collect, largestDifference } from "./models_bench.ts";
 
 interface Golden {
@@ -42,4 +43,18 @@ for (const name of causal) {
       checkpoint.close();
     }
   });
+}
+
+for (const name of causal) {
+  for (const plugin of ["rtn", "gptq"]) {
+    Deno.test(`${name} quantised by ${plugin} to 8 bits is nearly the same model`, async () => {
+      using lowbit = bench();
+      const from = `${FOLDER}/${name}`;
+      using result = await run(lowbit, recipeOf([plugin]), { from });
+      const coded = [...result.model.tensors.values()].filter((t) => t.storage.kind === "coded");
+      assert(coded.length >= 8);
+      const { kl } = await figures(lowbit, result.model, from);
+      assertLess(kl, 0.02);
+    });
+  }
 }
