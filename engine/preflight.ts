@@ -16,6 +16,7 @@ import {
 } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import type { ParameterInfo } from "../models/parameters.ts";
+import { lostInGguf } from "../models/settings.ts";
 import { fileShape } from "../models/views.ts";
 import { parameterTensor } from "../models/weights.ts";
 import type { Conflict, Pipeline } from "./pipeline.ts";
@@ -75,6 +76,7 @@ export function preflight(args: {
     conflicts.push({ code: "TARGET", where: target.id, problem, advice });
   }
   conflicts.push(...transformConflicts(model, pipeline, target), ...tiedConflicts(model, pipeline));
+  if (target.naming === "gguf") conflicts.push(...ggufConflicts(model, target));
   if (pipeline.needsCalibration && calibrationTokens === 0) {
     conflicts.push({
       code: "CALIBRATION",
@@ -185,6 +187,25 @@ function* transformConflicts(
       ? `write with --to lowbit, or turn off the options of ${names.join(", ")} that need it`
       : "write with --to lowbit",
   };
+}
+
+/** Settings that GGUF has no place for, and experts, which it stacks. */
+function* ggufConflicts(model: ModelGraph, target: Target): Generator<Conflict> {
+  const conflict = (problem: string) => ({
+    code: "TARGET" as const,
+    where: target.id,
+    problem,
+    advice: "write with --to lowbit",
+  });
+  const { architecture, parameters, checkpoint } = model;
+  if (architecture.match.gguf.length === 0) {
+    yield conflict(`has no place for the architecture ${architecture.id}`);
+  } else if (parameters.some(({ views }) => views.gguf?.slice)) {
+    yield conflict("stacks the weights of experts, which this version does not write");
+  } else if (checkpoint.naming !== "gguf") {
+    const lost = lostInGguf(model);
+    if (lost.length > 0) yield conflict(`has no place for ${lost.join(", ")} of this model`);
+  }
 }
 
 /** A tied head has no weight of its own that could be quantised. */

@@ -2013,7 +2013,6 @@ export const ARCHITECTURES: readonly unknown[] = [{
   hyperparameters: {
     query_scale: {
       huggingface: "query_pre_attn_scalar",
-      default: 256,
     },
     window: {
       default: 4096,
