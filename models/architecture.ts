@@ -348,3 +348,24 @@ export function memoryWidths(
   const width = (size: string) => hyperparameters.kv_heads * evaluateSize(size, hyperparameters);
   return [width(key_size), width(value_size)];
 }
+
+/**
+ * Throws `UNSUPPORTED` for a model that does not predict tokens.
+ *
+ * @example
+ * ```ts
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { checkPredicts, openModel } from "./architecture.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * checkPredicts(openModel(checkpoint)); // it does
+ * checkpoint.close();
+ * ```
+ */
+export function checkPredicts({ architecture, checkpoint }: ModelGraph): void {
+  if (architecture.result !== "output") return;
+  throw new LowbitError("UNSUPPORTED", `${architecture.id} is an encoder and predicts no tokens`, {
+    file: checkpoint.name,
+    advice: "encoders can be quantised and run, but not generate or be scored on a text",
+  });
+}

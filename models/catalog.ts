@@ -6,6 +6,321 @@
 
 /** Model families; `architectureSchema` reads them. */
 export const ARCHITECTURES: readonly unknown[] = [{
+  id: "bert",
+  summary: "BERT and MiniLM encoders: the embedding of a text",
+  match: {
+    huggingface: ["bert"],
+    gguf: [],
+  },
+  result: "output",
+  optional_prefix: "bert.",
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+    },
+    hidden: {
+      huggingface: "hidden_size",
+    },
+    intermediate: {
+      huggingface: "intermediate_size",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_eps",
+      default: 1e-12,
+    },
+    context: {
+      huggingface: "max_position_embeddings",
+      default: 512,
+    },
+    types: {
+      huggingface: "type_vocab_size",
+      default: 2,
+    },
+  },
+  requires: [{
+    huggingface: "hidden_act",
+    allowed: ["gelu"],
+  }, {
+    huggingface: "position_embedding_type",
+    allowed: ["absolute"],
+  }, {
+    huggingface: "is_decoder",
+    allowed: [false],
+  }],
+  ignored: ["bert.pooler.*", "bert.embeddings.position_ids", "cls.*"],
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "bert.embeddings.word_embeddings.weight",
+    gguf: "bert.embeddings.word_embeddings.weight",
+  }, {
+    name: "positions",
+    shape: ["context", "hidden"],
+    huggingface: "bert.embeddings.position_embeddings.weight",
+    gguf: "bert.embeddings.position_embeddings.weight",
+  }, {
+    name: "types",
+    shape: ["types", "hidden"],
+    huggingface: "bert.embeddings.token_type_embeddings.weight",
+    gguf: "bert.embeddings.token_type_embeddings.weight",
+  }, {
+    name: "embedding.norm",
+    shape: ["hidden"],
+    huggingface: "bert.embeddings.LayerNorm.weight",
+    gguf: "bert.embeddings.LayerNorm.weight",
+  }, {
+    name: "x.bias",
+    shape: ["hidden"],
+    huggingface: "bert.embeddings.LayerNorm.bias",
+    gguf: "bert.embeddings.LayerNorm.bias",
+  }],
+  block_parameters: [{
+    name: "attention.query",
+    shape: ["hidden", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.query.weight",
+    gguf: "bert.encoder.layer.{i}.attention.self.query.weight",
+  }, {
+    name: "query.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.query.bias",
+    gguf: "bert.encoder.layer.{i}.attention.self.query.bias",
+  }, {
+    name: "attention.key",
+    shape: ["hidden", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.key.weight",
+    gguf: "bert.encoder.layer.{i}.attention.self.key.weight",
+  }, {
+    name: "key.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.key.bias",
+    gguf: "bert.encoder.layer.{i}.attention.self.key.bias",
+  }, {
+    name: "attention.value",
+    shape: ["hidden", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.value.weight",
+    gguf: "bert.encoder.layer.{i}.attention.self.value.weight",
+  }, {
+    name: "value.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.value.bias",
+    gguf: "bert.encoder.layer.{i}.attention.self.value.bias",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.output.dense.weight",
+    gguf: "bert.encoder.layer.{i}.attention.output.dense.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.output.dense.bias",
+    gguf: "bert.encoder.layer.{i}.attention.output.dense.bias",
+  }, {
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.output.LayerNorm.weight",
+    gguf: "bert.encoder.layer.{i}.attention.output.LayerNorm.weight",
+  }, {
+    name: "middle.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.output.LayerNorm.bias",
+    gguf: "bert.encoder.layer.{i}.attention.output.LayerNorm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.intermediate.dense.weight",
+    gguf: "bert.encoder.layer.{i}.intermediate.dense.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "bert.encoder.layer.{i}.intermediate.dense.bias",
+    gguf: "bert.encoder.layer.{i}.intermediate.dense.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "bert.encoder.layer.{i}.output.dense.weight",
+    gguf: "bert.encoder.layer.{i}.output.dense.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.output.dense.bias",
+    gguf: "bert.encoder.layer.{i}.output.dense.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.output.LayerNorm.weight",
+    gguf: "bert.encoder.layer.{i}.output.LayerNorm.weight",
+  }, {
+    name: "x.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.output.LayerNorm.bias",
+    gguf: "bert.encoder.layer.{i}.output.LayerNorm.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "embed",
+      weight: "positions",
+      index: "positions",
+      out: "positions",
+    }, {
+      op: "embed",
+      weight: "types",
+      index: "types",
+      out: "types",
+    }, {
+      op: "add",
+      in: ["tokens", "positions"],
+      out: "placed",
+    }, {
+      op: "add",
+      in: ["placed", "types"],
+      out: "typed",
+    }, {
+      op: "layer_norm",
+      weight: "embedding.norm",
+      in: "typed",
+      out: "x",
+    }, {
+      op: "bias",
+      weight: "x.bias",
+      in: "x",
+      out: "x",
+    }],
+    block: [{
+      op: "linear",
+      weight: "attention.query",
+      in: "x",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "x",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "x",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      causal: false,
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "attention.sum",
+    }, {
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "attention.sum",
+      out: "middle",
+    }, {
+      op: "bias",
+      weight: "middle.bias",
+      in: "middle",
+      out: "middle",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "middle",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "mlp.sum",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "mlp.sum",
+      out: "x",
+    }, {
+      op: "bias",
+      weight: "x.bias",
+      in: "x",
+      out: "x",
+    }],
+    after: [{
+      op: "pool",
+      kind: "mean",
+      in: "x",
+      out: "mean",
+    }, {
+      op: "unit",
+      in: "mean",
+      out: "output",
+    }],
+  },
+  edges: [{
+    id: "attention.output.input",
+    from: "attention.value",
+    to: ["attention.output"],
+    shared_heads: true,
+  }],
+}, {
   id: "bloom",
   summary: "BLOOM: ALiBi, a norm of the embeddings",
   match: {
@@ -4297,7 +4612,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
   summary: "OPT: learned positions, ReLU, layer norms",
   match: {
     huggingface: ["opt"],
-    gguf: ["opt"],
+    gguf: [],
   },
   hyperparameters: {
     vocab: {
@@ -5110,4 +5425,367 @@ export const ARCHITECTURES: readonly unknown[] = [{
       "general.architecture": "qwen3moe",
     },
   },
+}, {
+  id: "vit",
+  summary: "ViT encoders: logits of the classes of an image",
+  match: {
+    huggingface: ["vit"],
+    gguf: [],
+  },
+  result: "output",
+  hyperparameters: {
+    hidden: {
+      huggingface: "hidden_size",
+    },
+    intermediate: {
+      huggingface: "intermediate_size",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_eps",
+      default: 1e-12,
+    },
+    channels: {
+      huggingface: "num_channels",
+      default: 3,
+    },
+    image: {
+      huggingface: "image_size",
+      default: 224,
+    },
+    patch: {
+      huggingface: "patch_size",
+      default: 16,
+    },
+    classes: {
+      huggingface: "num_labels",
+      rows_of: {
+        huggingface: "classifier.weight",
+      },
+    },
+    context: {
+      default: "image*image/patch/patch+1",
+    },
+  },
+  requires: [{
+    huggingface: "hidden_act",
+    allowed: ["gelu"],
+  }, {
+    huggingface: "qkv_bias",
+    allowed: [true],
+  }],
+  ignored: ["vit.pooler.*"],
+  parameters: [{
+    name: "patches",
+    shape: ["hidden", "channels*patch*patch"],
+    huggingface: "vit.embeddings.patch_embeddings.projection.weight",
+    gguf: "vit.embeddings.patch_embeddings.projection.weight",
+    stored: {
+      huggingface: {
+        shape: ["hidden", "channels", "patch", "patch"],
+      },
+    },
+  }, {
+    name: "patches.bias",
+    shape: ["hidden"],
+    huggingface: "vit.embeddings.patch_embeddings.projection.bias",
+    gguf: "vit.embeddings.patch_embeddings.projection.bias",
+  }, {
+    name: "first",
+    shape: ["hidden"],
+    huggingface: "vit.embeddings.cls_token",
+    gguf: "vit.embeddings.cls_token",
+    stored: {
+      huggingface: {
+        shape: ["1", "1", "hidden"],
+      },
+    },
+  }, {
+    name: "positions",
+    shape: ["context", "hidden"],
+    huggingface: "vit.embeddings.position_embeddings",
+    gguf: "vit.embeddings.position_embeddings",
+    stored: {
+      huggingface: {
+        shape: ["1", "context", "hidden"],
+      },
+    },
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "vit.layernorm.weight",
+    gguf: "vit.layernorm.weight",
+  }, {
+    name: "normed.bias",
+    shape: ["hidden"],
+    huggingface: "vit.layernorm.bias",
+    gguf: "vit.layernorm.bias",
+  }, {
+    name: "head",
+    shape: ["classes", "hidden"],
+    huggingface: "classifier.weight",
+    gguf: "classifier.weight",
+  }, {
+    name: "output.bias",
+    shape: ["classes"],
+    huggingface: "classifier.bias",
+    gguf: "classifier.bias",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.layernorm_before.weight",
+    gguf: "vit.encoder.layer.{i}.layernorm_before.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.layernorm_before.bias",
+    gguf: "vit.encoder.layer.{i}.layernorm_before.bias",
+  }, {
+    name: "attention.query",
+    shape: ["hidden", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.query.weight",
+    gguf: "vit.encoder.layer.{i}.attention.attention.query.weight",
+  }, {
+    name: "query.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.query.bias",
+    gguf: "vit.encoder.layer.{i}.attention.attention.query.bias",
+  }, {
+    name: "attention.key",
+    shape: ["hidden", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.key.weight",
+    gguf: "vit.encoder.layer.{i}.attention.attention.key.weight",
+  }, {
+    name: "key.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.key.bias",
+    gguf: "vit.encoder.layer.{i}.attention.attention.key.bias",
+  }, {
+    name: "attention.value",
+    shape: ["hidden", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.value.weight",
+    gguf: "vit.encoder.layer.{i}.attention.attention.value.weight",
+  }, {
+    name: "value.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.value.bias",
+    gguf: "vit.encoder.layer.{i}.attention.attention.value.bias",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.output.dense.weight",
+    gguf: "vit.encoder.layer.{i}.attention.output.dense.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.output.dense.bias",
+    gguf: "vit.encoder.layer.{i}.attention.output.dense.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.layernorm_after.weight",
+    gguf: "vit.encoder.layer.{i}.layernorm_after.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.layernorm_after.bias",
+    gguf: "vit.encoder.layer.{i}.layernorm_after.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.intermediate.dense.weight",
+    gguf: "vit.encoder.layer.{i}.intermediate.dense.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "vit.encoder.layer.{i}.intermediate.dense.bias",
+    gguf: "vit.encoder.layer.{i}.intermediate.dense.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "vit.encoder.layer.{i}.output.dense.weight",
+    gguf: "vit.encoder.layer.{i}.output.dense.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.output.dense.bias",
+    gguf: "vit.encoder.layer.{i}.output.dense.bias",
+  }],
+  graph: {
+    before: [{
+      op: "linear",
+      weight: "patches",
+      in: "image",
+      out: "patches",
+    }, {
+      op: "bias",
+      weight: "patches.bias",
+      in: "patches",
+      out: "patches",
+    }, {
+      op: "prepend",
+      weight: "first",
+      in: "patches",
+      out: "rows",
+    }, {
+      op: "add_rows",
+      weight: "positions",
+      in: "rows",
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      causal: false,
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "normed",
+    }, {
+      op: "bias",
+      weight: "normed.bias",
+      in: "normed",
+      out: "normed",
+    }, {
+      op: "pool",
+      kind: "first",
+      in: "normed",
+      out: "pooled",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "pooled",
+      out: "output",
+    }, {
+      op: "bias",
+      weight: "output.bias",
+      in: "output",
+      out: "output",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.query", "attention.key", "attention.value"],
+  }, {
+    id: "attention.output.input",
+    from: "attention.value",
+    to: ["attention.output"],
+    shared_heads: true,
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
+  }],
 }];

@@ -17,6 +17,8 @@ export interface Embedding {
    * that of the first id in its sequence.
    */
   lookup(kernels: Kernels, ids: ArrayLike<number>, position?: number): Promise<Values>;
+  /** The same from rows of numbers, for models of images: `[rows, channels]`. */
+  image(kernels: Kernels, image: Readonly<Float32Array>, rows: number): Promise<Values>;
 }
 
 /**
@@ -40,20 +42,50 @@ export function openEmbedding(model: ModelGraph): Embedding {
   const { architecture, hyperparameters } = model;
   const { before } = architecture.graph;
   const tables = before.filter((node) => node.op === "embed");
-  if (tables.length === 0) {
-    throw new LowbitError("UNSUPPORTED", "has no embedding", { file: architecture.id });
-  }
   const lookups = tables.map((node) => ({
     ...node,
     rows: rowCache(parameterTensor(model, node.weight)),
   }));
   const others = before.filter((node) => node.op !== "embed");
   const weights = new Map<string, Float32Array>();
+  /** Runs the operations behind the tables. */
+  const finish = async (
+    kernels: Kernels,
+    inputs: Record<string, Values>,
+    tokens: number,
+    position: number,
+  ) => {
+    const uploaded = new Map<string, Values>();
+    try {
+      for (const name of others.flatMap((node) => weightsOf(node, hyperparameters))) {
+        if (!weights.has(name)) weights.set(name, await parameterTensor(model, name).read());
+        if (!uploaded.has(name)) uploaded.set(name, kernels.upload(weights.get(name)!));
+      }
+      return runNodes(others, inputs, "x", {
+        kernels,
+        hyperparameters,
+        position,
+        tokens,
+        parameter: (name) => uploaded.get(name)!,
+        linear(role, x, count) {
+          const { rows, columns } = model.linears.find(({ id }) => id === role)!;
+          using weight = kernels.denseWeight(weights.get(role)!, rows, columns);
+          const y = kernels.alloc("f32", count * rows);
+          kernels.linear({ x, y, tokens: count, weight });
+          return y;
+        },
+      });
+    } finally {
+      for (const buffer of uploaded.values()) buffer.free();
+    }
+  };
   return {
     async lookup(kernels, ids, position = 0) {
+      if (tables.length === 0) {
+        throw new LowbitError("UNSUPPORTED", "reads no token ids", { file: architecture.id });
+      }
       checkIds(model, ids);
       const made: Record<string, Values> = {};
-      const uploaded = new Map<string, Values>();
       try {
         for (const { out, index = "tokens", offset = 0, rows } of lookups) {
           const wanted = index === "tokens"
@@ -66,27 +98,17 @@ export function openEmbedding(model: ModelGraph): Embedding {
           delete made.x;
           return only;
         }
-        for (const name of others.flatMap((node) => weightsOf(node, hyperparameters))) {
-          if (!weights.has(name)) weights.set(name, await parameterTensor(model, name).read());
-          if (!uploaded.has(name)) uploaded.set(name, kernels.upload(weights.get(name)!));
-        }
-        return runNodes(others, made, "x", {
-          kernels,
-          hyperparameters,
-          position,
-          tokens: ids.length,
-          parameter: (name) => uploaded.get(name)!,
-          linear(role, x, tokens) {
-            const { rows, columns } = model.linears.find(({ id }) => id === role)!;
-            using weight = kernels.denseWeight(weights.get(role)!, rows, columns);
-            const y = kernels.alloc("f32", tokens * rows);
-            kernels.linear({ x, y, tokens, weight });
-            return y;
-          },
-        });
+        return await finish(kernels, made, ids.length, position);
       } finally {
-        for (const buffer of [...Object.values(made), ...uploaded.values()]) buffer.free();
+        for (const buffer of Object.values(made)) buffer.free();
       }
+    },
+    async image(kernels, image, rows) {
+      if (tables.length > 0) {
+        throw new LowbitError("UNSUPPORTED", "reads token ids", { file: architecture.id });
+      }
+      using input = kernels.upload(Float32Array.from(image));
+      return await finish(kernels, { image: input }, rows, 0);
     },
   };
 }

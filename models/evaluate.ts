@@ -13,7 +13,7 @@ import {
   LowbitError,
   type ScoredChunk,
 } from "../spec/mod.ts";
-import { memoryWidths, type ModelGraph } from "./architecture.ts";
+import { checkPredicts, memoryWidths, type ModelGraph } from "./architecture.ts";
 import { policyMemory } from "./cache.ts";
 import { openEmbedding } from "./embedding.ts";
 import { runBlock, runHead, type Values } from "./interpreter.ts";
@@ -86,7 +86,7 @@ export async function embedWindows(
  * @example
  * ```ts
  * import type { Evaluator, Kernels } from "../spec/mod.ts";
- * import { memoryWidths, type ModelGraph } from "./architecture.ts";
+ * import { checkPredicts, memoryWidths, type ModelGraph } from "./architecture.ts";
  * import { score, StreamedModel } from "./evaluate.ts";
  *
  * async function judge(
@@ -127,6 +127,7 @@ export class StreamedModel implements Disposable {
 
   /** Reads the windows, block by block. */
   static async run(args: StreamArguments): Promise<StreamedModel> {
+    checkPredicts(args.model);
     const { model, kernels, windows, linears, cache, progress } = args;
     const { hyperparameters, architecture: { graph } } = model;
     const { blocks } = hyperparameters;

@@ -227,6 +227,8 @@ export function readHyperparameters(
         : number(value, entry.type ?? "integer", settings, found);
     } else if (settings.tensors?.has(entry.present?.[settings.naming] ?? "")) {
       result[name] = 1;
+    } else if (settings.tensors?.has(entry.rows_of?.[settings.naming] ?? "")) {
+      result[name] = settings.tensors.get(entry.rows_of![settings.naming]!)!.shape[0];
     } else if (fallback(entry) !== undefined) {
       const value = fallback(entry)!;
       result[name] = typeof value === "number"

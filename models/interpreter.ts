@@ -57,7 +57,8 @@ export function runBlock(args: BlockArguments): Values {
 }
 
 /**
- * Runs what comes after the blocks: a new buffer of logits, `[tokens, vocabulary]`.
+ * Runs what comes after the blocks: a new buffer with what the last operation makes, the logits
+ * `[tokens, vocabulary]` or an output.
  *
  * @example
  * ```ts
@@ -81,7 +82,7 @@ export function runBlock(args: BlockArguments): Values {
  * ```
  */
 export function runHead(args: BlockArguments): Values {
-  return run(args.graph.after, { x: args.x }, "logits", args);
+  return run(args.graph.after, { x: args.x }, args.graph.after.at(-1)!.out, args);
 }
 
 /**

@@ -7,6 +7,7 @@
 export * from "./architecture.ts";
 export * from "./cache.ts";
 export * from "./embedding.ts";
+export * from "./encoder.ts";
 export * from "./evaluate.ts";
 export * from "./gguf_tokenizer.ts";
 export * from "./hyperparameters.ts";

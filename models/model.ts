@@ -5,7 +5,7 @@
  */
 
 import { type CachePolicy, type Kernels, LowbitError, type Rng } from "../spec/mod.ts";
-import { memoryWidths, type ModelGraph } from "./architecture.ts";
+import { checkPredicts, memoryWidths, type ModelGraph } from "./architecture.ts";
 import { type AttentionMemory, fullMemory, KeyValueCache, policyMemory } from "./cache.ts";
 import { type Embedding, openEmbedding } from "./embedding.ts";
 import { runBlock, runHead, type Values } from "./interpreter.ts";
@@ -83,6 +83,7 @@ export class LanguageModel implements Disposable {
 
   /** Reads every weight; what goes wrong is said as by `parameterTensor`. */
   static async load(args: LoadArguments): Promise<LanguageModel> {
+    checkPredicts(args.model);
     const { model, kernels, linears, progress } = args;
     const { graph } = model.architecture;
     const parts: LoadedPart[] = [];

@@ -115,9 +115,13 @@ export function lostInGguf(model: ModelGraph): string[] {
     return used.has(name) && Math.abs(value - own) > 1e-6 * Math.abs(own);
   });
   const graphs = blockGraphs(architecture, again, settings);
-  const flags = graphs.some(({ nodes }, i) => nodes.length !== blocks[i].nodes.length ||
-    nodes.some((node, j) => node.out !== blocks[i].nodes[j].out || node.op !== blocks[i].nodes[j].op ||
-      JSON.stringify(node) !== JSON.stringify(blocks[i].nodes[j])));
+  const flags = graphs.some(({ nodes }, i) =>
+    nodes.length !== blocks[i].nodes.length ||
+    nodes.some((node, j) =>
+      node.out !== blocks[i].nodes[j].out || node.op !== blocks[i].nodes[j].op ||
+      JSON.stringify(node) !== JSON.stringify(blocks[i].nodes[j])
+    )
+  );
   return [...lost.map(([name]) => name), ...(flags ? ["the kinds of blocks"] : [])];
 }
 

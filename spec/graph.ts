@@ -39,6 +39,8 @@ export interface Hyperparameter {
    * `general.` have none); of several the first that is there. An array counts as its length.
    */
   gguf?: string | string[];
+  /** A tensor that has as many rows, where no key is there. */
+  rows_of?: { huggingface?: string; gguf?: string };
   /** It is not written where it has its default value. */
   optional?: boolean;
   /** Its value where the key is missing, by conditions: the first that holds counts. */
@@ -258,6 +260,10 @@ export const architectureSchema: Schema<Architecture> = schema(
         values: z.record(z.string(), z.number()).optional(),
         huggingface: keys.optional(),
         gguf: keys.optional(),
+        rows_of: z.strictObject({
+          huggingface: z.string().optional(),
+          gguf: z.string().optional(),
+        }).optional(),
         optional: z.boolean().optional(),
         cases: z.array(z.strictObject({
           when: whenSchema,

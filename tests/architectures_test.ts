@@ -3,15 +3,19 @@
  * transformers computed (tools/golden/architectures.py).
  */
 
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { openCheckpoint } from "../formats/open.ts";
 import { loadKernels } from "../kernels-wasm/mod.ts";
-import { LanguageModel, openModel } from "../models/mod.ts";
+import { EncoderModel, LanguageModel, openModel } from "../models/mod.ts";
+import { type Checkpoint, LowbitError } from "../spec/mod.ts";
 import { bench, figures, recipeOf, run } from "./engine_bench.ts";
 import { collect, largestDifference } from "./models_bench.ts";
 
 interface Golden {
   ids: number[];
+  patches?: number[];
+  rows?: number;
+  output?: number[];
   logits?: number[][];
   generated: number[];
 }
@@ -57,4 +61,34 @@ for (const name of causal) {
       assertLess(kl, 0.02);
     });
   }
+}
+
+for (const name of names.filter((name) => golden(name).output)) {
+  Deno.test(`the output of ${name} equals transformers, and nearly so in 8 bits`, async () => {
+    const { ids, patches, rows, output } = golden(name);
+    const input = patches ? { patches: Float32Array.from(patches), rows: rows! } : { ids };
+    const encode = async (checkpoint: Checkpoint) => {
+      using model = await EncoderModel.load({ model: openModel(checkpoint), kernels });
+      using made = await model.encode(input);
+      return largestDifference(made.array, [output!]);
+    };
+    using lowbit = bench();
+    const from = `${FOLDER}/${name}`;
+    const checkpoint = await lowbit.open(from);
+    try {
+      assertLess(await encode(checkpoint), 1e-4);
+      await assertRejects(
+        () => LanguageModel.load({ model: openModel(checkpoint), kernels }),
+        LowbitError,
+        "predicts no tokens",
+      );
+    } finally {
+      checkpoint.close();
+    }
+    for (const plugin of patches ? ["rtn"] : ["rtn", "gptq"]) {
+      const calibration = patches ? [] : undefined;
+      using result = await run(lowbit, recipeOf([plugin]), { from, calibration });
+      assertLess(await encode(result.model), 0.05 * Math.max(...output!.map(Math.abs)));
+    }
+  });
 }

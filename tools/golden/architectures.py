@@ -100,6 +100,14 @@ FAMILIES = {
         kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12, n_group=4,
         topk_group=2, routed_scaling_factor=1.5, norm_topk_prob=True, rope_parameters=ROPE)),
 }
+ENCODERS = {
+    "bert": ("Bert", "BertModel", dict(
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=64)),
+    "vit": ("ViT", "ViTForImageClassification", dict(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        image_size=12, patch_size=4, num_labels=5)),
+}
 CLASSES = {"Gemma3": ("Gemma3TextConfig", "Gemma3ForCausalLM"), "GPT2": ("GPT2Config", "GPT2LMHeadModel")}
 
 
@@ -134,7 +142,48 @@ def expected(model, seed, count=12):
         generated=text[0, 4:].tolist())
 
 
+def encode(model, seed):
+    """The embedding of a text (mean of the tokens, of length 1), or the logits of an image."""
+    torch.manual_seed(seed)
+    made_by = f"transformers {T.__version__}, torch {torch.__version__.split('+')[0]}"
+    with torch.no_grad():
+        if model.config.model_type == "bert":
+            ids = torch.randint(0, 64, (1, 12))
+            states = model(ids).last_hidden_state
+            output = torch.nn.functional.normalize(states.mean(1), dim=1)[0]
+            given = dict(ids=ids[0].tolist())
+        else:
+            size, patch = model.config.image_size, model.config.patch_size
+            image = torch.randn(1, 3, size, size)
+            output = model(image).logits[0]
+            side = size // patch
+            patches = image[0].reshape(3, side, patch, side, patch).permute(1, 3, 0, 2, 4)
+            given = dict(rows=side * side,
+                         patches=[float(f"{x:.8g}") for x in patches.flatten().tolist()])
+    return dict(made_by=made_by, **given, output=[float(f"{x:.7g}") for x in output.tolist()])
+
+
+def save(model, folder, result):
+    os.makedirs(folder, exist_ok=True)
+    model.half().save_pretrained(folder)
+    for extra in ("generation_config.json",):
+        if os.path.exists(os.path.join(folder, extra)):
+            os.remove(os.path.join(folder, extra))
+    with open(os.path.join(folder, "expected.json"), "w") as f:
+        json.dump(result, f)
+        f.write("\n")
+    size = sum(os.path.getsize(os.path.join(folder, n)) for n in os.listdir(folder))
+    print(folder, size)
+
+
 def main(out, *wanted):
+    for seed, (name, (family, class_name, settings)) in enumerate(ENCODERS.items()):
+        if wanted and name not in wanted:
+            continue
+        config = getattr(T, f"{family}Config")(**settings, attn_implementation="eager")
+        model = getattr(T, class_name)(config).eval().float()
+        randomize(model, 500 + seed)
+        save(model, os.path.join(out, name), encode(model, 1500 + seed))
     for seed, (name, (family, settings)) in enumerate(FAMILIES.items()):
         if wanted and name not in wanted:
             continue
@@ -144,18 +193,7 @@ def main(out, *wanted):
         config = getattr(T, config_name)(**settings, attn_implementation=attention)
         model = getattr(T, model_name)(config).eval().float()
         randomize(model, seed)
-        folder = os.path.join(out, name)
-        os.makedirs(folder, exist_ok=True)
-        result = expected(model, 1000 + seed)
-        model.half().save_pretrained(folder)
-        for extra in ("generation_config.json",):
-            if os.path.exists(os.path.join(folder, extra)):
-                os.remove(os.path.join(folder, extra))
-        with open(os.path.join(folder, "expected.json"), "w") as f:
-            json.dump(result, f)
-            f.write("\n")
-        size = sum(os.path.getsize(os.path.join(folder, n)) for n in os.listdir(folder))
-        print(name, size)
+        save(model, os.path.join(out, name), expected(model, 1000 + seed))
 
 
 if __name__ == "__main__":
