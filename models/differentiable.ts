@@ -161,8 +161,18 @@ const OPERATIONS: Operations = {
         const inner = x.add(x.mul(x).mul(x).mul(0.044715)).mul(2 * Math.sqrt(2 / Math.PI));
         return x.mul(inner.sigmoid());
       }
-      case "gelu":
-        throw unsupported("exact GELU");
+      case "gelu": {
+        // By a rational approximation of the error function, to 2e-7 (Abramowitz, Stegun 7.1.26).
+        const z = x.abs().mul(Math.SQRT1_2);
+        const t = z.mul(0.3275911).add(1), inverse = t.mul(0).add(1).div(t);
+        const coefficients = [1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592];
+        const sum = coefficients.slice(1).reduce(
+          (total, c) => total.mul(inverse).add(c),
+          inverse.mul(0).add(coefficients[0]),
+        );
+        const tail = sum.mul(inverse).mul(z.mul(z).mul(-1).exp());
+        return x.add(x.abs().mul(tail.mul(-1).add(1))).mul(0.5);
+      }
     }
   },
   mul: (node, get) => get(node.in[0]).mul(get(node.in[1])),

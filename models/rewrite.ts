@@ -21,7 +21,7 @@ import { keysOf } from "./hyperparameters.ts";
 import { biasName, extendArchitecture } from "./online.ts";
 import { listParameters, type ParameterInfo } from "./parameters.ts";
 import { streamParameters } from "./stream.ts";
-import { inputsOf } from "./values.ts";
+import { inputsOf, linearsOf, valuesBetween } from "./values.ts";
 import { graphTensor, storedTensor } from "./views.ts";
 
 /** A list of operations, and who asked for it. */
@@ -225,6 +225,8 @@ class Rewriter {
         }
         if (norm.op !== "rms_norm") continue;
         const readers = graph[part].filter((node) => inputsOf(node).includes(norm.out));
+        // A norm inside a branch has no linear behind it; its gains stay.
+        if (readers.every(({ op }) => op !== "linear" && op !== "experts")) continue;
         for (const prefix of this.#prefixes(part)) {
           const id = prefix + norm.weight;
           if (!this.#filled.has(id)) {
@@ -241,6 +243,16 @@ class Rewriter {
   #scale(prefix: string, reader: Node, factors: () => Promise<Float32Array>): void {
     const id = "weight" in reader ? prefix + reader.weight : reader.op;
     if (reader.op === "bias" && this.#filled.get(id) === 0) return;
+    if (reader.op === "experts") {
+      for (const { weight, input } of linearsOf(reader, this.#model.hyperparameters)) {
+        const experts = prefix + weight;
+        if (!this.#parameters.has(experts)) continue;
+        if (input.endsWith(".input") && !input.endsWith(".down.input")) {
+          this.#fold(experts, { kind: "scale_columns", factors });
+        }
+      }
+      return;
+    }
     if (reader.op !== "linear") throw refused(`cannot move gains into ${id}`, "leave it out");
     this.#fold(id, { kind: "scale_columns", factors });
   }
@@ -249,7 +261,11 @@ class Rewriter {
     checkRotation(rotation, this.#model.hyperparameters.hidden);
     const architecture = this.#architecture();
     for (const part of ["before", "block", "after"] as const) {
-      const { embeddings, writers, vectors, readers, norms } = streamParameters(architecture, part);
+      const { embeddings, writers, vectors, readers, norms } = streamParameters(
+        architecture,
+        part,
+        this.#model.hyperparameters,
+      );
       for (const id of [...norms].flatMap((name) => this.#ids(name, part))) {
         if (this.#filled.get(id) !== 1) {
           throw refused(`does not commute with the gains of ${id}`, "fuse norms first");
@@ -267,12 +283,17 @@ class Rewriter {
   }
 
   #rotateHeads(id: string, rotation: Rotation): void {
-    const edge = this.#architecture().edges.find((edge) => edge.id === id);
+    const { graph, edges } = this.#architecture();
+    const edge = edges.find((edge) => edge.id === id);
     if (!edge?.shared_heads) throw refused(`found no edge of heads called ${id}`, "see the graph");
     checkRotation(rotation, this.#model.hyperparameters.head_size);
     for (const prefix of this.#prefixes("block")) {
       this.#fold(prefix + edge.from, { kind: "rotate_rows", rotation });
       for (const role of edge.to) this.#fold(prefix + role, { kind: "rotate_columns", rotation });
+      for (const value of valuesBetween(graph.block, edge)) {
+        const bias = prefix + biasName(value);
+        if (this.#parameters.has(bias)) this.#fold(bias, { kind: "rotate_columns", rotation });
+      }
     }
   }
 

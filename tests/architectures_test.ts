@@ -3,7 +3,7 @@
  * transformers computed (tools/golden/architectures.py).
  */
 
-import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { openCheckpoint } from "../formats/open.ts";
 import { loadKernels } from "../kernels-wasm/mod.ts";
 import { EncoderModel, LanguageModel, openModel } from "../models/mod.ts";
@@ -86,9 +86,58 @@ for (const name of names.filter((name) => golden(name).output)) {
       checkpoint.close();
     }
     for (const plugin of patches ? ["rtn"] : ["rtn", "gptq"]) {
-      const calibration = patches ? [] : undefined;
+      const calibration = patches ? [Int32Array.of(1, 2)] : undefined;
       using result = await run(lowbit, recipeOf([plugin]), { from, calibration });
       assertLess(await encode(result.model), 0.05 * Math.max(...output!.map(Math.abs)));
     }
+  });
+}
+
+/** Plugins that change the function of no model, and the families that they are refused for. */
+const TRANSFORMS: [pipeline: string[], refused: RegExp, why: RegExp][] = [
+  [["smoothquant", "rtn"], /^$/, /^$/],
+  [["awq", "rtn"], /^$/, /^$/],
+  [["os-plus", "rtn"], /^$/, /^$/],
+  [
+    ["quarot", "rtn"],
+    /^(bloom|falcon|gpt|opt|olmo$|olmo2|gemma2|gemma3|qwen2-moe)/,
+    /subtracts a mean as well|is no linear's output/,
+  ],
+  [
+    ["rtn", "bias-correction"],
+    /^(mixtral|olmoe|qwen.-moe|deepseek)/,
+    /has no bias inside an expert/,
+  ],
+];
+
+for (const [pipeline, refused, why] of TRANSFORMS) {
+  Deno.test(`${pipeline.join(", ")} on every family: the same function, or a reason`, async () => {
+    using lowbit = bench();
+    for (const name of causal) {
+      const from = `${FOLDER}/${name}`;
+      const work = () => run(lowbit, recipeOf(pipeline), { from });
+      if (refused.test(name)) {
+        const error = await assertRejects(work, LowbitError);
+        assertMatch(error.message, why);
+        continue;
+      }
+      using result = await work();
+      assertLess((await figures(lowbit, result.model, from)).kl, 0.02, name);
+    }
+  });
+}
+
+for (const name of causal.filter((name) => !/moe|mixtral|deepseek|^opt|^bloom|-rw$/.test(name))) {
+  const lost = { qwen2: "the kinds of blocks", gemma2: "query_scale" }[name];
+  Deno.test(`${name} as GGUF ${lost ? "is refused" : "and back is the same model"}`, async () => {
+    using lowbit = bench();
+    const recipe = recipeOf(["rtn"], {
+      assign: [{ select: ["blocks.0.attention.output"], weight: "q8_0" }],
+    });
+    const from = `${FOLDER}/${name}`;
+    const work = () => run(lowbit, recipe, { from, to: "gguf" });
+    if (lost) return void await assertRejects(work, LowbitError, `has no place for ${lost}`);
+    using result = await work();
+    assertLess((await figures(lowbit, result.model, from)).kl, 0.005);
   });
 }
