@@ -13,7 +13,6 @@ import {
   type Hyperparameters,
   type LinearInfo,
   LowbitError,
-  type Naming,
   type Node,
 } from "../spec/mod.ts";
 import { ARCHITECTURES } from "./catalog.ts";

@@ -4,10 +4,22 @@
  * @module
  */
 
-import type { Kernels, NodeKind, Nonlinearity } from "../spec/mod.ts";
-import type { RunArguments, Values } from "./operations.ts";
+import type { Buffer, Hyperparameters, Kernels, NodeKind, Nonlinearity } from "../spec/mod.ts";
 import { sigmoid, tanh } from "./real.ts";
 import { expertRoles } from "./values.ts";
+
+/** Real numbers in kernel memory. */
+type Values = Buffer<"f32">;
+
+/** What running experts needs. */
+export interface ExpertsArguments {
+  /** The kernels. */
+  kernels: Kernels;
+  /** The numbers of the model. */
+  hyperparameters: Hyperparameters;
+  /** What a linear makes of `x`: a new buffer. */
+  linear(role: string, x: Values, tokens: number): Values;
+}
 
 /** The operation. */
 type Experts = Extract<NodeKind, { op: "experts" }>;
@@ -21,7 +33,7 @@ export function runExperts(
   x: Values,
   routing: Values,
   tokens: number,
-  { kernels, hyperparameters, linear }: RunArguments,
+  { kernels, hyperparameters, linear }: ExpertsArguments,
 ): Values {
   const width = x.length / tokens, count = hyperparameters[node.count];
   const sum = kernels.alloc("f32", x.length);
