@@ -25,7 +25,8 @@ function problems({ graph, parameters, block_parameters, edges }: Architecture):
     }
     return values;
   };
-  if (!walk(graph.before, new Set(), outer).has("x")) found.push("no x before the blocks");
+  // An image is the one input that is no table.
+  if (!walk(graph.before, new Set(["image"]), outer).has("x")) found.push("no x before the blocks");
   walk(graph.block, new Set(["x"]), new Set([...inner, ...outer]));
   const made = walk(graph.after, new Set(["x"]), outer);
   if (!made.has("logits") && !made.has("output")) found.push("no result");
