@@ -118,7 +118,8 @@ def randomize(model, seed):
         for name, p in [*model.named_parameters(), *model.named_buffers()]:
             if not p.is_floating_point() or "inv_freq" in name:
                 continue
-            if p.dim() == 1 and "norm" in name.lower() + "ln_" * ("ln" in name) and "bias" not in name:
+            norm = "norm" in name.lower() or "ln_" in name
+            if p.dim() == 1 and norm and "bias" not in name:
                 p.copy_((0 if offset else 1) + 0.3 * torch.randn_like(p))
             elif "embed_scale" in name:
                 continue
