@@ -21,6 +21,7 @@ import type { ModelGraph } from "../models/architecture.ts";
 import { runBlock } from "../models/interpreter.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
 import { biasName } from "../models/online.ts";
+import { weightsOf } from "../models/values.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { applyOp, sharedFactors } from "./block_ops.ts";
 import { followFisher, rescaleStatistics } from "./statistics.ts";
@@ -50,7 +51,7 @@ export class LoadedBlock implements BlockView {
     schemes: ReadonlyMap<string, LinearSchemes>,
   ) {
     this.linears = model.linears.filter((linear) => linear.block === index);
-    this.edges = model.architecture.edges;
+    this.edges = model.blocks[index].edges;
     this.#weights = weights;
     this.#schemes = schemes;
   }
@@ -65,6 +66,12 @@ export class LoadedBlock implements BlockView {
     const weights = new Map<string, Float32Array>();
     for (const { id, name, block } of model.parameters) {
       if (block === index) weights.set(name, await parameterTensor(model, id).read());
+    }
+    // Parameters outside the blocks that their operations use.
+    for (const node of model.blocks[index].nodes) {
+      for (const name of weightsOf(node, model.hyperparameters)) {
+        if (!weights.has(name)) weights.set(name, await parameterTensor(model, name).read());
+      }
     }
     return new LoadedBlock(model, kernels, index, weights, schemes);
   }
@@ -85,7 +92,7 @@ export class LoadedBlock implements BlockView {
 
   /** The operations of the block. */
   get graph(): readonly Node[] {
-    return this.model.architecture.graph.block;
+    return this.model.blocks[this.index].nodes;
   }
 
   /** Whether the block has a parameter. */
@@ -134,7 +141,7 @@ export class LoadedBlock implements BlockView {
     options: { observe?: Observer; executors?: ReadonlyMap<string, LinearExecutor> } = {},
   ): Buffer<"f32"> {
     return runBlock({
-      graph: this.model.architecture.graph,
+      graph: { ...this.model.architecture.graph, block: [...this.graph] },
       kernels: this.kernels,
       hyperparameters: this.model.hyperparameters,
       x,

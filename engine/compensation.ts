@@ -22,5 +22,7 @@ export function addBias(
   if (bias.length !== linear.rows || !bias.every(Number.isFinite)) {
     throw fail(`needs a finite bias of ${linear.rows} values`);
   }
-  block.addBias(nodeWith(block.graph, linear.role)!.out, bias, name);
+  const node = nodeWith(block.graph, linear.role);
+  if (!node) throw fail("has no bias inside an expert");
+  block.addBias(node.out, bias, name);
 }

@@ -71,6 +71,7 @@ export function differentiate(
       const weight = part.weight(name);
       return replaced.parameter?.(name) ?? scope.constant(weight, [weight.length]);
     },
+    values: (name) => part.weight(name),
     linear(role, input) {
       const made = replaced.linear?.(role, input);
       if (made) return made;

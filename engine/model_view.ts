@@ -20,6 +20,7 @@ import type { ModelGraph } from "../models/architecture.ts";
 import { embedWindows } from "../models/evaluate.ts";
 import { runHead } from "../models/interpreter.ts";
 import { type LoadedPart, loadPart, weightExecutor } from "../models/linear.ts";
+import { weightsOf } from "../models/values.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { LoadedBlock } from "./block.ts";
 import { differentiate } from "./differentiate.ts";
@@ -78,8 +79,9 @@ export class WholeModel implements ModelPlanner, Disposable {
       }
       whole.#head = await loadPart({ model, kernels, nodes: model.architecture.graph.after });
       for (const node of model.architecture.graph.after) {
-        if (!("weight" in node)) continue;
-        whole.#outside.set(node.weight, await parameterTensor(model, node.weight).read());
+        for (const name of weightsOf(node, model.hyperparameters)) {
+          whole.#outside.set(name, await parameterTensor(model, name).read());
+        }
       }
       for (const [i, x] of whole.#states.at(-1)!.entries()) {
         using rows = whole.#logProbabilities(x, windows[i].length);
@@ -165,7 +167,7 @@ export class WholeModel implements ModelPlanner, Disposable {
     let { x } = scope.inputs;
     for (const [index, block] of this.#blocks.entries()) {
       const part = {
-        nodes: graph.block,
+        nodes: block.graph,
         hyperparameters: this.hyperparameters,
         kernels,
         linear: (role: string) => block.linear(role),

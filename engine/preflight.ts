@@ -14,7 +14,10 @@ import {
   type StoredTensor,
   type Target,
 } from "../spec/mod.ts";
-import type { ModelGraph, ParameterInfo } from "../models/architecture.ts";
+import type { ModelGraph } from "../models/architecture.ts";
+import type { ParameterInfo } from "../models/parameters.ts";
+import { lostInGguf } from "../models/settings.ts";
+import { fileShape } from "../models/views.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { fisherLinears } from "./fisher.ts";
 import type { Conflict, Pipeline } from "./pipeline.ts";
@@ -51,6 +54,8 @@ export function preflight(args: {
   const parameters: PlannedParameter[] = [];
   const tensors: Plan["tensors"] = [];
   for (const parameter of model.parameters) {
+    // What the settings say is no tensor where the settings are kept.
+    if (parameter.made && target.naming === model.checkpoint.naming) continue;
     const planned = planTensor(model, pipeline, target, parameter);
     const fit = target.fit(planned);
     if (!fit.ok) {
@@ -75,6 +80,7 @@ export function preflight(args: {
     conflicts.push({ code: "TARGET", where: target.id, problem, advice });
   }
   conflicts.push(...transformConflicts(model, pipeline, target), ...tiedConflicts(model, pipeline));
+  if (target.naming === "gguf") conflicts.push(...ggufConflicts(model, target));
   if (pipeline.needsCalibration && windows.length === 0) {
     conflicts.push({
       code: "CALIBRATION",
@@ -136,19 +142,21 @@ function planTensor(
   const schemes = pipeline.schemes.get(parameter.id);
   const base = {
     name: parameter.names[target.naming],
-    shape: parameter.shape,
+    shape: fileShape(parameter.shape, parameter.views[target.naming], false),
     linear: model.linears.some((linear) => linear.id === parameter.id),
     ...(schemes?.activation && { activation: schemes.activation }),
   };
+  const plainShape = fileShape(parameter.shape, parameter.views[target.naming], true);
   if (schemes?.weight) return { ...base, storage: { kind: "coded", scheme: schemes.weight } };
   if (schemes?.vector) return { ...base, storage: { kind: "vector", format: schemes.vector } };
   const stored = parameterTensor(model, parameter.id);
   const wanted = keptStorage(stored, pipeline, parameter);
-  const preferred: PlannedTensor = { ...base, storage: wanted };
+  const shape = wanted.kind === "plain" ? plainShape : base.shape;
+  const preferred: PlannedTensor = { ...base, shape, storage: wanted };
   // What the target cannot hold as it is becomes f32, which loses nothing.
   return target.fit(preferred).ok
     ? preferred
-    : { ...base, storage: { kind: "plain", type: "float32" } };
+    : { ...base, shape: plainShape, storage: { kind: "plain", type: "float32" } };
 }
 
 /** How a tensor without a scheme is kept. */
@@ -188,6 +196,25 @@ function* transformConflicts(
       ? `write with --to lowbit, or turn off the options of ${names.join(", ")} that need it`
       : "write with --to lowbit",
   };
+}
+
+/** Settings that GGUF has no place for, and experts, which it stacks. */
+function* ggufConflicts(model: ModelGraph, target: Target): Generator<Conflict> {
+  const conflict = (problem: string) => ({
+    code: "TARGET" as const,
+    where: target.id,
+    problem,
+    advice: "write with --to lowbit",
+  });
+  const { architecture, parameters, checkpoint } = model;
+  if (architecture.match.gguf.length === 0) {
+    yield conflict(`has no place for the architecture ${architecture.id}`);
+  } else if (parameters.some(({ views }) => views.gguf?.slice)) {
+    yield conflict("stacks the weights of experts, which this version does not write");
+  } else if (checkpoint.naming !== "gguf") {
+    const lost = lostInGguf(model);
+    if (lost.length > 0) yield conflict(`has no place for ${lost.join(", ")} of this model`);
+  }
 }
 
 /** A tied head has no weight of its own that could be quantised. */

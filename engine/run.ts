@@ -15,7 +15,9 @@ import {
 import type { ModelGraph } from "../models/architecture.ts";
 import { openEmbedding } from "../models/embedding.ts";
 import { type LinearExecutor, weightExecutor } from "../models/linear.ts";
-import { fileOrder, parameterTensor, permuteQuantized, permuteRows } from "../models/weights.ts";
+import { inverseRows, permuteQuantized } from "../models/rows.ts";
+import { fileValues } from "../models/views.ts";
+import { parameterTensor } from "../models/weights.ts";
 import { Activations } from "./activations.ts";
 import { LoadedBlock } from "./block.ts";
 import { checkFinite, checkTensor, checkVectorTensor, sideTotal, weightError } from "./checks.ts";
@@ -274,7 +276,9 @@ export class Run {
     const stored = parameterTensor(this.#model, parameter.id);
     const quantizes = this.#pipeline.quantizers.has(parameter.id);
     if (!quantizes && stored.storage.kind === "plain" && tensor.storage.kind === "plain") {
-      if (stored.storage.type === tensor.storage.type && parameter.ropeHeads === undefined) {
+      const { views } = parameter, { naming } = this.#model.checkpoint;
+      const same = naming === this.#args.target.naming || !views.gguf && !views.huggingface;
+      if (stored.storage.type === tensor.storage.type && same && !parameter.made) {
         await checkFinite(stored);
         const bytes = await stored.raw();
         await this.#writer.plain(tensor.name, bytes);
@@ -297,7 +301,8 @@ export class Run {
     quantized?: CodedTensor,
   ): Promise<void> {
     const { parameter, tensor } = planned;
-    const order = this.#args.target.naming === "gguf" ? fileOrder(parameter) : undefined;
+    const view = parameter.views[this.#args.target.naming];
+    const order = view?.order && inverseRows(view.order());
     const { storage } = tensor;
     if (storage.kind !== "plain") {
       const stored = parameterTensor(this.#model, parameter.id);
@@ -310,7 +315,7 @@ export class Run {
         : undefined;
       return this.#report(planned, undefined, error, sideTotal(coded));
     }
-    const values = order ? permuteRows(weight!, order) : weight!;
+    const values = fileValues(weight!, parameter.shape, view);
     const bytes = plainBytes(this.#args.kernels, values, storage.type);
     await this.#writer.plain(tensor.name, bytes);
     this.#report(planned, bytes.length);

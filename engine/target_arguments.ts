@@ -54,7 +54,8 @@ function madeGguf(model: ModelGraph, config: Record<string, unknown>): Map<strin
     return metadata;
   }
   const files = tokenizerFiles(checkpoint);
-  if (!files) return metadata;
+  // What llama.cpp expects of a model that is only ever given ids.
+  if (!files) return metadata.set("tokenizer.ggml.model", { type: "string", value: "none" });
   const tokenizer = tokenizerToGguf(files, { vocab: hyperparameters.vocab, config });
   return new Map([...metadata, ...tokenizer]);
 }

@@ -14,8 +14,10 @@ import type {
   Naming,
   StoredTensor,
 } from "../spec/mod.ts";
-import { architectures, listParameters } from "./architecture.ts";
+import { architectures } from "./architecture.ts";
 import { readHyperparameters } from "./hyperparameters.ts";
+import { specialize } from "./inherit.ts";
+import { listParameters } from "./parameters.ts";
 
 /** config.json of a model that is small enough to count. */
 export const CONFIG: Readonly<Record<string, unknown>> = {
@@ -67,9 +69,14 @@ export function checkpointOf(
   gguf?: ReadonlyMap<string, GgufValue>,
 ): Checkpoint & { tensors: Map<string, StoredTensor> } {
   const settings = { name: "made-up", naming, config, gguf };
-  const architecture = architectures()[0];
+  const whole = architectures().find(({ id }) => id === "llama")!;
+  const hyperparameters = readHyperparameters(whole, settings);
+  const special = specialize(whole, hyperparameters);
+  // Neither settings nor tensors ask for divisors of frequencies.
+  const parameters = special.parameters.filter(({ rope_factors }) => !rope_factors);
+  const architecture = { ...special, parameters };
   const tensors = new Map<string, StoredTensor>();
-  for (const p of listParameters(architecture, readHyperparameters(architecture, settings))) {
+  for (const p of listParameters(architecture, hyperparameters)) {
     tensors.set(p.names[naming], tensorOf(p.names[naming], p.shape));
   }
   return { ...settings, kind: "none", tensors, files: [], sidecars: new Map(), close() {} };

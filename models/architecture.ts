@@ -13,9 +13,7 @@ import {
   type Hyperparameters,
   type LinearInfo,
   LowbitError,
-  type Naming,
   type Node,
-  type Parameter,
 } from "../spec/mod.ts";
 import { ARCHITECTURES } from "./catalog.ts";
 import {
@@ -24,23 +22,17 @@ import {
   readHyperparameters,
   type Settings,
 } from "./hyperparameters.ts";
+import { type BlockGraph, blockGraphs, inherit, specialize } from "./inherit.ts";
 import { extendArchitecture } from "./online.ts";
-
-/** One parameter of one model. */
-export interface ParameterInfo {
-  /** `blocks.3.attention.query`, or `embedding`. */
-  id: string;
-  /** Its name in the graph: `attention.query`. */
-  name: string;
-  /** The block's number; absent outside the blocks. */
-  block?: number;
-  /** Its shape; a linear is `[out, in]`. */
-  shape: number[];
-  /** The name of its tensor in each naming. */
-  names: Readonly<Record<Naming, string>>;
-  /** Where GGUF interleaves the halves of rotary heads in its rows: the number of heads. */
-  ropeHeads?: number;
-}
+import {
+  type ParameterInfo,
+  presentParameters,
+  withoutMissing,
+  withPrefix,
+  withRope,
+} from "./parameters.ts";
+import { linearsOf } from "./values.ts";
+import { fileShape } from "./views.ts";
 
 /** A model as data: what it is made of, and in which checkpoint its tensors are. */
 export interface ModelGraph {
@@ -56,6 +48,8 @@ export interface ModelGraph {
   readonly linears: readonly LinearInfo[];
   /** Parameters that are another one: `head` to `embedding`. */
   readonly tied: ReadonlyMap<string, string>;
+  /** What each block has of the operations and edges. */
+  readonly blocks: readonly BlockGraph[];
 }
 
 let catalog: readonly Architecture[] | undefined;
@@ -72,7 +66,9 @@ let catalog: readonly Architecture[] | undefined;
  * ```
  */
 export function architectures(): readonly Architecture[] {
-  catalog ??= ARCHITECTURES.map((document) => architectureSchema.parse(document));
+  catalog ??= ARCHITECTURES.map((document) =>
+    architectureSchema.parse(inherit(document, ARCHITECTURES))
+  );
   return catalog;
 }
 
@@ -137,78 +133,39 @@ export function openModel(
   checkpoint: Checkpoint,
   among: readonly Architecture[] = architectures(),
 ): ModelGraph {
-  const architecture = extendArchitecture(
-    findArchitecture(checkpoint, among),
+  const whole = withPrefix(findArchitecture(checkpoint, among), checkpoint);
+  const found = readHyperparameters(whole, checkpoint);
+  checkHeads(whole, found, checkpoint.name);
+  const read = withRope(whole, found, checkpoint);
+  const special = extendArchitecture(
+    specialize(whole, read),
     checkpoint.transforms ?? [],
   );
-  const read = readHyperparameters(architecture, checkpoint);
-  checkRequirements(architecture, checkpoint, read);
-  checkHeads(architecture, read, checkpoint.name);
-  const all = listParameters(architecture, read);
+  checkRequirements(special, checkpoint, read);
+  const first = blockGraphs(special, read, checkpoint);
+  const all = presentParameters(special, read, first, checkpoint);
+  const names = new Set(all.map(({ name }) => name));
+  const block = withoutMissing(special.graph.block, names, read);
+  const used = block.filter((node) => first.some(({ has }) => has(node)));
+  const architecture = { ...special, graph: { ...special.graph, block: used } };
+  const blocks = blockGraphs(architecture, read, checkpoint);
   const tied = findTies(architecture, read, checkpoint);
   const hyperparameters = "tied" in read ? { ...read, tied: tied.size > 0 ? 1 : 0 } : read;
   const parameters = all.filter(({ id }) => !tied.has(id));
   checkTensors(checkpoint, architecture, all, parameters);
-  const linears = listLinears(architecture, all);
-  return { architecture, hyperparameters, checkpoint, parameters, linears, tied };
-}
-
-/**
- * Every parameter of a model, tied ones included, in the order of the graph.
- *
- * @example
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { embeddedPath } from "../embedded/mod.ts";
- * import { openCheckpoint } from "../formats/open.ts";
- * import { listParameters, openModel } from "./architecture.ts";
- * const checkpoint = await openCheckpoint(embeddedPath("model"));
- * const { architecture, hyperparameters } = openModel(checkpoint);
- * const [embedding, norm] = listParameters(architecture, hyperparameters);
- * assertEquals([embedding.id, norm.id], ["embedding", "blocks.0.attention.norm"]);
- * checkpoint.close();
- * ```
- */
-export function listParameters(
-  architecture: Architecture,
-  hyperparameters: Hyperparameters,
-): ParameterInfo[] {
-  const { parameters, block_parameters, graph } = architecture;
-  const weights = new Set(graph.before.map((node) => "weight" in node ? node.weight : undefined));
-  const info = (parameter: Parameter, block?: number): ParameterInfo => {
-    const { name, huggingface, gguf, gguf_rope_heads } = parameter;
-    const tensor = (template: string) => template.replaceAll("{i}", String(block));
-    return {
-      id: block === undefined ? name : `blocks.${block}.${name}`,
-      name,
-      ...(block === undefined ? {} : { block }),
-      shape: parameter.shape.map((size) => evaluateSize(size, hyperparameters)),
-      names: { huggingface: tensor(huggingface), gguf: tensor(gguf) },
-      ...(gguf_rope_heads === undefined
-        ? {}
-        : { ropeHeads: evaluateSize(gguf_rope_heads, hyperparameters) }),
-    };
-  };
-  const blocks = Array.from(
-    { length: hyperparameters.blocks },
-    (_, block) => block_parameters.map((parameter) => info(parameter, block)),
-  );
-  return [
-    ...parameters.filter(({ name }) => weights.has(name)).map((parameter) => info(parameter)),
-    ...blocks.flat(),
-    ...parameters.filter(({ name }) => !weights.has(name)).map((parameter) => info(parameter)),
-  ];
+  const linears = listLinears(architecture, all, read);
+  return { architecture, hyperparameters, checkpoint, parameters, linears, tied, blocks };
 }
 
 /** The linears among the parameters, in the order of the graph. */
 function listLinears(
-  architecture: Architecture,
+  { graph: { before, block, after } }: Architecture,
   parameters: readonly ParameterInfo[],
+  hyperparameters: Hyperparameters,
 ): LinearInfo[] {
-  const { before, block, after } = architecture.graph;
   const inputs = new Map<string, string>();
   for (const node of [...before, ...block, ...after]) {
-    if (node.op === "linear") inputs.set(node.weight, node.in);
+    for (const { weight, input } of linearsOf(node, hyperparameters)) inputs.set(weight, input);
   }
   return parameters.filter(({ name }) => inputs.has(name)).map((parameter) => ({
     id: parameter.id,
@@ -230,7 +187,8 @@ function checkHeads(architecture: Architecture, hyper: Hyperparameters, file: st
       field: "heads",
     });
   }
-  if (ops.has("rope") && head_size % 2 !== 0) {
+  const halves = architecture.graph.block.some((n) => n.op === "rope" && !n.rotary && !n.size);
+  if (halves && head_size % 2 !== 0) {
     throw new LowbitError("SHAPE", `is ${head_size}, but rotary positions need an even size`, {
       file,
       field: "head_size",
@@ -264,10 +222,13 @@ function checkTensors(
   for (const parameter of stored) {
     const field = parameter.names[naming];
     const tensor = tensors.get(field);
-    const wanted = `[${parameter.shape.join(", ")}]`;
+    if (parameter.made && !tensor) continue;
+    const plain = tensor?.storage.kind === "plain";
+    const shape = fileShape(parameter.shape, parameter.views[naming], plain);
+    const wanted = `[${shape.join(", ")}]`;
     if (tensor === undefined) {
       problems.push({ code: "NOT_FOUND", field, problem: `is missing; its shape is ${wanted}` });
-    } else if (tensor.shape.join() !== parameter.shape.join()) {
+    } else if (tensor.shape.join() !== shape.join()) {
       const problem = `has the shape [${tensor.shape.join(", ")}], expected ${wanted}`;
       problems.push({ code: "SHAPE", field, problem });
     }
@@ -321,6 +282,25 @@ export function parameterOf(model: ModelGraph, id: string): ParameterInfo {
 }
 
 /**
+ * The id of a parameter of a block by its name in the graph, or of one outside the blocks.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { openModel, parameterId } from "./architecture.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * assertEquals(parameterId(openModel(checkpoint), "mlp.up", 3), "blocks.3.mlp.up");
+ * checkpoint.close();
+ * ```
+ */
+export function parameterId(model: ModelGraph, name: string, block?: number): string {
+  const inside = `blocks.${block}.${name}`;
+  return model.parameters.some(({ id }) => id === inside) ? inside : name;
+}
+
+/**
  * The linear with an id. `UNKNOWN_NAME` if there is none.
  *
  * @example
@@ -340,5 +320,51 @@ export function linearOf(model: ModelGraph, id: string): LinearInfo {
   if (found !== undefined) return found;
   throw new LowbitError("UNKNOWN_NAME", `unknown linear ${JSON.stringify(id)}`, {
     file: model.checkpoint.name,
+  });
+}
+
+/**
+ * Channels of the keys and of the values that a block remembers of each token.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { memoryWidths, openModel } from "./architecture.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * assertEquals(memoryWidths(openModel(checkpoint), 0), [128, 128]);
+ * checkpoint.close();
+ * ```
+ */
+export function memoryWidths(
+  { blocks, hyperparameters }: ModelGraph,
+  block: number,
+): [keys: number, values: number] {
+  const node = blocks[block].nodes.find((node) => node.op === "attention");
+  if (node === undefined) return [1, 1];
+  const { key_size = "head_size", value_size = key_size } = node;
+  const width = (size: string) => hyperparameters.kv_heads * evaluateSize(size, hyperparameters);
+  return [width(key_size), width(value_size)];
+}
+
+/**
+ * Throws `UNSUPPORTED` for a model that does not predict tokens.
+ *
+ * @example
+ * ```ts
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { checkPredicts, openModel } from "./architecture.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * checkPredicts(openModel(checkpoint)); // it does
+ * checkpoint.close();
+ * ```
+ */
+export function checkPredicts({ architecture, checkpoint }: ModelGraph): void {
+  if (architecture.result !== "output") return;
+  throw new LowbitError("UNSUPPORTED", `${architecture.id} is an encoder and predicts no tokens`, {
+    file: checkpoint.name,
+    advice: "encoders can be quantised and run, but not generate or be scored on a text",
   });
 }

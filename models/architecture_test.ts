@@ -8,7 +8,7 @@ import {
   openModel,
   parameterOf,
 } from "./architecture.ts";
-import { inputsOf } from "./values.ts";
+import { inputsOf, weightsOf } from "./values.ts";
 
 /** Problems of a graph: values that nothing makes, weights that are no parameters, loose edges. */
 function problems({ graph, parameters, block_parameters, edges }: Architecture): string[] {
@@ -18,14 +18,18 @@ function problems({ graph, parameters, block_parameters, edges }: Architecture):
   const walk = (nodes: Node[], values: Set<string>, weights: Set<string>) => {
     for (const node of nodes) {
       for (const name of inputsOf(node)) if (!values.has(name)) found.push(`value ${name}`);
-      if ("weight" in node && !weights.has(node.weight)) found.push(`weight ${node.weight}`);
+      for (const name of weightsOf(node, { experts: 0 })) {
+        if (!weights.has(name)) found.push(`weight ${name}`);
+      }
       values.add(node.out);
     }
     return values;
   };
-  if (!walk(graph.before, new Set(), outer).has("x")) found.push("no x before the blocks");
-  walk(graph.block, new Set(["x"]), inner);
-  if (!walk(graph.after, new Set(["x"]), outer).has("logits")) found.push("no logits");
+  // An image is the one input that is no table.
+  if (!walk(graph.before, new Set(["image"]), outer).has("x")) found.push("no x before the blocks");
+  walk(graph.block, new Set(["x"]), new Set([...inner, ...outer]));
+  const made = walk(graph.after, new Set(["x"]), outer);
+  if (!made.has("logits") && !made.has("output")) found.push("no result");
   for (const { id, from, to } of edges) {
     for (const name of [from, ...to]) if (!inner.has(name)) found.push(`edge ${id}: ${name}`);
   }

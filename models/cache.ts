@@ -34,7 +34,8 @@ export interface AttentionMemory extends Disposable {
 }
 
 /**
- * A memory in full precision that grows by doubling. `width` is `kvHeads * headSize`.
+ * A memory in full precision that grows by doubling. `width` is `kvHeads * headSize`; values may have
+ * another.
  *
  * @example
  * ```ts
@@ -49,13 +50,13 @@ export interface AttentionMemory extends Disposable {
  * assertEquals([length, ...keys.array], [2, 1, 2, 1, 2]);
  * ```
  */
-export function fullMemory(kernels: Kernels, width: number): AttentionMemory {
+export function fullMemory(kernels: Kernels, width: number, valueWidth = width): AttentionMemory {
   let capacity = 32, length = 0;
   let keys = kernels.alloc("f32", capacity * width),
-    values = kernels.alloc("f32", capacity * width);
-  const grow = (old: Buffer<"f32">, rows: number) => {
-    const larger = kernels.alloc("f32", rows * width);
-    larger.slice(0, length * width).array.set(old.array.subarray(0, length * width));
+    values = kernels.alloc("f32", capacity * valueWidth);
+  const grow = (old: Buffer<"f32">, rows: number, size: number) => {
+    const larger = kernels.alloc("f32", rows * size);
+    larger.slice(0, length * size).array.set(old.array.subarray(0, length * size));
     old.free();
     return larger;
   };
@@ -64,21 +65,21 @@ export function fullMemory(kernels: Kernels, width: number): AttentionMemory {
       return length;
     },
     get bytes() {
-      return 8 * capacity * width;
+      return 4 * capacity * (width + valueWidth);
     },
     extend(newKeys, newValues, tokens) {
       if (length + tokens > capacity) {
         const rows = Math.max(length + tokens, 2 * capacity);
-        keys = grow(keys, rows);
-        values = grow(values, rows);
+        keys = grow(keys, rows, width);
+        values = grow(values, rows, valueWidth);
         capacity = rows;
       }
       keys.array.set(newKeys.array, length * width);
-      values.array.set(newValues.array, length * width);
+      values.array.set(newValues.array, length * valueWidth);
       length += tokens;
       return {
         keys: keys.slice(0, length * width),
-        values: values.slice(0, length * width),
+        values: values.slice(0, length * valueWidth),
         length,
         release() {},
       };
@@ -126,6 +127,7 @@ export function policyMemory(
   kernels: Kernels,
   policy: CachePolicy,
   width: number,
+  valueWidth = width,
 ): AttentionMemory {
   let position = 0;
   const memory: AttentionMemory = {
@@ -139,7 +141,9 @@ export function policyMemory(
       policy.append(newKeys.array.slice(), newValues.array.slice(), tokens);
       position += tokens;
       const { keys, values, length } = policy.read();
-      if (length < tokens || keys.length !== length * width || values.length !== length * width) {
+      if (
+        length < tokens || keys.length !== length * width || values.length !== length * valueWidth
+      ) {
         throw new LowbitError("PLUGIN", `read() gives ${length} rows of ${keys.length} numbers`, {
           field: "cache",
           advice: `rows have ${width} numbers, and the ${tokens} new tokens must be among them`,

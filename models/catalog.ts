@@ -6,8 +6,3109 @@
 
 /** Model families; `architectureSchema` reads them. */
 export const ARCHITECTURES: readonly unknown[] = [{
+  id: "bert",
+  summary: "BERT and MiniLM encoders: the embedding of a text",
+  match: {
+    huggingface: ["bert"],
+    gguf: [],
+  },
+  result: "output",
+  optional_prefix: "bert.",
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+    },
+    hidden: {
+      huggingface: "hidden_size",
+    },
+    intermediate: {
+      huggingface: "intermediate_size",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_eps",
+      default: 1e-12,
+    },
+    context: {
+      huggingface: "max_position_embeddings",
+      default: 512,
+    },
+    types: {
+      huggingface: "type_vocab_size",
+      default: 2,
+    },
+  },
+  requires: [{
+    huggingface: "hidden_act",
+    allowed: ["gelu"],
+  }, {
+    huggingface: "position_embedding_type",
+    allowed: ["absolute"],
+  }, {
+    huggingface: "is_decoder",
+    allowed: [false],
+  }],
+  ignored: ["bert.pooler.*", "bert.embeddings.position_ids", "cls.*"],
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "bert.embeddings.word_embeddings.weight",
+    gguf: "bert.embeddings.word_embeddings.weight",
+  }, {
+    name: "positions",
+    shape: ["context", "hidden"],
+    huggingface: "bert.embeddings.position_embeddings.weight",
+    gguf: "bert.embeddings.position_embeddings.weight",
+  }, {
+    name: "types",
+    shape: ["types", "hidden"],
+    huggingface: "bert.embeddings.token_type_embeddings.weight",
+    gguf: "bert.embeddings.token_type_embeddings.weight",
+  }, {
+    name: "embedding.norm",
+    shape: ["hidden"],
+    huggingface: "bert.embeddings.LayerNorm.weight",
+    gguf: "bert.embeddings.LayerNorm.weight",
+  }, {
+    name: "x.bias",
+    shape: ["hidden"],
+    huggingface: "bert.embeddings.LayerNorm.bias",
+    gguf: "bert.embeddings.LayerNorm.bias",
+  }],
+  block_parameters: [{
+    name: "attention.query",
+    shape: ["hidden", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.query.weight",
+    gguf: "bert.encoder.layer.{i}.attention.self.query.weight",
+  }, {
+    name: "query.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.query.bias",
+    gguf: "bert.encoder.layer.{i}.attention.self.query.bias",
+  }, {
+    name: "attention.key",
+    shape: ["hidden", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.key.weight",
+    gguf: "bert.encoder.layer.{i}.attention.self.key.weight",
+  }, {
+    name: "key.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.key.bias",
+    gguf: "bert.encoder.layer.{i}.attention.self.key.bias",
+  }, {
+    name: "attention.value",
+    shape: ["hidden", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.value.weight",
+    gguf: "bert.encoder.layer.{i}.attention.self.value.weight",
+  }, {
+    name: "value.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.self.value.bias",
+    gguf: "bert.encoder.layer.{i}.attention.self.value.bias",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.output.dense.weight",
+    gguf: "bert.encoder.layer.{i}.attention.output.dense.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.output.dense.bias",
+    gguf: "bert.encoder.layer.{i}.attention.output.dense.bias",
+  }, {
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.output.LayerNorm.weight",
+    gguf: "bert.encoder.layer.{i}.attention.output.LayerNorm.weight",
+  }, {
+    name: "middle.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.attention.output.LayerNorm.bias",
+    gguf: "bert.encoder.layer.{i}.attention.output.LayerNorm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "bert.encoder.layer.{i}.intermediate.dense.weight",
+    gguf: "bert.encoder.layer.{i}.intermediate.dense.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "bert.encoder.layer.{i}.intermediate.dense.bias",
+    gguf: "bert.encoder.layer.{i}.intermediate.dense.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "bert.encoder.layer.{i}.output.dense.weight",
+    gguf: "bert.encoder.layer.{i}.output.dense.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.output.dense.bias",
+    gguf: "bert.encoder.layer.{i}.output.dense.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.output.LayerNorm.weight",
+    gguf: "bert.encoder.layer.{i}.output.LayerNorm.weight",
+  }, {
+    name: "x.bias",
+    shape: ["hidden"],
+    huggingface: "bert.encoder.layer.{i}.output.LayerNorm.bias",
+    gguf: "bert.encoder.layer.{i}.output.LayerNorm.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "embed",
+      weight: "positions",
+      index: "positions",
+      out: "positions",
+    }, {
+      op: "embed",
+      weight: "types",
+      index: "types",
+      out: "types",
+    }, {
+      op: "add",
+      in: ["tokens", "positions"],
+      out: "placed",
+    }, {
+      op: "add",
+      in: ["placed", "types"],
+      out: "typed",
+    }, {
+      op: "layer_norm",
+      weight: "embedding.norm",
+      in: "typed",
+      out: "x",
+    }, {
+      op: "bias",
+      weight: "x.bias",
+      in: "x",
+      out: "x",
+    }],
+    block: [{
+      op: "linear",
+      weight: "attention.query",
+      in: "x",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "x",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "x",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      causal: false,
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "attention.sum",
+    }, {
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "attention.sum",
+      out: "middle",
+    }, {
+      op: "bias",
+      weight: "middle.bias",
+      in: "middle",
+      out: "middle",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "middle",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "mlp.sum",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "mlp.sum",
+      out: "x",
+    }, {
+      op: "bias",
+      weight: "x.bias",
+      in: "x",
+      out: "x",
+    }],
+    after: [{
+      op: "pool",
+      kind: "mean",
+      in: "x",
+      out: "mean",
+    }, {
+      op: "unit",
+      in: "mean",
+      out: "output",
+    }],
+  },
+  edges: [{
+    id: "attention.output.input",
+    from: "attention.value",
+    to: ["attention.output"],
+    shared_heads: true,
+  }],
+}, {
+  id: "bloom",
+  summary: "BLOOM: ALiBi, a norm of the embeddings",
+  match: {
+    huggingface: ["bloom"],
+    gguf: ["bloom"],
+  },
+  optional_prefix: "transformer.",
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: ["hidden_size", "n_embed"],
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      gguf: "feed_forward_length",
+      default: "4*hidden",
+    },
+    blocks: {
+      huggingface: ["n_layer", "num_hidden_layers"],
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: ["n_head", "num_attention_heads"],
+      gguf: "attention.head_count",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    context: {
+      huggingface: "seq_length",
+      gguf: "context_length",
+      default: 2048,
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_epsilon",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 1,
+    },
+  },
+  requires: [{
+    huggingface: "apply_residual_connection_post_layernorm",
+    allowed: [false],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["BloomForCausalLM"],
+      model_type: "bloom",
+    },
+    gguf: {
+      "general.architecture": "bloom",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "transformer.word_embeddings.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "embedding.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.word_embeddings_layernorm.weight",
+    gguf: "token_embd_norm.weight",
+  }, {
+    name: "x.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.word_embeddings_layernorm.bias",
+    gguf: "token_embd_norm.bias",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.weight",
+    gguf: "output_norm.weight",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.bias",
+    gguf: "output_norm.bias",
+  }, {
+    name: "head",
+    shape: ["vocab", "hidden"],
+    huggingface: "lm_head.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.input_layernorm.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.input_layernorm.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+  }, {
+    name: "attention.qkv",
+    shape: ["3*hidden", "hidden"],
+    huggingface: "transformer.h.{i}.self_attention.query_key_value.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["1", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "qkv.bias",
+    shape: ["3*hidden"],
+    huggingface: "transformer.h.{i}.self_attention.query_key_value.bias",
+    gguf: "blk.{i}.attn_qkv.bias",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["1", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "transformer.h.{i}.self_attention.dense.weight",
+    gguf: "blk.{i}.attn_output.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.self_attention.dense.bias",
+    gguf: "blk.{i}.attn_output.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.post_attention_layernorm.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "transformer.h.{i}.mlp.dense_h_to_4h.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "transformer.h.{i}.mlp.dense_h_to_4h.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "transformer.h.{i}.mlp.dense_4h_to_h.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.mlp.dense_4h_to_h.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "layer_norm",
+      weight: "embedding.norm",
+      in: "tokens",
+      out: "x",
+    }, {
+      op: "bias",
+      weight: "x.bias",
+      in: "x",
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "bias",
+      weight: "qkv.bias",
+      in: "qkv",
+      out: "qkv",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      alibi: "added",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu_tanh",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv"],
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
+  }],
+}, {
+  id: "deepseek_v2",
+  extends: "mixtral",
+  summary: "DeepSeek-V2: latent attention, routed and shared experts",
+  match: {
+    huggingface: ["deepseek_v2"],
+    gguf: [],
+  },
+  without: [
+    "attention.key",
+    "attention.value",
+    "attention.input",
+    "attention.output.input",
+    "rope.factors",
+    "query.bias",
+    "key.bias",
+    "value.bias",
+    "attention.branch.bias",
+    "query.norm",
+    "key.norm",
+    "rope.dimension_count",
+    "attention.value_length",
+  ],
+  hyperparameters: {
+    kv_heads: {
+      huggingface: "_kv_heads",
+      gguf: "_kv_heads",
+      default: "heads",
+    },
+    plain_size: {
+      huggingface: "qk_nope_head_dim",
+      default: 128,
+    },
+    rotary_size: {
+      huggingface: "qk_rope_head_dim",
+      gguf: "rope.dimension_count",
+      default: 64,
+    },
+    value_size: {
+      huggingface: "v_head_dim",
+      gguf: "attention.value_length",
+      default: 128,
+    },
+    head_size: {
+      huggingface: "_head_size",
+      gguf: "_head_size",
+      default: "plain_size+rotary_size",
+    },
+    rank: {
+      huggingface: "kv_lora_rank",
+      gguf: "attention.kv_lora_rank",
+      default: 512,
+    },
+    query_rank: {
+      type: "count",
+      huggingface: "q_lora_rank",
+      gguf: "attention.q_lora_rank",
+      default: 0,
+    },
+    experts: {
+      huggingface: "n_routed_experts",
+    },
+    active: {
+      default: 8,
+    },
+    normalized: {
+      huggingface: "norm_topk_prob",
+      default: 0,
+    },
+    expert_size: {
+      huggingface: "moe_intermediate_size",
+    },
+    shared: {
+      default: 1,
+    },
+    shared_count: {
+      huggingface: "n_shared_experts",
+      gguf: "expert_shared_count",
+      default: 1,
+    },
+    shared_size: {
+      default: "expert_size*shared_count",
+    },
+    dense: {
+      type: "count",
+      huggingface: "first_k_dense_replace",
+      gguf: "leading_dense_block_count",
+      default: 0,
+    },
+    routing_factor: {
+      type: "number",
+      huggingface: "routed_scaling_factor",
+      gguf: "expert_weights_scale",
+      default: 1,
+    },
+    groups: {
+      huggingface: "n_group",
+      gguf: "expert_group_count",
+      default: 1,
+    },
+    top_groups: {
+      huggingface: "topk_group",
+      gguf: "expert_group_used_count",
+      default: 1,
+    },
+    grouped: {
+      type: "boolean",
+      huggingface: "topk_method",
+      values: {
+        greedy: 0,
+        group_limited_greedy: 1,
+      },
+      default: 0,
+    },
+  },
+  flags: {
+    sparse: {
+      from: "dense",
+    },
+  },
+  requires: [{
+    huggingface: "attention_bias",
+    allowed: [false],
+  }, {
+    huggingface: "rope_scaling.type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_scaling.rope_type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_parameters.rope_type",
+    allowed: ["default"],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["DeepseekV2ForCausalLM"],
+      model_type: "deepseek_v2",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    shape: ["heads*plain_size+heads*rotary_size", "hidden"],
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "rotary_size"],
+          size: "1",
+        },
+      },
+    },
+    when: "!query_rank",
+  }, {
+    name: "attention.query_down",
+    shape: ["query_rank", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.q_a_proj.weight",
+    gguf: "blk.{i}.attn_q_a.weight",
+    when: "query_rank",
+  }, {
+    name: "attention.query_norm",
+    shape: ["query_rank"],
+    huggingface: "model.layers.{i}.self_attn.q_a_layernorm.weight",
+    gguf: "blk.{i}.attn_q_a_norm.weight",
+    when: "query_rank",
+  }, {
+    name: "attention.query_up",
+    shape: ["heads*plain_size+heads*rotary_size", "query_rank"],
+    huggingface: "model.layers.{i}.self_attn.q_b_proj.weight",
+    gguf: "blk.{i}.attn_q_b.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "rotary_size"],
+          size: "1",
+        },
+      },
+    },
+    when: "query_rank",
+  }, {
+    name: "attention.key_value_down",
+    shape: ["rank+rotary_size", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.kv_a_proj_with_mqa.weight",
+    gguf: "blk.{i}.attn_kv_a_mqa.weight",
+  }, {
+    name: "attention.key_value_norm",
+    shape: ["rank"],
+    huggingface: "model.layers.{i}.self_attn.kv_a_layernorm.weight",
+    gguf: "blk.{i}.attn_kv_a_norm.weight",
+  }, {
+    name: "attention.key_value_up",
+    shape: ["heads*plain_size+heads*value_size", "rank"],
+    huggingface: "model.layers.{i}.self_attn.kv_b_proj.weight",
+    gguf: "blk.{i}.attn_kv_b.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "value_size"],
+          size: "1",
+        },
+      },
+    },
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "heads*value_size"],
+  }, {
+    name: "mlp.router",
+    huggingface: "model.layers.{i}.mlp.gate.weight",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.up",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.down",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
+  }, {
+    name: "mlp.shared.gate",
+    huggingface: "model.layers.{i}.mlp.shared_experts.gate_proj.weight",
+  }, {
+    name: "mlp.shared.up",
+    huggingface: "model.layers.{i}.mlp.shared_experts.up_proj.weight",
+  }, {
+    name: "mlp.shared.down",
+    huggingface: "model.layers.{i}.mlp.shared_experts.down_proj.weight",
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+      when: "!query_rank",
+    }, {
+      op: "linear",
+      weight: "attention.query_down",
+      in: "attention.input",
+      out: "query.latent",
+      when: "query_rank",
+    }, {
+      op: "rms_norm",
+      weight: "attention.query_norm",
+      in: "query.latent",
+      out: "query.normed",
+      when: "query_rank",
+    }, {
+      op: "linear",
+      weight: "attention.query_up",
+      in: "query.normed",
+      out: "query",
+      when: "query_rank",
+    }, {
+      op: "slice",
+      in: "query",
+      size: "heads*plain_size",
+      out: "query.plain",
+    }, {
+      op: "slice",
+      in: "query",
+      skip: ["heads*plain_size"],
+      size: "heads*rotary_size",
+      out: "query.turned",
+    }, {
+      op: "linear",
+      weight: "attention.key_value_down",
+      in: "attention.input",
+      out: "latent",
+    }, {
+      op: "slice",
+      in: "latent",
+      size: "rank",
+      out: "latent.values",
+    }, {
+      op: "slice",
+      in: "latent",
+      skip: ["rank"],
+      size: "rotary_size",
+      out: "key.turned",
+    }, {
+      op: "rms_norm",
+      weight: "attention.key_value_norm",
+      in: "latent.values",
+      out: "key_value.input",
+    }, {
+      op: "linear",
+      weight: "attention.key_value_up",
+      in: "key_value.input",
+      out: "key_value",
+    }, {
+      op: "slice",
+      in: "key_value",
+      size: "heads*plain_size",
+      out: "key.plain",
+    }, {
+      op: "slice",
+      in: "key_value",
+      skip: ["heads*plain_size"],
+      size: "heads*value_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query.turned",
+      out: "query.turned",
+      heads: "heads",
+      size: "rotary_size",
+      pairs: "neighbours",
+    }, {
+      op: "rope",
+      in: "key.turned",
+      out: "key.turned",
+      heads: "1",
+      size: "rotary_size",
+      pairs: "neighbours",
+    }, {
+      op: "join",
+      in: ["query.plain", "query.turned"],
+      heads: "heads",
+      out: "query.whole",
+    }, {
+      op: "join",
+      in: ["key.plain", "key.turned"],
+      heads: "heads",
+      shared: ["key.turned"],
+      out: "key.whole",
+    }, {
+      op: "attention",
+      query: "query.whole",
+      key: "key.whole",
+      value: "value",
+      out: "attention.output.input",
+      key_size: "plain_size+rotary_size",
+      value_size: "value_size",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!sparse",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.router",
+      in: "mlp.input",
+      out: "router",
+      when: "sparse",
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "softmax",
+      normalize: "normalized",
+      factor: "routing_factor",
+      when: ["sparse", "!grouped"],
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "softmax",
+      normalize: "normalized",
+      factor: "routing_factor",
+      groups: "groups",
+      top_groups: "top_groups",
+      when: ["sparse", "grouped"],
+    }, {
+      op: "experts",
+      in: "mlp.input",
+      routing: "routing",
+      out: "mlp.experts",
+      gate: "mlp.experts.{e}.gate",
+      up: "mlp.experts.{e}.up",
+      down: "mlp.experts.{e}.down",
+      activation: "silu",
+      count: "experts",
+      when: "sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.shared.gate",
+      in: "mlp.input",
+      out: "shared.gate",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.up",
+      in: "mlp.input",
+      out: "shared.up",
+      when: ["sparse", "shared"],
+    }, {
+      op: "silu_gate",
+      gate: "shared.gate",
+      up: "shared.up",
+      out: "mlp.shared.down.input",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.down",
+      in: "mlp.shared.down.input",
+      out: "shared.branch",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.router",
+      in: "mlp.input",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "activate",
+      kind: "sigmoid",
+      in: "shared.share",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "mul",
+      in: ["shared.branch", "shared.share"],
+      out: "shared.branch",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "add",
+      in: ["mlp.experts", "shared.branch"],
+      out: "mlp.experts",
+      when: ["sparse", "shared"],
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+      when: "!sparse",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.experts"],
+      out: "x",
+      when: "sparse",
+    }],
+  },
+  edges: [],
+}, {
+  id: "deepseek_v3",
+  extends: "mixtral",
+  summary: "DeepSeek-V3: latent attention, experts chosen by corrected sigmoid scores in groups",
+  match: {
+    huggingface: ["deepseek_v3"],
+    gguf: [],
+  },
+  without: [
+    "attention.key",
+    "attention.value",
+    "attention.input",
+    "attention.output.input",
+    "rope.factors",
+    "query.bias",
+    "key.bias",
+    "value.bias",
+    "attention.branch.bias",
+    "query.norm",
+    "key.norm",
+    "rope.dimension_count",
+    "attention.value_length",
+  ],
+  hyperparameters: {
+    kv_heads: {
+      huggingface: "_kv_heads",
+      gguf: "_kv_heads",
+      default: "heads",
+    },
+    plain_size: {
+      huggingface: "qk_nope_head_dim",
+      default: 128,
+    },
+    rotary_size: {
+      huggingface: "qk_rope_head_dim",
+      gguf: "rope.dimension_count",
+      default: 64,
+    },
+    value_size: {
+      huggingface: "v_head_dim",
+      gguf: "attention.value_length",
+      default: 128,
+    },
+    head_size: {
+      huggingface: "_head_size",
+      gguf: "_head_size",
+      default: "plain_size+rotary_size",
+    },
+    rank: {
+      huggingface: "kv_lora_rank",
+      gguf: "attention.kv_lora_rank",
+      default: 512,
+    },
+    query_rank: {
+      type: "count",
+      huggingface: "q_lora_rank",
+      gguf: "attention.q_lora_rank",
+      default: 0,
+    },
+    experts: {
+      huggingface: "n_routed_experts",
+    },
+    active: {
+      default: 8,
+    },
+    normalized: {
+      huggingface: "norm_topk_prob",
+      default: 1,
+    },
+    expert_size: {
+      huggingface: "moe_intermediate_size",
+    },
+    shared: {
+      default: 1,
+    },
+    shared_count: {
+      huggingface: "n_shared_experts",
+      gguf: "expert_shared_count",
+      default: 1,
+    },
+    shared_size: {
+      default: "expert_size*shared_count",
+    },
+    dense: {
+      type: "count",
+      huggingface: "first_k_dense_replace",
+      gguf: "leading_dense_block_count",
+      default: 0,
+    },
+    routing_factor: {
+      type: "number",
+      huggingface: "routed_scaling_factor",
+      gguf: "expert_weights_scale",
+      default: 1,
+    },
+    groups: {
+      huggingface: "n_group",
+      gguf: "expert_group_count",
+      default: 1,
+    },
+    top_groups: {
+      huggingface: "topk_group",
+      gguf: "expert_group_used_count",
+      default: 1,
+    },
+  },
+  flags: {
+    sparse: {
+      from: "dense",
+    },
+  },
+  requires: [{
+    huggingface: "attention_bias",
+    allowed: [false],
+  }, {
+    huggingface: "rope_scaling.type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_scaling.rope_type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_parameters.rope_type",
+    allowed: ["default"],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["DeepseekV3ForCausalLM"],
+      model_type: "deepseek_v3",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    shape: ["heads*plain_size+heads*rotary_size", "hidden"],
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "rotary_size"],
+          size: "1",
+        },
+      },
+    },
+    when: "!query_rank",
+  }, {
+    name: "attention.query_down",
+    shape: ["query_rank", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.q_a_proj.weight",
+    gguf: "blk.{i}.attn_q_a.weight",
+    when: "query_rank",
+  }, {
+    name: "attention.query_norm",
+    shape: ["query_rank"],
+    huggingface: "model.layers.{i}.self_attn.q_a_layernorm.weight",
+    gguf: "blk.{i}.attn_q_a_norm.weight",
+    when: "query_rank",
+  }, {
+    name: "attention.query_up",
+    shape: ["heads*plain_size+heads*rotary_size", "query_rank"],
+    huggingface: "model.layers.{i}.self_attn.q_b_proj.weight",
+    gguf: "blk.{i}.attn_q_b.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "rotary_size"],
+          size: "1",
+        },
+      },
+    },
+    when: "query_rank",
+  }, {
+    name: "attention.key_value_down",
+    shape: ["rank+rotary_size", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.kv_a_proj_with_mqa.weight",
+    gguf: "blk.{i}.attn_kv_a_mqa.weight",
+  }, {
+    name: "attention.key_value_norm",
+    shape: ["rank"],
+    huggingface: "model.layers.{i}.self_attn.kv_a_layernorm.weight",
+    gguf: "blk.{i}.attn_kv_a_norm.weight",
+  }, {
+    name: "attention.key_value_up",
+    shape: ["heads*plain_size+heads*value_size", "rank"],
+    huggingface: "model.layers.{i}.self_attn.kv_b_proj.weight",
+    gguf: "blk.{i}.attn_kv_b.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["plain_size", "value_size"],
+          size: "1",
+        },
+      },
+    },
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "heads*value_size"],
+  }, {
+    name: "mlp.router.correction",
+    shape: ["experts"],
+    huggingface: "model.layers.{i}.mlp.gate.e_score_correction_bias",
+    gguf: "blk.{i}.exp_probs_b.bias",
+    when: "sparse",
+  }, {
+    name: "mlp.router",
+    huggingface: "model.layers.{i}.mlp.gate.weight",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.up",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.down",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
+  }, {
+    name: "mlp.shared.gate",
+    huggingface: "model.layers.{i}.mlp.shared_experts.gate_proj.weight",
+  }, {
+    name: "mlp.shared.up",
+    huggingface: "model.layers.{i}.mlp.shared_experts.up_proj.weight",
+  }, {
+    name: "mlp.shared.down",
+    huggingface: "model.layers.{i}.mlp.shared_experts.down_proj.weight",
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+      when: "!query_rank",
+    }, {
+      op: "linear",
+      weight: "attention.query_down",
+      in: "attention.input",
+      out: "query.latent",
+      when: "query_rank",
+    }, {
+      op: "rms_norm",
+      weight: "attention.query_norm",
+      in: "query.latent",
+      out: "query.normed",
+      when: "query_rank",
+    }, {
+      op: "linear",
+      weight: "attention.query_up",
+      in: "query.normed",
+      out: "query",
+      when: "query_rank",
+    }, {
+      op: "slice",
+      in: "query",
+      size: "heads*plain_size",
+      out: "query.plain",
+    }, {
+      op: "slice",
+      in: "query",
+      skip: ["heads*plain_size"],
+      size: "heads*rotary_size",
+      out: "query.turned",
+    }, {
+      op: "linear",
+      weight: "attention.key_value_down",
+      in: "attention.input",
+      out: "latent",
+    }, {
+      op: "slice",
+      in: "latent",
+      size: "rank",
+      out: "latent.values",
+    }, {
+      op: "slice",
+      in: "latent",
+      skip: ["rank"],
+      size: "rotary_size",
+      out: "key.turned",
+    }, {
+      op: "rms_norm",
+      weight: "attention.key_value_norm",
+      in: "latent.values",
+      out: "key_value.input",
+    }, {
+      op: "linear",
+      weight: "attention.key_value_up",
+      in: "key_value.input",
+      out: "key_value",
+    }, {
+      op: "slice",
+      in: "key_value",
+      size: "heads*plain_size",
+      out: "key.plain",
+    }, {
+      op: "slice",
+      in: "key_value",
+      skip: ["heads*plain_size"],
+      size: "heads*value_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query.turned",
+      out: "query.turned",
+      heads: "heads",
+      size: "rotary_size",
+      pairs: "neighbours",
+    }, {
+      op: "rope",
+      in: "key.turned",
+      out: "key.turned",
+      heads: "1",
+      size: "rotary_size",
+      pairs: "neighbours",
+    }, {
+      op: "join",
+      in: ["query.plain", "query.turned"],
+      heads: "heads",
+      out: "query.whole",
+    }, {
+      op: "join",
+      in: ["key.plain", "key.turned"],
+      heads: "heads",
+      shared: ["key.turned"],
+      out: "key.whole",
+    }, {
+      op: "attention",
+      query: "query.whole",
+      key: "key.whole",
+      value: "value",
+      out: "attention.output.input",
+      key_size: "plain_size+rotary_size",
+      value_size: "value_size",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!sparse",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.router",
+      in: "mlp.input",
+      out: "router",
+      when: "sparse",
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "sigmoid",
+      normalize: "normalized",
+      factor: "routing_factor",
+      correction: "mlp.router.correction",
+      groups: "groups",
+      top_groups: "top_groups",
+      group_best: 2,
+      when: "sparse",
+    }, {
+      op: "experts",
+      in: "mlp.input",
+      routing: "routing",
+      out: "mlp.experts",
+      gate: "mlp.experts.{e}.gate",
+      up: "mlp.experts.{e}.up",
+      down: "mlp.experts.{e}.down",
+      activation: "silu",
+      count: "experts",
+      when: "sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.shared.gate",
+      in: "mlp.input",
+      out: "shared.gate",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.up",
+      in: "mlp.input",
+      out: "shared.up",
+      when: ["sparse", "shared"],
+    }, {
+      op: "silu_gate",
+      gate: "shared.gate",
+      up: "shared.up",
+      out: "mlp.shared.down.input",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.down",
+      in: "mlp.shared.down.input",
+      out: "shared.branch",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.router",
+      in: "mlp.input",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "activate",
+      kind: "sigmoid",
+      in: "shared.share",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "mul",
+      in: ["shared.branch", "shared.share"],
+      out: "shared.branch",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "add",
+      in: ["mlp.experts", "shared.branch"],
+      out: "mlp.experts",
+      when: ["sparse", "shared"],
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+      when: "!sparse",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.experts"],
+      out: "x",
+      when: "sparse",
+    }],
+  },
+  edges: [],
+}, {
+  id: "falcon",
+  summary: "Falcon: attention and MLP side by side, query, key and value in groups",
+  match: {
+    huggingface: ["falcon"],
+    gguf: ["falcon"],
+  },
+  optional_prefix: "transformer.",
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: "hidden_size",
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      huggingface: "ffn_hidden_size",
+      gguf: "feed_forward_length",
+      default: "4*hidden",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+      gguf: "attention.head_count",
+    },
+    new: {
+      type: "boolean",
+      huggingface: "new_decoder_architecture",
+      default: 0,
+    },
+    multi_query: {
+      type: "boolean",
+      huggingface: "multi_query",
+      default: 1,
+    },
+    key_heads: {
+      huggingface: ["num_kv_heads", "n_head_kv"],
+      default: "heads",
+    },
+    kv_heads: {
+      gguf: "attention.head_count_kv",
+      cases: [{
+        when: "new",
+        value: "key_heads",
+      }, {
+        when: "multi_query",
+        value: 1,
+      }],
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    context: {
+      huggingface: "max_position_embeddings",
+      gguf: "context_length",
+      default: 2048,
+    },
+    theta: {
+      type: "number",
+      huggingface: ["rope_theta", "rope_parameters.rope_theta"],
+      gguf: "rope.freq_base",
+      default: 10000,
+    },
+    alibi: {
+      type: "boolean",
+      huggingface: "alibi",
+      default: 0,
+    },
+    parallel: {
+      type: "boolean",
+      huggingface: "parallel_attn",
+      default: 1,
+    },
+    biases: {
+      type: "boolean",
+      huggingface: "bias",
+      present: {
+        gguf: "blk.0.attn_qkv.bias",
+      },
+      default: 0,
+    },
+    two_norms: {
+      type: "boolean",
+      present: {
+        huggingface: "transformer.h.0.ln_attn.weight",
+        gguf: "blk.0.attn_norm_2.weight",
+      },
+      default: 0,
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_epsilon",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 1,
+    },
+  },
+  requires: [{
+    huggingface: "activation",
+    allowed: ["gelu"],
+  }, {
+    huggingface: "rope_scaling.type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_parameters.rope_type",
+    allowed: ["default"],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["FalconForCausalLM"],
+      model_type: "falcon",
+      activation: "gelu",
+    },
+    gguf: {
+      "general.architecture": "falcon",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "transformer.word_embeddings.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.weight",
+    gguf: "output_norm.weight",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.bias",
+    gguf: "output_norm.bias",
+  }, {
+    name: "head",
+    shape: ["vocab", "hidden"],
+    huggingface: "lm_head.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.input_layernorm.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+    when: "!two_norms",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.input_layernorm.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+    when: "!two_norms",
+  }, {
+    name: "attention.own_norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_attn.weight",
+    gguf: "blk.{i}.attn_norm_2.weight",
+    when: "two_norms",
+  }, {
+    name: "attention.own_norm.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_attn.bias",
+    gguf: "blk.{i}.attn_norm_2.bias",
+    when: "two_norms",
+  }, {
+    name: "mlp.own_norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_mlp.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+    when: "two_norms",
+  }, {
+    name: "mlp.own_norm.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_mlp.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+    when: "two_norms",
+  }, {
+    name: "attention.qkv",
+    shape: ["heads*head_size+2*kv_heads*head_size", "hidden"],
+    huggingface: "transformer.h.{i}.self_attention.query_key_value.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "kv_heads",
+          runs: ["heads/kv_heads", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "qkv.bias",
+    shape: ["heads*head_size+2*kv_heads*head_size"],
+    huggingface: "transformer.h.{i}.self_attention.query_key_value.bias",
+    gguf: "blk.{i}.attn_qkv.bias",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "kv_heads",
+          runs: ["heads/kv_heads", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+    when: "biases",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "transformer.h.{i}.self_attention.dense.weight",
+    gguf: "blk.{i}.attn_output.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.self_attention.dense.bias",
+    gguf: "blk.{i}.attn_output.bias",
+    when: "biases",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+    when: "!parallel",
+  }, {
+    name: "mlp.norm.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.post_attention_layernorm.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+    when: "!parallel",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "transformer.h.{i}.mlp.dense_h_to_4h.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "transformer.h.{i}.mlp.dense_h_to_4h.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+    when: "biases",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "transformer.h.{i}.mlp.dense_4h_to_h.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.mlp.dense_4h_to_h.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+    when: "biases",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+      when: "!two_norms",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+      when: "!two_norms",
+    }, {
+      op: "layer_norm",
+      weight: "attention.own_norm",
+      in: "x",
+      out: "attention.input",
+      when: "two_norms",
+    }, {
+      op: "bias",
+      weight: "attention.own_norm.bias",
+      in: "attention.input",
+      out: "attention.input",
+      when: "two_norms",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "bias",
+      weight: "qkv.bias",
+      in: "qkv",
+      out: "qkv",
+      when: "biases",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query",
+      heads: "heads",
+      when: "!alibi",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key",
+      heads: "kv_heads",
+      when: "!alibi",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      when: "!alibi",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      alibi: "scaled",
+      when: "alibi",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "biases",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.own_norm",
+      in: "x",
+      out: "mlp.input",
+      when: "two_norms",
+    }, {
+      op: "bias",
+      weight: "mlp.own_norm.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "two_norms",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+      when: "!parallel",
+    }, {
+      op: "bias",
+      weight: "mlp.norm.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "!parallel",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "attention.input",
+      out: "up",
+      when: ["parallel", "!two_norms"],
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "two_norms",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!parallel",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+      when: "biases",
+    }, {
+      op: "activate",
+      kind: "gelu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "biases",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv", "mlp.up"],
+    when: ["parallel", "!two_norms"],
+  }, {
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv"],
+    when: "!parallel",
+  }],
+}, {
+  id: "gemma",
+  extends: "llama",
+  summary: "Gemma: scaled embeddings, GeGLU, norms stored less 1",
+  match: {
+    huggingface: ["gemma"],
+    gguf: ["gemma"],
+  },
+  without: [
+    "query.bias",
+    "key.bias",
+    "value.bias",
+    "attention.branch.bias",
+    "gate.bias",
+    "up.bias",
+    "mlp.branch.bias",
+  ],
+  hyperparameters: {
+    context: {
+      default: 8192,
+    },
+    head_size: {
+      default: 256,
+    },
+    query_scale: {
+      type: "number",
+      default: "head_size",
+    },
+    local_theta: {
+      type: "number",
+      default: "theta",
+    },
+    attention_cap: {
+      type: "number",
+      default: 0,
+    },
+    head_norms: {
+      default: 0,
+    },
+    post_norms: {
+      type: "boolean",
+      default: 0,
+    },
+    tied: {
+      default: 1,
+    },
+  },
+  flags: {
+    sliding: {
+      repeat: [false],
+    },
+  },
+  requires: [{
+    huggingface: "hidden_act",
+    allowed: ["gelu", "gelu_pytorch_tanh"],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["GemmaForCausalLM"],
+      model_type: "gemma",
+      hidden_act: "gelu_pytorch_tanh",
+    },
+    gguf: {
+      "general.architecture": "gemma",
+    },
+  },
+  parameters: [{
+    name: "norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }, {
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }, {
+    name: "key.norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }, {
+    name: "mlp.norm",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+  }, {
+    name: "attention.post_norm",
+    shape: ["hidden"],
+    huggingface: "model.layers.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.post_attention_norm.weight",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+    when: "post_norms",
+  }, {
+    name: "mlp.post_norm",
+    shape: ["hidden"],
+    huggingface: "model.layers.{i}.post_feedforward_layernorm.weight",
+    gguf: "blk.{i}.post_ffw_norm.weight",
+    stored: {
+      huggingface: {
+        offset: 1,
+      },
+    },
+    when: "post_norms",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "scale",
+      in: "tokens",
+      out: "x",
+      factor: {
+        of: "hidden",
+        power: 0.5,
+      },
+    }],
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      groups: "heads",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      groups: "kv_heads",
+      when: "head_norms",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      when: "!sliding",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      when: "!sliding",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      theta: "local_theta",
+      when: "sliding",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      theta: "local_theta",
+      when: "sliding",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      scale: {
+        of: "query_scale",
+        power: -0.5,
+      },
+      softcap: "attention_cap",
+      when: "!sliding",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      scale: {
+        of: "query_scale",
+        power: -0.5,
+      },
+      softcap: "attention_cap",
+      window: "window",
+      when: "sliding",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "rms_norm",
+      weight: "attention.post_norm",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "post_norms",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu_tanh",
+      in: "gate",
+      out: "gate",
+    }, {
+      op: "mul",
+      in: ["gate", "up"],
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.post_norm",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "post_norms",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+  },
+}, {
+  id: "gemma2",
+  extends: "gemma",
+  summary: "Gemma 2: norms before and after, soft caps, alternating windows",
+  match: {
+    huggingface: ["gemma2"],
+    gguf: ["gemma2"],
+  },
+  hyperparameters: {
+    query_scale: {
+      huggingface: "query_pre_attn_scalar",
+    },
+    window: {
+      default: 4096,
+    },
+    attention_cap: {
+      huggingface: "attn_logit_softcapping",
+      gguf: "attn_logit_softcapping",
+    },
+    head_cap: {
+      type: "number",
+      huggingface: "final_logit_softcapping",
+      gguf: "final_logit_softcapping",
+      default: 0,
+    },
+    post_norms: {
+      default: 1,
+    },
+  },
+  flags: {
+    sliding: {
+      repeat: [true, false],
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Gemma2ForCausalLM"],
+      model_type: "gemma2",
+    },
+    gguf: {
+      "general.architecture": "gemma2",
+    },
+  },
+  block_parameters: [{
+    name: "mlp.norm",
+    huggingface: "model.layers.{i}.pre_feedforward_layernorm.weight",
+  }],
+  graph: {
+    after: [{
+      op: "rms_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }, {
+      op: "softcap",
+      in: "logits",
+      cap: "head_cap",
+      out: "logits",
+    }],
+  },
+}, {
+  id: "gemma3",
+  extends: "gemma2",
+  summary: "Gemma 3 (text): norms of query and key, windows in five blocks of six",
+  match: {
+    huggingface: ["gemma3_text"],
+    gguf: ["gemma3"],
+  },
+  hyperparameters: {
+    context: {
+      default: 131072,
+    },
+    head_norms: {
+      default: 1,
+    },
+    theta: {
+      huggingface: ["rope_theta", "rope_parameters.full_attention.rope_theta"],
+      default: 1000000,
+    },
+    local_theta: {
+      huggingface: ["rope_local_base_freq", "rope_parameters.sliding_attention.rope_theta"],
+      gguf: "rope.freq_base_swa",
+      default: 10000,
+    },
+    attention_cap: {
+      default: 0,
+    },
+    head_cap: {
+      default: 0,
+    },
+  },
+  flags: {
+    sliding: {
+      repeat: [true, true, true, true, true, false],
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Gemma3ForCausalLM"],
+      model_type: "gemma3_text",
+    },
+    gguf: {
+      "general.architecture": "gemma3",
+    },
+  },
+}, {
+  id: "gpt2",
+  summary: "GPT-2: learned positions, layer norms, weights stored transposed",
+  match: {
+    huggingface: ["gpt2"],
+    gguf: ["gpt2"],
+  },
+  optional_prefix: "transformer.",
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: "n_embd",
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      huggingface: "n_inner",
+      gguf: "feed_forward_length",
+      default: "4*hidden",
+    },
+    blocks: {
+      huggingface: "n_layer",
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: "n_head",
+      gguf: "attention.head_count",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    context: {
+      huggingface: "n_positions",
+      gguf: "context_length",
+      default: 1024,
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_epsilon",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 1,
+    },
+  },
+  requires: [{
+    huggingface: "activation_function",
+    allowed: ["gelu_new", "gelu_pytorch_tanh"],
+  }, {
+    huggingface: "scale_attn_weights",
+    allowed: [true],
+  }, {
+    huggingface: "scale_attn_by_inverse_layer_idx",
+    allowed: [false],
+  }, {
+    huggingface: "add_cross_attention",
+    allowed: [false],
+  }],
+  ignored: ["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"],
+  constants: {
+    huggingface: {
+      architectures: ["GPT2LMHeadModel"],
+      model_type: "gpt2",
+      activation_function: "gelu_new",
+    },
+    gguf: {
+      "general.architecture": "gpt2",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "transformer.wte.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "positions",
+    shape: ["context", "hidden"],
+    huggingface: "transformer.wpe.weight",
+    gguf: "position_embd.weight",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.weight",
+    gguf: "output_norm.weight",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.ln_f.bias",
+    gguf: "output_norm.bias",
+  }, {
+    name: "head",
+    shape: ["vocab", "hidden"],
+    huggingface: "lm_head.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_1.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_1.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+  }, {
+    name: "attention.qkv",
+    shape: ["3*hidden", "hidden"],
+    huggingface: "transformer.h.{i}.attn.c_attn.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+    stored: {
+      huggingface: {
+        transposed: true,
+      },
+    },
+  }, {
+    name: "qkv.bias",
+    shape: ["3*hidden"],
+    huggingface: "transformer.h.{i}.attn.c_attn.bias",
+    gguf: "blk.{i}.attn_qkv.bias",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "transformer.h.{i}.attn.c_proj.weight",
+    gguf: "blk.{i}.attn_output.weight",
+    stored: {
+      huggingface: {
+        transposed: true,
+      },
+    },
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.attn.c_proj.bias",
+    gguf: "blk.{i}.attn_output.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_2.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.ln_2.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "transformer.h.{i}.mlp.c_fc.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+    stored: {
+      huggingface: {
+        transposed: true,
+      },
+    },
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "transformer.h.{i}.mlp.c_fc.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "transformer.h.{i}.mlp.c_proj.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+    stored: {
+      huggingface: {
+        transposed: true,
+      },
+    },
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "transformer.h.{i}.mlp.c_proj.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "embed",
+      weight: "positions",
+      index: "positions",
+      out: "positions",
+    }, {
+      op: "add",
+      in: ["tokens", "positions"],
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "bias",
+      weight: "qkv.bias",
+      in: "qkv",
+      out: "qkv",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu_tanh",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv"],
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
+  }],
+}, {
+  id: "gpt_neox",
+  summary: "GPT-NeoX and Pythia: partial rotary positions, attention and MLP side by side",
+  match: {
+    huggingface: ["gpt_neox"],
+    gguf: ["gptneox"],
+  },
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: "hidden_size",
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      huggingface: "intermediate_size",
+      gguf: "feed_forward_length",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+      gguf: "attention.head_count",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    rotary_share: {
+      type: "number",
+      huggingface: ["rotary_pct", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"],
+      default: 0.25,
+    },
+    rotary: {
+      gguf: "rope.dimension_count",
+      default: "head_size*rotary_share",
+    },
+    context: {
+      huggingface: "max_position_embeddings",
+      gguf: "context_length",
+      default: 2048,
+    },
+    theta: {
+      type: "number",
+      huggingface: ["rotary_emb_base", "rope_theta", "rope_parameters.rope_theta"],
+      gguf: "rope.freq_base",
+      default: 10000,
+    },
+    parallel: {
+      type: "boolean",
+      huggingface: "use_parallel_residual",
+      gguf: "use_parallel_residual",
+      default: 1,
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_eps",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 0,
+    },
+  },
+  requires: [{
+    huggingface: "hidden_act",
+    allowed: ["gelu"],
+  }, {
+    huggingface: "attention_bias",
+    allowed: [true],
+  }, {
+    huggingface: "rope_parameters.rope_type",
+    allowed: ["default"],
+  }, {
+    huggingface: "rope_scaling.type",
+    allowed: ["default"],
+  }],
+  ignored: [
+    "gpt_neox.layers.*.attention.bias",
+    "gpt_neox.layers.*.attention.masked_bias",
+    "gpt_neox.layers.*.attention.rotary_emb.inv_freq",
+  ],
+  constants: {
+    huggingface: {
+      architectures: ["GPTNeoXForCausalLM"],
+      model_type: "gpt_neox",
+      hidden_act: "gelu",
+    },
+    gguf: {
+      "general.architecture": "gptneox",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "hidden"],
+    huggingface: "gpt_neox.embed_in.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.final_layer_norm.weight",
+    gguf: "output_norm.weight",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.final_layer_norm.bias",
+    gguf: "output_norm.bias",
+  }, {
+    name: "head",
+    shape: ["vocab", "hidden"],
+    huggingface: "embed_out.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.input_layernorm.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.input_layernorm.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+  }, {
+    name: "attention.qkv",
+    shape: ["3*hidden", "hidden"],
+    huggingface: "gpt_neox.layers.{i}.attention.query_key_value.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["1", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "qkv.bias",
+    shape: ["3*hidden"],
+    huggingface: "gpt_neox.layers.{i}.attention.query_key_value.bias",
+    gguf: "blk.{i}.attn_qkv.bias",
+    stored: {
+      huggingface: {
+        grouped: {
+          groups: "heads",
+          runs: ["1", "1", "1"],
+          size: "head_size",
+        },
+      },
+    },
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "gpt_neox.layers.{i}.attention.dense.weight",
+    gguf: "blk.{i}.attn_output.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.attention.dense.bias",
+    gguf: "blk.{i}.attn_output.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.post_attention_layernorm.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "gpt_neox.layers.{i}.mlp.dense_h_to_4h.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "gpt_neox.layers.{i}.mlp.dense_h_to_4h.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "gpt_neox.layers.{i}.mlp.dense_4h_to_h.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "gpt_neox.layers.{i}.mlp.dense_4h_to_h.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "bias",
+      weight: "qkv.bias",
+      in: "qkv",
+      out: "qkv",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      rotary: "rotary",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      rotary: "rotary",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "x",
+      out: "mlp.input",
+      when: "parallel",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "parallel",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+      when: "!parallel",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "!parallel",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.qkv"],
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
+  }],
+}, {
   id: "llama",
-  summary: "Llama and Mistral decoders: RMSNorm, rotary positions, grouped-query attention, SwiGLU",
+  summary: "Llama, Mistral and SmolLM: RMSNorm, rotary positions, grouped-query attention, SwiGLU",
   match: {
     huggingface: ["llama", "mistral"],
     gguf: ["llama"],
@@ -60,42 +3161,76 @@ export const ARCHITECTURES: readonly unknown[] = [{
       gguf: "rope.freq_base",
       default: 10000,
     },
+    rope_magnitude: {
+      type: "number",
+      gguf: "rope.scaling.attn_factor",
+      default: 1,
+      optional: true,
+    },
+    window: {
+      type: "count",
+      huggingface: "sliding_window",
+      gguf: "attention.sliding_window",
+      default: 0,
+      optional: true,
+    },
+    windowed: {
+      type: "boolean",
+      huggingface: "use_sliding_window",
+      default: 1,
+    },
+    attention_bias: {
+      type: "boolean",
+      huggingface: "attention_bias",
+      present: {
+        gguf: "blk.0.attn_q.bias",
+      },
+      default: 0,
+    },
+    output_bias: {
+      type: "boolean",
+      huggingface: "attention_bias",
+      present: {
+        gguf: "blk.0.attn_output.bias",
+      },
+      default: 0,
+    },
+    head_norms: {
+      type: "boolean",
+      default: 0,
+    },
+    mlp_bias: {
+      type: "boolean",
+      huggingface: "mlp_bias",
+      present: {
+        gguf: "blk.0.ffn_up.bias",
+      },
+      default: 0,
+    },
     tied: {
       type: "boolean",
       huggingface: "tie_word_embeddings",
       default: 0,
     },
   },
+  flags: {
+    sliding: {
+      list: {
+        huggingface: "layer_types",
+        is: "sliding_attention",
+      },
+      repeat: [true],
+    },
+  },
   requires: [{
     huggingface: "hidden_act",
     allowed: ["silu", "swish"],
-  }, {
-    huggingface: "attention_bias",
-    allowed: [false],
-  }, {
-    huggingface: "mlp_bias",
-    allowed: [false],
-  }, {
-    huggingface: "sliding_window",
-    allowed: [null],
   }, {
     huggingface: "partial_rotary_factor",
     allowed: [1],
   }, {
     huggingface: "rope_parameters.partial_rotary_factor",
     allowed: [1],
-  }, {
-    huggingface: "rope_scaling.rope_type",
-    allowed: ["default"],
-  }, {
-    huggingface: "rope_scaling.type",
-    allowed: ["default"],
-  }, {
-    huggingface: "rope_scaling.factor",
-    allowed: [1],
-  }, {
-    huggingface: "rope_parameters.rope_type",
-    allowed: ["default"],
   }, {
     gguf: "rope.dimension_count",
     equals: "head_size",
@@ -104,16 +3239,10 @@ export const ARCHITECTURES: readonly unknown[] = [{
     equals: "head_size",
   }, {
     gguf: "rope.scaling.type",
-    allowed: ["none"],
-  }, {
-    gguf: "rope.scaling.factor",
-    allowed: [0, 1],
+    allowed: ["none", "linear"],
   }, {
     gguf: "rope.scale_linear",
     allowed: [0, 1],
-  }, {
-    gguf: "attention.sliding_window",
-    allowed: [0],
   }, {
     gguf: "attention.causal",
     allowed: [true],
@@ -127,8 +3256,6 @@ export const ARCHITECTURES: readonly unknown[] = [{
       architectures: ["LlamaForCausalLM"],
       model_type: "llama",
       hidden_act: "silu",
-      attention_bias: false,
-      mlp_bias: false,
       rope_scaling: null,
     },
     gguf: {
@@ -151,6 +3278,12 @@ export const ARCHITECTURES: readonly unknown[] = [{
     huggingface: "lm_head.weight",
     gguf: "output.weight",
     tied_to: "embedding",
+  }, {
+    name: "rope.factors",
+    shape: ["head_size/2"],
+    huggingface: "rope.factors",
+    gguf: "rope_freqs.weight",
+    rope_factors: "short",
   }],
   block_parameters: [{
     name: "attention.norm",
@@ -162,13 +3295,21 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["heads*head_size", "hidden"],
     huggingface: "model.layers.{i}.self_attn.q_proj.weight",
     gguf: "blk.{i}.attn_q.weight",
-    gguf_rope_heads: "heads",
+    stored: {
+      gguf: {
+        rope_heads: "heads",
+      },
+    },
   }, {
     name: "attention.key",
     shape: ["kv_heads*head_size", "hidden"],
     huggingface: "model.layers.{i}.self_attn.k_proj.weight",
     gguf: "blk.{i}.attn_k.weight",
-    gguf_rope_heads: "kv_heads",
+    stored: {
+      gguf: {
+        rope_heads: "kv_heads",
+      },
+    },
   }, {
     name: "attention.value",
     shape: ["kv_heads*head_size", "hidden"],
@@ -199,6 +3340,70 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["hidden", "intermediate"],
     huggingface: "model.layers.{i}.mlp.down_proj.weight",
     gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "query.bias",
+    shape: ["heads*head_size"],
+    huggingface: "model.layers.{i}.self_attn.q_proj.bias",
+    gguf: "blk.{i}.attn_q.bias",
+    stored: {
+      gguf: {
+        rope_heads: "heads",
+      },
+    },
+    when: "attention_bias",
+  }, {
+    name: "key.bias",
+    shape: ["kv_heads*head_size"],
+    huggingface: "model.layers.{i}.self_attn.k_proj.bias",
+    gguf: "blk.{i}.attn_k.bias",
+    stored: {
+      gguf: {
+        rope_heads: "kv_heads",
+      },
+    },
+    when: "attention_bias",
+  }, {
+    name: "value.bias",
+    shape: ["kv_heads*head_size"],
+    huggingface: "model.layers.{i}.self_attn.v_proj.bias",
+    gguf: "blk.{i}.attn_v.bias",
+    when: "attention_bias",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "model.layers.{i}.self_attn.o_proj.bias",
+    gguf: "blk.{i}.attn_output.bias",
+    when: "output_bias",
+  }, {
+    name: "gate.bias",
+    shape: ["intermediate"],
+    huggingface: "model.layers.{i}.mlp.gate_proj.bias",
+    gguf: "blk.{i}.ffn_gate.bias",
+    when: "mlp_bias",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "model.layers.{i}.mlp.up_proj.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+    when: "mlp_bias",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "model.layers.{i}.mlp.down_proj.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+    when: "mlp_bias",
+  }, {
+    name: "query.norm",
+    shape: ["head_size"],
+    huggingface: "model.layers.{i}.self_attn.q_norm.weight",
+    gguf: "blk.{i}.attn_q_norm.weight",
+    when: "head_norms",
+  }, {
+    name: "key.norm",
+    shape: ["head_size"],
+    huggingface: "model.layers.{i}.self_attn.k_norm.weight",
+    gguf: "blk.{i}.attn_k_norm.weight",
+    when: "head_norms",
   }],
   graph: {
     before: [{
@@ -217,36 +3422,94 @@ export const ARCHITECTURES: readonly unknown[] = [{
       in: "attention.input",
       out: "query",
     }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
       op: "linear",
       weight: "attention.key",
       in: "attention.input",
       out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
     }, {
       op: "linear",
       weight: "attention.value",
       in: "attention.input",
       out: "value",
     }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      groups: "heads",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      groups: "kv_heads",
+      when: "head_norms",
+    }, {
       op: "rope",
       in: "query",
       out: "query.rotated",
       heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
     }, {
       op: "rope",
       in: "key",
       out: "key.rotated",
       heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
     }, {
       op: "attention",
       query: "query.rotated",
       key: "key.rotated",
       value: "value",
       out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
     }, {
       op: "linear",
       weight: "attention.output",
       in: "attention.output.input",
       out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
     }, {
       op: "add",
       in: ["x", "attention.branch"],
@@ -262,10 +3525,22 @@ export const ARCHITECTURES: readonly unknown[] = [{
       in: "mlp.input",
       out: "gate",
     }, {
+      op: "bias",
+      weight: "gate.bias",
+      in: "gate",
+      out: "gate",
+      when: "mlp_bias",
+    }, {
       op: "linear",
       weight: "mlp.up",
       in: "mlp.input",
       out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+      when: "mlp_bias",
     }, {
       op: "silu_gate",
       gate: "gate",
@@ -276,6 +3551,12 @@ export const ARCHITECTURES: readonly unknown[] = [{
       weight: "mlp.down",
       in: "mlp.down.input",
       out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "mlp_bias",
     }, {
       op: "add",
       in: ["middle", "mlp.branch"],
@@ -310,5 +3591,2201 @@ export const ARCHITECTURES: readonly unknown[] = [{
     id: "mlp.down.input",
     from: "mlp.up",
     to: ["mlp.down"],
+  }],
+}, {
+  id: "mixtral",
+  extends: "llama",
+  summary: "Mixtral: Mistral with experts",
+  match: {
+    huggingface: ["mixtral"],
+    gguf: [],
+  },
+  without: [
+    "expert_count",
+    "mlp_bias",
+    "gate.bias",
+    "up.bias",
+    "mlp.branch.bias",
+    "mlp.input",
+    "mlp.down.input",
+  ],
+  hyperparameters: {
+    experts: {
+      huggingface: "num_local_experts",
+      gguf: "expert_count",
+    },
+    active: {
+      huggingface: "num_experts_per_tok",
+      gguf: "expert_used_count",
+      default: 2,
+    },
+    normalized: {
+      type: "boolean",
+      gguf: "expert_weights_norm",
+      default: 1,
+    },
+    expert_size: {
+      gguf: "expert_feed_forward_length",
+      default: "intermediate",
+    },
+    shared: {
+      type: "boolean",
+      default: 0,
+    },
+    shared_gate: {
+      type: "boolean",
+      default: 0,
+    },
+    shared_size: {
+      default: "intermediate",
+    },
+  },
+  flags: {
+    sparse: {
+      repeat: [true],
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["MixtralForCausalLM"],
+      model_type: "mixtral",
+    },
+    gguf: {
+      "general.architecture": "llama",
+    },
+  },
+  block_parameters: [{
+    name: "mlp.gate",
+    when: "!sparse",
+  }, {
+    name: "mlp.up",
+    when: "!sparse",
+  }, {
+    name: "mlp.down",
+    when: "!sparse",
+  }, {
+    name: "mlp.router",
+    shape: ["experts", "hidden"],
+    huggingface: "model.layers.{i}.block_sparse_moe.gate.weight",
+    gguf: "blk.{i}.ffn_gate_inp.weight",
+    when: "sparse",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    shape: ["expert_size", "hidden"],
+    huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w1.weight",
+    gguf: "blk.{i}.ffn_gate_exps.weight",
+    experts: "experts",
+    stored: {
+      gguf: {
+        stacked: "experts",
+      },
+    },
+    when: "sparse",
+  }, {
+    name: "mlp.experts.{e}.up",
+    shape: ["expert_size", "hidden"],
+    huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w3.weight",
+    gguf: "blk.{i}.ffn_up_exps.weight",
+    experts: "experts",
+    stored: {
+      gguf: {
+        stacked: "experts",
+      },
+    },
+    when: "sparse",
+  }, {
+    name: "mlp.experts.{e}.down",
+    shape: ["hidden", "expert_size"],
+    huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w2.weight",
+    gguf: "blk.{i}.ffn_down_exps.weight",
+    experts: "experts",
+    stored: {
+      gguf: {
+        stacked: "experts",
+      },
+    },
+    when: "sparse",
+  }, {
+    name: "mlp.shared.gate",
+    shape: ["shared_size", "hidden"],
+    huggingface: "model.layers.{i}.mlp.shared_expert.gate_proj.weight",
+    gguf: "blk.{i}.ffn_gate_shexp.weight",
+    when: ["sparse", "shared"],
+  }, {
+    name: "mlp.shared.up",
+    shape: ["shared_size", "hidden"],
+    huggingface: "model.layers.{i}.mlp.shared_expert.up_proj.weight",
+    gguf: "blk.{i}.ffn_up_shexp.weight",
+    when: ["sparse", "shared"],
+  }, {
+    name: "mlp.shared.down",
+    shape: ["hidden", "shared_size"],
+    huggingface: "model.layers.{i}.mlp.shared_expert.down_proj.weight",
+    gguf: "blk.{i}.ffn_down_shexp.weight",
+    when: ["sparse", "shared"],
+  }, {
+    name: "mlp.shared.router",
+    shape: ["1", "hidden"],
+    huggingface: "model.layers.{i}.mlp.shared_expert_gate.weight",
+    gguf: "blk.{i}.ffn_gate_inp_shexp.weight",
+    stored: {
+      gguf: {
+        shape: ["hidden"],
+      },
+    },
+    when: ["sparse", "shared", "shared_gate"],
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      groups: "heads",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      groups: "kv_heads",
+      when: "head_norms",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!sparse",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.router",
+      in: "mlp.input",
+      out: "router",
+      when: "sparse",
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "softmax",
+      normalize: "normalized",
+      when: "sparse",
+    }, {
+      op: "experts",
+      in: "mlp.input",
+      routing: "routing",
+      out: "mlp.experts",
+      gate: "mlp.experts.{e}.gate",
+      up: "mlp.experts.{e}.up",
+      down: "mlp.experts.{e}.down",
+      activation: "silu",
+      count: "experts",
+      when: "sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.shared.gate",
+      in: "mlp.input",
+      out: "shared.gate",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.up",
+      in: "mlp.input",
+      out: "shared.up",
+      when: ["sparse", "shared"],
+    }, {
+      op: "silu_gate",
+      gate: "shared.gate",
+      up: "shared.up",
+      out: "mlp.shared.down.input",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.down",
+      in: "mlp.shared.down.input",
+      out: "shared.branch",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.router",
+      in: "mlp.input",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "activate",
+      kind: "sigmoid",
+      in: "shared.share",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "mul",
+      in: ["shared.branch", "shared.share"],
+      out: "shared.branch",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "add",
+      in: ["mlp.experts", "shared.branch"],
+      out: "mlp.experts",
+      when: ["sparse", "shared"],
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+      when: "!sparse",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.experts"],
+      out: "x",
+      when: "sparse",
+    }],
+  },
+}, {
+  id: "olmo",
+  extends: "llama",
+  summary: "OLMo: Llama with layer norms that have no weights",
+  match: {
+    huggingface: ["olmo"],
+    gguf: ["olmo"],
+  },
+  without: ["norm", "attention.norm", "mlp.norm", "attention.input", "mlp.input"],
+  hyperparameters: {
+    epsilon: {
+      huggingface: "layer_norm_eps",
+      gguf: "attention.layer_norm_epsilon",
+      default: 0.00001,
+    },
+  },
+  requires: [{
+    huggingface: "clip_qkv",
+    gguf: "attention.clamp_kqv",
+    allowed: [null, 0],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["OlmoForCausalLM"],
+      model_type: "olmo",
+    },
+    gguf: {
+      "general.architecture": "olmo",
+    },
+  },
+  graph: {
+    block: [{
+      op: "layer_norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      groups: "heads",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      groups: "kv_heads",
+      when: "head_norms",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+    }, {
+      op: "bias",
+      weight: "gate.bias",
+      in: "gate",
+      out: "gate",
+      when: "mlp_bias",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+      when: "mlp_bias",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "mlp_bias",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      in: "x",
+      out: "head.input",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+}, {
+  id: "olmo2",
+  extends: "llama",
+  summary: "OLMo 2: norms after attention and MLP, and of query and key",
+  match: {
+    huggingface: ["olmo2"],
+    gguf: ["olmo2"],
+  },
+  without: ["attention.input", "mlp.input"],
+  constants: {
+    huggingface: {
+      architectures: ["Olmo2ForCausalLM"],
+      model_type: "olmo2",
+    },
+    gguf: {
+      "general.architecture": "olmo2",
+    },
+  },
+  block_parameters: [{
+    name: "attention.norm",
+    huggingface: "model.layers.{i}.post_attention_layernorm.weight",
+    gguf: "blk.{i}.post_attention_norm.weight",
+  }, {
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.norm",
+    shape: ["heads*head_size"],
+    when: [],
+  }, {
+    name: "key.norm",
+    shape: ["kv_heads*head_size"],
+    when: [],
+  }, {
+    name: "mlp.norm",
+    huggingface: "model.layers.{i}.post_feedforward_layernorm.weight",
+    gguf: "blk.{i}.post_ffw_norm.weight",
+  }],
+  graph: {
+    block: [{
+      op: "linear",
+      weight: "attention.query",
+      in: "x",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "x",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "x",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
+    }, {
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "attention.branch",
+      out: "attention.normed",
+    }, {
+      op: "add",
+      in: ["x", "attention.normed"],
+      out: "middle",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "middle",
+      out: "gate",
+    }, {
+      op: "bias",
+      weight: "gate.bias",
+      in: "gate",
+      out: "gate",
+      when: "mlp_bias",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "middle",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+      when: "mlp_bias",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "mlp_bias",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "mlp.branch",
+      out: "mlp.normed",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.normed"],
+      out: "x",
+    }],
+  },
+}, {
+  id: "olmoe",
+  extends: "mixtral",
+  summary: "OLMoE: experts, norms of query and key",
+  match: {
+    huggingface: ["olmoe"],
+    gguf: ["olmoe"],
+  },
+  hyperparameters: {
+    head_norms: {
+      default: 1,
+    },
+    experts: {
+      huggingface: "num_experts",
+    },
+    active: {
+      default: 8,
+    },
+    normalized: {
+      huggingface: "norm_topk_prob",
+      default: 0,
+    },
+  },
+  requires: [{
+    huggingface: "clip_qkv",
+    allowed: [null],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["OlmoeForCausalLM"],
+      model_type: "olmoe",
+    },
+    gguf: {
+      "general.architecture": "olmoe",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.norm",
+    shape: ["heads*head_size"],
+  }, {
+    name: "key.norm",
+    shape: ["kv_heads*head_size"],
+  }, {
+    name: "mlp.router",
+    huggingface: "model.layers.{i}.mlp.gate.weight",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.up",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.down",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      when: "head_norms",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+      when: ["windowed", "sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: ["windowed", "!sliding"],
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "!windowed",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+      when: "!sparse",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+      when: "!sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.router",
+      in: "mlp.input",
+      out: "router",
+      when: "sparse",
+    }, {
+      op: "route",
+      in: "router",
+      out: "routing",
+      top: "active",
+      scores: "softmax",
+      normalize: "normalized",
+      when: "sparse",
+    }, {
+      op: "experts",
+      in: "mlp.input",
+      routing: "routing",
+      out: "mlp.experts",
+      gate: "mlp.experts.{e}.gate",
+      up: "mlp.experts.{e}.up",
+      down: "mlp.experts.{e}.down",
+      activation: "silu",
+      count: "experts",
+      when: "sparse",
+    }, {
+      op: "linear",
+      weight: "mlp.shared.gate",
+      in: "mlp.input",
+      out: "shared.gate",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.up",
+      in: "mlp.input",
+      out: "shared.up",
+      when: ["sparse", "shared"],
+    }, {
+      op: "silu_gate",
+      gate: "shared.gate",
+      up: "shared.up",
+      out: "mlp.shared.down.input",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.down",
+      in: "mlp.shared.down.input",
+      out: "shared.branch",
+      when: ["sparse", "shared"],
+    }, {
+      op: "linear",
+      weight: "mlp.shared.router",
+      in: "mlp.input",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "activate",
+      kind: "sigmoid",
+      in: "shared.share",
+      out: "shared.share",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "mul",
+      in: ["shared.branch", "shared.share"],
+      out: "shared.branch",
+      when: ["sparse", "shared", "shared_gate"],
+    }, {
+      op: "add",
+      in: ["mlp.experts", "shared.branch"],
+      out: "mlp.experts",
+      when: ["sparse", "shared"],
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+      when: "!sparse",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.experts"],
+      out: "x",
+      when: "sparse",
+    }],
+  },
+}, {
+  id: "opt",
+  summary: "OPT: learned positions, ReLU, layer norms",
+  match: {
+    huggingface: ["opt"],
+    gguf: [],
+  },
+  hyperparameters: {
+    vocab: {
+      huggingface: "vocab_size",
+      gguf: ["vocab_size", "tokenizer.ggml.tokens"],
+    },
+    hidden: {
+      huggingface: "hidden_size",
+      gguf: "embedding_length",
+    },
+    intermediate: {
+      huggingface: "ffn_dim",
+      gguf: "feed_forward_length",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+      gguf: "block_count",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+      gguf: "attention.head_count",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    width: {
+      huggingface: "word_embed_proj_dim",
+      default: "hidden",
+    },
+    context: {
+      huggingface: "max_position_embeddings",
+      gguf: "context_length",
+      default: 2048,
+    },
+    pre_norm: {
+      type: "boolean",
+      huggingface: "do_layer_norm_before",
+      default: 1,
+    },
+    epsilon: {
+      type: "number",
+      default: 0.00001,
+    },
+    projected: {
+      type: "boolean",
+      present: {
+        huggingface: "model.decoder.project_in.weight",
+      },
+      default: 0,
+    },
+    tied: {
+      type: "boolean",
+      huggingface: "tie_word_embeddings",
+      default: 1,
+    },
+  },
+  requires: [{
+    huggingface: "activation_function",
+    allowed: ["relu"],
+  }, {
+    huggingface: "enable_bias",
+    allowed: [true],
+  }, {
+    huggingface: "layer_norm_elementwise_affine",
+    allowed: [true],
+  }, {
+    huggingface: "_remove_final_layer_norm",
+    allowed: [false],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["OPTForCausalLM"],
+      model_type: "opt",
+      activation_function: "relu",
+    },
+    gguf: {
+      "general.architecture": "opt",
+    },
+  },
+  parameters: [{
+    name: "embedding",
+    shape: ["vocab", "width"],
+    huggingface: "model.decoder.embed_tokens.weight",
+    gguf: "token_embd.weight",
+  }, {
+    name: "positions",
+    shape: ["context+2", "hidden"],
+    huggingface: "model.decoder.embed_positions.weight",
+    gguf: "position_embd.weight",
+  }, {
+    name: "project.in",
+    shape: ["hidden", "width"],
+    huggingface: "model.decoder.project_in.weight",
+    gguf: "project_in.weight",
+    when: "projected",
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "model.decoder.final_layer_norm.weight",
+    gguf: "output_norm.weight",
+    when: "pre_norm",
+  }, {
+    name: "head.input.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.final_layer_norm.bias",
+    gguf: "output_norm.bias",
+    when: "pre_norm",
+  }, {
+    name: "project.out",
+    shape: ["width", "hidden"],
+    huggingface: "model.decoder.project_out.weight",
+    gguf: "project_out.weight",
+    when: "projected",
+  }, {
+    name: "head",
+    shape: ["vocab", "width"],
+    huggingface: "lm_head.weight",
+    gguf: "output.weight",
+    tied_to: "embedding",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn_layer_norm.weight",
+    gguf: "blk.{i}.attn_norm.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn_layer_norm.bias",
+    gguf: "blk.{i}.attn_norm.bias",
+  }, {
+    name: "attention.query",
+    shape: ["hidden", "hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.q_proj.weight",
+    gguf: "blk.{i}.attn_q.weight",
+  }, {
+    name: "query.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.q_proj.bias",
+    gguf: "blk.{i}.attn_q.bias",
+  }, {
+    name: "attention.key",
+    shape: ["hidden", "hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.k_proj.weight",
+    gguf: "blk.{i}.attn_k.weight",
+  }, {
+    name: "key.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.k_proj.bias",
+    gguf: "blk.{i}.attn_k.bias",
+  }, {
+    name: "attention.value",
+    shape: ["hidden", "hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.v_proj.weight",
+    gguf: "blk.{i}.attn_v.weight",
+  }, {
+    name: "value.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.v_proj.bias",
+    gguf: "blk.{i}.attn_v.bias",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.out_proj.weight",
+    gguf: "blk.{i}.attn_output.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.self_attn.out_proj.bias",
+    gguf: "blk.{i}.attn_output.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.final_layer_norm.weight",
+    gguf: "blk.{i}.ffn_norm.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.final_layer_norm.bias",
+    gguf: "blk.{i}.ffn_norm.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "model.decoder.layers.{i}.fc1.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "model.decoder.layers.{i}.fc1.bias",
+    gguf: "blk.{i}.ffn_up.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "model.decoder.layers.{i}.fc2.weight",
+    gguf: "blk.{i}.ffn_down.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "model.decoder.layers.{i}.fc2.bias",
+    gguf: "blk.{i}.ffn_down.bias",
+  }],
+  graph: {
+    before: [{
+      op: "embed",
+      weight: "embedding",
+      out: "tokens",
+    }, {
+      op: "linear",
+      weight: "project.in",
+      in: "tokens",
+      out: "tokens",
+      when: "projected",
+    }, {
+      op: "embed",
+      weight: "positions",
+      index: "positions",
+      offset: 2,
+      out: "positions",
+    }, {
+      op: "add",
+      in: ["tokens", "positions"],
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+      when: "pre_norm",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+      when: "pre_norm",
+    }, {
+      op: "scale",
+      in: "x",
+      out: "attention.input",
+      factor: {
+        of: "1",
+      },
+      when: "!pre_norm",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "middle",
+      out: "middle",
+      when: "!pre_norm",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "middle",
+      out: "middle",
+      when: "!pre_norm",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+      when: "pre_norm",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+      when: "pre_norm",
+    }, {
+      op: "scale",
+      in: "middle",
+      out: "mlp.input",
+      factor: {
+        of: "1",
+      },
+      when: "!pre_norm",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "relu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "x",
+      out: "x",
+      when: "!pre_norm",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "x",
+      out: "x",
+      when: "!pre_norm",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "head.input",
+      when: "pre_norm",
+    }, {
+      op: "bias",
+      weight: "head.input.bias",
+      in: "head.input",
+      out: "head.input",
+      when: "pre_norm",
+    }, {
+      op: "scale",
+      in: "x",
+      out: "head.input",
+      factor: {
+        of: "1",
+      },
+      when: "!pre_norm",
+    }, {
+      op: "linear",
+      weight: "project.out",
+      in: "head.input",
+      out: "head.input",
+      when: "projected",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "head.input",
+      out: "logits",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.query", "attention.key", "attention.value"],
+    when: "pre_norm",
+  }, {
+    id: "attention.output.input",
+    from: "attention.value",
+    to: ["attention.output"],
+    shared_heads: true,
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
+    when: "pre_norm",
+  }, {
+    id: "mlp.down.input",
+    from: "mlp.up",
+    to: ["mlp.down"],
+  }],
+}, {
+  id: "phi3",
+  extends: "llama",
+  summary: "Phi-3 and Phi-4: Llama with fused weights and LongRoPE",
+  match: {
+    huggingface: ["phi3"],
+    gguf: ["phi3"],
+  },
+  without: [
+    "rope.dimension_count",
+    "partial_rotary_factor",
+    "rope_parameters.partial_rotary_factor",
+    "attention.query",
+    "attention.key",
+    "attention.value",
+    "query.bias",
+    "key.bias",
+    "value.bias",
+    "attention.branch.bias",
+    "mlp.gate",
+    "mlp.up",
+    "gate.bias",
+    "up.bias",
+    "mlp.branch.bias",
+    "query.norm",
+    "key.norm",
+    "attention.output.input",
+    "mlp.down.input",
+  ],
+  hyperparameters: {
+    rotary_share: {
+      type: "number",
+      huggingface: ["partial_rotary_factor", "rope_parameters.partial_rotary_factor"],
+      default: 1,
+    },
+    rotary: {
+      gguf: "rope.dimension_count",
+      default: "head_size*rotary_share",
+    },
+    original_context: {
+      huggingface: "original_max_position_embeddings",
+      gguf: "rope.scaling.original_context_length",
+      default: "context",
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Phi3ForCausalLM"],
+      model_type: "phi3",
+    },
+    gguf: {
+      "general.architecture": "phi3",
+    },
+  },
+  parameters: [{
+    name: "rope.factors",
+    shape: ["rotary/2"],
+    gguf: "rope_factors_short.weight",
+  }, {
+    name: "rope.factors.long",
+    shape: ["rotary/2"],
+    huggingface: "rope.factors.long",
+    gguf: "rope_factors_long.weight",
+    rope_factors: "long",
+  }],
+  block_parameters: [{
+    name: "attention.qkv",
+    shape: ["heads*head_size+2*kv_heads*head_size", "hidden"],
+    huggingface: "model.layers.{i}.self_attn.qkv_proj.weight",
+    gguf: "blk.{i}.attn_qkv.weight",
+  }, {
+    name: "mlp.gate_up",
+    shape: ["2*intermediate", "hidden"],
+    huggingface: "model.layers.{i}.mlp.gate_up_proj.weight",
+    gguf: "blk.{i}.ffn_up.weight",
+  }],
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.qkv",
+      in: "attention.input",
+      out: "qkv",
+    }, {
+      op: "slice",
+      in: "qkv",
+      size: "heads*head_size",
+      out: "query",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "key",
+    }, {
+      op: "slice",
+      in: "qkv",
+      skip: ["heads*head_size", "kv_heads*head_size"],
+      size: "kv_heads*head_size",
+      out: "value",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      rotary: "rotary",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      rotary: "rotary",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      window: "window",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate_up",
+      in: "mlp.input",
+      out: "gate_up",
+    }, {
+      op: "slice",
+      in: "gate_up",
+      size: "intermediate",
+      out: "gate",
+    }, {
+      op: "slice",
+      in: "gate_up",
+      skip: ["intermediate"],
+      size: "intermediate",
+      out: "up",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    to: ["attention.qkv"],
+  }, {
+    id: "mlp.input",
+    to: ["mlp.gate_up"],
+  }],
+}, {
+  id: "qwen2",
+  extends: "llama",
+  summary: "Qwen2 and Qwen2.5: Llama with biases of query, key and value",
+  match: {
+    huggingface: ["qwen2"],
+    gguf: ["qwen2"],
+  },
+  hyperparameters: {
+    attention_bias: {
+      default: 1,
+    },
+    windowed: {
+      default: 0,
+    },
+    window_from: {
+      type: "count",
+      huggingface: "max_window_layers",
+      default: 0,
+    },
+  },
+  flags: {
+    sliding: {
+      from: "window_from",
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Qwen2ForCausalLM"],
+      model_type: "qwen2",
+    },
+    gguf: {
+      "general.architecture": "qwen2",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.bias",
+    stored: {},
+  }, {
+    name: "key.bias",
+    stored: {},
+  }],
+}, {
+  id: "qwen2_moe",
+  extends: "mixtral",
+  summary: "Qwen1.5-MoE and Qwen2-MoE: experts, and a shared one behind a gate",
+  match: {
+    huggingface: ["qwen2_moe"],
+    gguf: ["qwen2moe"],
+  },
+  hyperparameters: {
+    attention_bias: {
+      huggingface: "qkv_bias",
+      default: 1,
+    },
+    output_bias: {
+      huggingface: "_output_bias",
+    },
+    windowed: {
+      default: 0,
+    },
+    window_from: {
+      type: "count",
+      huggingface: "max_window_layers",
+      default: 0,
+    },
+    experts: {
+      huggingface: "num_experts",
+    },
+    active: {
+      default: 4,
+    },
+    normalized: {
+      huggingface: "norm_topk_prob",
+      default: 0,
+    },
+    expert_size: {
+      huggingface: "moe_intermediate_size",
+    },
+    shared: {
+      default: 1,
+    },
+    shared_gate: {
+      default: 1,
+    },
+    shared_size: {
+      huggingface: "shared_expert_intermediate_size",
+      gguf: "expert_shared_feed_forward_length",
+    },
+    sparse_step: {
+      huggingface: "decoder_sparse_step",
+      default: 1,
+    },
+  },
+  flags: {
+    sliding: {
+      from: "window_from",
+    },
+    sparse: {
+      except: "mlp_only_layers",
+      every: "sparse_step",
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Qwen2MoeForCausalLM"],
+      model_type: "qwen2_moe",
+    },
+    gguf: {
+      "general.architecture": "qwen2moe",
+    },
+  },
+  block_parameters: [{
+    name: "attention.query",
+    stored: {},
+  }, {
+    name: "attention.key",
+    stored: {},
+  }, {
+    name: "query.bias",
+    stored: {},
+  }, {
+    name: "key.bias",
+    stored: {},
+  }, {
+    name: "mlp.router",
+    huggingface: "model.layers.{i}.mlp.gate.weight",
+  }, {
+    name: "mlp.experts.{e}.gate",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.up",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+  }, {
+    name: "mlp.experts.{e}.down",
+    huggingface: "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
+  }],
+}, {
+  id: "qwen3",
+  extends: "qwen2",
+  summary: "Qwen3: Qwen2 with norms of query and key",
+  match: {
+    huggingface: ["qwen3"],
+    gguf: ["qwen3"],
+  },
+  hyperparameters: {
+    attention_bias: {
+      default: 0,
+    },
+    head_norms: {
+      default: 1,
+    },
+    tied: {
+      default: 0,
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Qwen3ForCausalLM"],
+      model_type: "qwen3",
+    },
+    gguf: {
+      "general.architecture": "qwen3",
+    },
+  },
+}, {
+  id: "qwen3_moe",
+  extends: "qwen2_moe",
+  summary: "Qwen3-MoE: Qwen3 with experts",
+  match: {
+    huggingface: ["qwen3_moe"],
+    gguf: ["qwen3moe"],
+  },
+  hyperparameters: {
+    attention_bias: {
+      huggingface: "attention_bias",
+      default: 0,
+    },
+    output_bias: {
+      huggingface: "attention_bias",
+    },
+    head_norms: {
+      default: 1,
+    },
+    experts: {
+      huggingface: ["num_experts", "num_local_experts"],
+    },
+    active: {
+      default: 8,
+    },
+    shared: {
+      default: 0,
+    },
+  },
+  constants: {
+    huggingface: {
+      architectures: ["Qwen3MoeForCausalLM"],
+      model_type: "qwen3_moe",
+    },
+    gguf: {
+      "general.architecture": "qwen3moe",
+    },
+  },
+}, {
+  id: "vit",
+  summary: "ViT encoders: logits of the classes of an image",
+  match: {
+    huggingface: ["vit"],
+    gguf: [],
+  },
+  result: "output",
+  hyperparameters: {
+    hidden: {
+      huggingface: "hidden_size",
+    },
+    intermediate: {
+      huggingface: "intermediate_size",
+    },
+    blocks: {
+      huggingface: "num_hidden_layers",
+    },
+    heads: {
+      huggingface: "num_attention_heads",
+    },
+    kv_heads: {
+      default: "heads",
+    },
+    head_size: {
+      default: "hidden/heads",
+    },
+    epsilon: {
+      type: "number",
+      huggingface: "layer_norm_eps",
+      default: 1e-12,
+    },
+    channels: {
+      huggingface: "num_channels",
+      default: 3,
+    },
+    image: {
+      huggingface: "image_size",
+      default: 224,
+    },
+    patch: {
+      huggingface: "patch_size",
+      default: 16,
+    },
+    classes: {
+      huggingface: "num_labels",
+      rows_of: {
+        huggingface: "classifier.weight",
+      },
+    },
+    context: {
+      default: "image*image/patch/patch+1",
+    },
+  },
+  requires: [{
+    huggingface: "hidden_act",
+    allowed: ["gelu"],
+  }, {
+    huggingface: "qkv_bias",
+    allowed: [true],
+  }],
+  ignored: ["vit.pooler.*"],
+  parameters: [{
+    name: "patches",
+    shape: ["hidden", "channels*patch*patch"],
+    huggingface: "vit.embeddings.patch_embeddings.projection.weight",
+    gguf: "vit.embeddings.patch_embeddings.projection.weight",
+    stored: {
+      huggingface: {
+        shape: ["hidden", "channels", "patch", "patch"],
+      },
+    },
+  }, {
+    name: "patches.bias",
+    shape: ["hidden"],
+    huggingface: "vit.embeddings.patch_embeddings.projection.bias",
+    gguf: "vit.embeddings.patch_embeddings.projection.bias",
+  }, {
+    name: "first",
+    shape: ["hidden"],
+    huggingface: "vit.embeddings.cls_token",
+    gguf: "vit.embeddings.cls_token",
+    stored: {
+      huggingface: {
+        shape: ["1", "1", "hidden"],
+      },
+    },
+  }, {
+    name: "positions",
+    shape: ["context", "hidden"],
+    huggingface: "vit.embeddings.position_embeddings",
+    gguf: "vit.embeddings.position_embeddings",
+    stored: {
+      huggingface: {
+        shape: ["1", "context", "hidden"],
+      },
+    },
+  }, {
+    name: "norm",
+    shape: ["hidden"],
+    huggingface: "vit.layernorm.weight",
+    gguf: "vit.layernorm.weight",
+  }, {
+    name: "normed.bias",
+    shape: ["hidden"],
+    huggingface: "vit.layernorm.bias",
+    gguf: "vit.layernorm.bias",
+  }, {
+    name: "head",
+    shape: ["classes", "hidden"],
+    huggingface: "classifier.weight",
+    gguf: "classifier.weight",
+  }, {
+    name: "output.bias",
+    shape: ["classes"],
+    huggingface: "classifier.bias",
+    gguf: "classifier.bias",
+  }],
+  block_parameters: [{
+    name: "attention.norm",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.layernorm_before.weight",
+    gguf: "vit.encoder.layer.{i}.layernorm_before.weight",
+  }, {
+    name: "attention.input.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.layernorm_before.bias",
+    gguf: "vit.encoder.layer.{i}.layernorm_before.bias",
+  }, {
+    name: "attention.query",
+    shape: ["hidden", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.query.weight",
+    gguf: "vit.encoder.layer.{i}.attention.attention.query.weight",
+  }, {
+    name: "query.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.query.bias",
+    gguf: "vit.encoder.layer.{i}.attention.attention.query.bias",
+  }, {
+    name: "attention.key",
+    shape: ["hidden", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.key.weight",
+    gguf: "vit.encoder.layer.{i}.attention.attention.key.weight",
+  }, {
+    name: "key.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.key.bias",
+    gguf: "vit.encoder.layer.{i}.attention.attention.key.bias",
+  }, {
+    name: "attention.value",
+    shape: ["hidden", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.value.weight",
+    gguf: "vit.encoder.layer.{i}.attention.attention.value.weight",
+  }, {
+    name: "value.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.attention.value.bias",
+    gguf: "vit.encoder.layer.{i}.attention.attention.value.bias",
+  }, {
+    name: "attention.output",
+    shape: ["hidden", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.output.dense.weight",
+    gguf: "vit.encoder.layer.{i}.attention.output.dense.weight",
+  }, {
+    name: "attention.branch.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.attention.output.dense.bias",
+    gguf: "vit.encoder.layer.{i}.attention.output.dense.bias",
+  }, {
+    name: "mlp.norm",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.layernorm_after.weight",
+    gguf: "vit.encoder.layer.{i}.layernorm_after.weight",
+  }, {
+    name: "mlp.input.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.layernorm_after.bias",
+    gguf: "vit.encoder.layer.{i}.layernorm_after.bias",
+  }, {
+    name: "mlp.up",
+    shape: ["intermediate", "hidden"],
+    huggingface: "vit.encoder.layer.{i}.intermediate.dense.weight",
+    gguf: "vit.encoder.layer.{i}.intermediate.dense.weight",
+  }, {
+    name: "up.bias",
+    shape: ["intermediate"],
+    huggingface: "vit.encoder.layer.{i}.intermediate.dense.bias",
+    gguf: "vit.encoder.layer.{i}.intermediate.dense.bias",
+  }, {
+    name: "mlp.down",
+    shape: ["hidden", "intermediate"],
+    huggingface: "vit.encoder.layer.{i}.output.dense.weight",
+    gguf: "vit.encoder.layer.{i}.output.dense.weight",
+  }, {
+    name: "mlp.branch.bias",
+    shape: ["hidden"],
+    huggingface: "vit.encoder.layer.{i}.output.dense.bias",
+    gguf: "vit.encoder.layer.{i}.output.dense.bias",
+  }],
+  graph: {
+    before: [{
+      op: "linear",
+      weight: "patches",
+      in: "image",
+      out: "patches",
+    }, {
+      op: "bias",
+      weight: "patches.bias",
+      in: "patches",
+      out: "patches",
+    }, {
+      op: "prepend",
+      weight: "first",
+      in: "patches",
+      out: "rows",
+    }, {
+      op: "add_rows",
+      weight: "positions",
+      in: "rows",
+      out: "x",
+    }],
+    block: [{
+      op: "layer_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "bias",
+      weight: "attention.input.bias",
+      in: "attention.input",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      causal: false,
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "layer_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "bias",
+      weight: "mlp.input.bias",
+      in: "mlp.input",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+    }, {
+      op: "activate",
+      kind: "gelu",
+      in: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
+    after: [{
+      op: "layer_norm",
+      weight: "norm",
+      in: "x",
+      out: "normed",
+    }, {
+      op: "bias",
+      weight: "normed.bias",
+      in: "normed",
+      out: "normed",
+    }, {
+      op: "pool",
+      kind: "first",
+      in: "normed",
+      out: "pooled",
+    }, {
+      op: "linear",
+      weight: "head",
+      in: "pooled",
+      out: "output",
+    }, {
+      op: "bias",
+      weight: "output.bias",
+      in: "output",
+      out: "output",
+    }],
+  },
+  edges: [{
+    id: "attention.input",
+    from: "attention.norm",
+    to: ["attention.query", "attention.key", "attention.value"],
+  }, {
+    id: "attention.output.input",
+    from: "attention.value",
+    to: ["attention.output"],
+    shared_heads: true,
+  }, {
+    id: "mlp.input",
+    from: "mlp.norm",
+    to: ["mlp.up"],
   }],
 }];

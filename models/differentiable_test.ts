@@ -5,14 +5,15 @@ import { loadAutodiff } from "../autodiff/mod.ts";
 import { seededRng } from "../engine/rng.ts";
 import { loadKernels } from "../kernels-wasm/mod.ts";
 import type { DiffInput, Hyperparameters, Node } from "../spec/mod.ts";
-import { architectures } from "./architecture.ts";
+import { checkpointOf, CONFIG } from "./_fixtures.ts";
+import { openModel } from "./architecture.ts";
 import { runDifferentiable } from "./differentiable.ts";
 import { evaluateSize } from "./hyperparameters.ts";
 import { runBlock } from "./interpreter.ts";
 
 const autodiff = await loadAutodiff();
 const kernels = await loadKernels();
-const llama = architectures().find(({ id }) => id === "llama")!;
+const { architecture: llama } = openModel(checkpointOf(CONFIG));
 
 const common = { vocab: 64, blocks: 1, context: 64, epsilon: 1e-5, theta: 10000, tied: 0 };
 const EMBEDDED = {

@@ -13,7 +13,7 @@ import {
   LowbitError,
   type ScoredChunk,
 } from "../spec/mod.ts";
-import type { ModelGraph } from "./architecture.ts";
+import { checkPredicts, memoryWidths, type ModelGraph } from "./architecture.ts";
 import { policyMemory } from "./cache.ts";
 import { openEmbedding } from "./embedding.ts";
 import { runBlock, runHead, type Values } from "./interpreter.ts";
@@ -86,7 +86,7 @@ export async function embedWindows(
  * @example
  * ```ts
  * import type { Evaluator, Kernels } from "../spec/mod.ts";
- * import type { ModelGraph } from "./architecture.ts";
+ * import { checkPredicts, memoryWidths, type ModelGraph } from "./architecture.ts";
  * import { score, StreamedModel } from "./evaluate.ts";
  *
  * async function judge(
@@ -127,18 +127,28 @@ export class StreamedModel implements Disposable {
 
   /** Reads the windows, block by block. */
   static async run(args: StreamArguments): Promise<StreamedModel> {
+    checkPredicts(args.model);
     const { model, kernels, windows, linears, cache, progress } = args;
     const { hyperparameters, architecture: { graph } } = model;
-    const { blocks, kv_heads, head_size } = hyperparameters;
+    const { blocks } = hyperparameters;
     const hidden = await embedWindows(model, kernels, windows);
     try {
       for (let block = 0; block < blocks; block++) {
-        using part = await loadPart({ model, kernels, nodes: graph.block, block, linears });
+        const { nodes } = model.blocks[block];
+        const widths = memoryWidths(model, block);
+        using part = await loadPart({ model, kernels, nodes, block, linears });
         for (const [i, x] of hidden.entries()) {
-          using memory = cache && policyMemory(kernels, cache(block), kv_heads * head_size);
+          using memory = cache && policyMemory(kernels, cache(block), ...widths);
           const { parameter, linear } = part;
           const tokens = windows[i].length;
-          const run = { graph, kernels, hyperparameters, parameter, linear, tokens };
+          const run = {
+            graph: { ...graph, block: [...nodes] },
+            kernels,
+            hyperparameters,
+            parameter,
+            linear,
+            tokens,
+          };
           hidden[i] = runBlock({ ...run, x, memory });
           x.free();
         }

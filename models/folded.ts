@@ -79,6 +79,24 @@ export function filledTensor(name: string, shape: readonly number[], value: numb
   );
 }
 
+/**
+ * A tensor of given values.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { valuesTensor } from "./folded.ts";
+ * assertEquals([...await valuesTensor("x", Float32Array.of(1, 2)).read()], [1, 2]);
+ * ```
+ */
+export function valuesTensor(name: string, values: Float32Array): StoredTensor {
+  return plain(
+    name,
+    [values.length],
+    (rows) => Promise.resolve(rows ? values.slice(rows.start, rows.end) : values.slice()),
+  );
+}
+
 function plain(
   name: string,
   shape: readonly number[],

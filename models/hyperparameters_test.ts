@@ -51,6 +51,13 @@ Deno.test("both namings give the same numbers", () => {
     context: 16,
     epsilon: 1e-5,
     theta: 10000,
+    rope_magnitude: 1,
+    window: 0,
+    windowed: 1,
+    attention_bias: 0,
+    output_bias: 0,
+    mlp_bias: 0,
+    head_norms: 0,
     tied: 0,
   };
   assertEquals(readHyperparameters(llama, huggingface()), expected);
@@ -112,11 +119,7 @@ Deno.test("what the architecture does not cover is refused, all of it at once", 
   check(gguf({ "llama.rope.dimension_count": 4, "llama.expert_count": 0 }));
   const refused: [Settings, string][] = [
     [huggingface({ hidden_act: "gelu" }), 'm: hidden_act: is "gelu"'],
-    [huggingface({ attention_bias: true }), "m: attention_bias: is true, but only false"],
-    [huggingface({ sliding_window: 4096 }), "m: sliding_window: is 4096"],
-    [huggingface({ rope_scaling: { type: "linear" } }), 'm: rope_scaling.type: is "linear"'],
-    [huggingface({ rope_scaling: { factor: 2 } }), "m: rope_scaling.factor: is 2"],
-    [huggingface({ rope_parameters: { rope_type: "llama3" } }), "rope_parameters.rope_type"],
+    [huggingface({ partial_rotary_factor: 0.5 }), "m: partial_rotary_factor: is 0.5, but only 1"],
     [gguf({ "llama.rope.dimension_count": 2 }), "m.gguf: rope.dimension_count: is 2, but only 4"],
     [gguf({ "llama.rope.scaling.type": "yarn" }), "m.gguf: rope.scaling.type"],
     [gguf({ "llama.expert_count": 8 }), "m.gguf: expert_count: is 8"],
@@ -125,6 +128,6 @@ Deno.test("what the architecture does not cover is refused, all of it at once", 
     const error = assertThrows(() => check(settings), LowbitError, message);
     assertEquals(error.code, "UNSUPPORTED");
   }
-  const two = () => check(huggingface({ hidden_act: "gelu", mlp_bias: true }));
-  assertThrows(two, LowbitError, "also mlp_bias is true");
+  const two = () => check(huggingface({ hidden_act: "gelu", partial_rotary_factor: 0.5 }));
+  assertThrows(two, LowbitError, "also partial_rotary_factor is 0.5");
 });

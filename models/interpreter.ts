@@ -7,39 +7,11 @@
  * @module
  */
 
-import {
-  type Architecture,
-  type Buffer,
-  hadamard,
-  type Hyperparameters,
-  type Kernels,
-  LowbitError,
-  type Node,
-} from "../spec/mod.ts";
-import type { AttentionMemory } from "./cache.ts";
-import { evaluateSize } from "./hyperparameters.ts";
+import { type Architecture, type Kernels, LowbitError, type Node } from "../spec/mod.ts";
+import { type Machine, OPERATIONS, type RunArguments, type Values } from "./operations.ts";
 import { inputsOf } from "./values.ts";
 
-/** Real numbers in kernel memory. */
-export type Values = Buffer<"f32">;
-
-/** What every run of a graph needs. */
-export interface RunArguments {
-  /** The kernels. */
-  kernels: Kernels;
-  /** The numbers of the model. */
-  hyperparameters: Hyperparameters;
-  /** Rows of the values. */
-  tokens: number;
-  /** The position of the first row in its sequence; 0, or what the memory has seen. */
-  position?: number;
-  /** A parameter that is no linear, by its name in the graph: a norm. Not freed. */
-  parameter(name: string): Values;
-  /** What a linear makes of `x` `[tokens, in]`: a new buffer `[tokens, out]`. The caller decides how. */
-  linear(role: string, x: Values, tokens: number): Values;
-  /** Keys and values of earlier tokens. Without it the rows are one whole sequence. */
-  memory?: AttentionMemory;
-}
+export type { RunArguments, Values } from "./operations.ts";
 
 /** What {@linkcode runBlock} needs. */
 export interface BlockArguments extends RunArguments {
@@ -85,7 +57,8 @@ export function runBlock(args: BlockArguments): Values {
 }
 
 /**
- * Runs what comes after the blocks: a new buffer of logits, `[tokens, vocabulary]`.
+ * Runs what comes after the blocks: a new buffer with what the last operation makes, the logits
+ * `[tokens, vocabulary]` or an output.
  *
  * @example
  * ```ts
@@ -109,89 +82,33 @@ export function runBlock(args: BlockArguments): Values {
  * ```
  */
 export function runHead(args: BlockArguments): Values {
-  return run(args.graph.after, { x: args.x }, "logits", args);
+  return run(args.graph.after, { x: args.x }, args.graph.after.at(-1)!.out, args);
 }
 
-/** An operation: makes a new value, or takes over an input that nobody reads any more. */
-interface Machine {
-  args: RunArguments;
-  /** The value of a name. */
-  get(name: string): Values;
-  /** A buffer with the value of a name that may be changed: itself, or a copy. */
-  take(name: string): Values;
+/**
+ * Runs any operations on `inputs`: a new buffer with the value `result`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { referenceKernels } from "../kernels-wasm/reference.ts";
+ * import { runNodes } from "./interpreter.ts";
+ * const kernels = referenceKernels();
+ * using x = kernels.upload(Float32Array.of(1, 2));
+ * const none = () => x;
+ * const args = { kernels, hyperparameters: {}, tokens: 1, parameter: none, linear: none };
+ * using y = runNodes([{ op: "add", in: ["x", "x"], out: "y" }], { x }, "y", args);
+ * assertEquals([...y.array], [2, 4]);
+ * ```
+ */
+export function runNodes(
+  nodes: readonly Node[],
+  inputs: Record<string, Values>,
+  result: string,
+  args: RunArguments,
+): Values {
+  return run(nodes, inputs, result, args);
 }
-
-type Operations = { [Op in Node["op"]]: (node: Extract<Node, { op: Op }>, m: Machine) => Values };
-
-const OPERATIONS: Operations = {
-  embed() {
-    throw new LowbitError("UNSUPPORTED", "an embedding is looked up before a graph is run");
-  },
-  rms_norm(node, { args, get }) {
-    const { kernels, tokens, hyperparameters: { epsilon } } = args;
-    const x = get(node.in), weight = args.parameter(node.weight);
-    const y = kernels.alloc("f32", x.length);
-    kernels.rmsNorm({ x, y, rows: tokens, columns: x.length / tokens, weight, epsilon });
-    return y;
-  },
-  linear(node, { args, get }) {
-    return args.linear(node.weight, get(node.in), args.tokens);
-  },
-  rope(node, { args, take }) {
-    const { kernels, tokens: rows, hyperparameters } = args;
-    const { theta, head_size: headSize } = hyperparameters;
-    const position = args.position ?? args.memory?.position ?? 0;
-    const heads = evaluateSize(node.heads, hyperparameters);
-    const x = take(node.in);
-    kernels.rope({ x, rows, heads, headSize, position, theta });
-    return x;
-  },
-  attention(node, { args, get }) {
-    const { kernels, tokens, memory, hyperparameters } = args;
-    const { heads, kv_heads: kvHeads, head_size: headSize } = hyperparameters;
-    const q = get(node.query), key = get(node.key), value = get(node.value);
-    const past = memory?.extend(key, value, tokens);
-    const y = kernels.alloc("f32", q.length);
-    kernels.attention({
-      q,
-      k: past?.keys ?? key,
-      v: past?.values ?? value,
-      y,
-      tokens,
-      past: past === undefined ? 0 : past.length - tokens,
-      heads,
-      kvHeads,
-      headSize,
-      scale: 1 / Math.sqrt(headSize),
-    });
-    past?.release();
-    return y;
-  },
-  silu_gate(node, { args, get, take }) {
-    const up = get(node.up), y = take(node.gate);
-    args.kernels.siluGate({ gate: y, up, y });
-    return y;
-  },
-  add(node, { args, get, take }) {
-    const x = get(node.in[0]), y = take(node.in[1]);
-    args.kernels.add({ x, y });
-    return y;
-  },
-  bias(node, { args, take }) {
-    const x = take(node.in);
-    const [values, bias] = [x.array, args.parameter(node.weight).array];
-    for (let i = 0, j = 0; i < values.length; i++) {
-      values[i] += bias[j];
-      if (++j === bias.length) j = 0;
-    }
-    return x;
-  },
-  hadamard(node, { args, take }) {
-    const x = take(node.in);
-    hadamard(x.array, evaluateSize(node.size, args.hyperparameters));
-    return x;
-  },
-};
 
 /**
  * Runs operations in order on named inputs; the value `result` is returned, all others made on the
@@ -205,6 +122,7 @@ function run(
 ): Values {
   const values = new Map(Object.entries(inputs));
   const owned = new Set<Values>();
+  const counts = new Map<Values, number>();
   const drop = (name: string) => {
     const value = values.get(name);
     values.delete(name);
@@ -215,6 +133,8 @@ function run(
       const machine: Machine = {
         args,
         get: (name) => valueOf(values, name),
+        rows: (name) => counts.get(valueOf(values, name)) ?? args.tokens,
+        count: (value, rows) => void counts.set(value, rows),
         take(name) {
           const value = valueOf(values, name);
           if (owned.has(value) && !readLater(nodes, i, name, result)) return value;
@@ -223,6 +143,8 @@ function run(
       };
       const apply = OPERATIONS[node.op] as (node: Node, machine: Machine) => Values;
       const made = apply(node, machine);
+      const [first] = inputsOf(node);
+      if (first !== undefined && !counts.has(made)) counts.set(made, machine.rows(first));
       for (const name of inputsOf(node)) {
         if (values.get(name) === made) values.delete(name);
         else if (name !== node.out && !readLater(nodes, i, name, result)) drop(name);

@@ -6,8 +6,9 @@
  */
 
 import type { Kernels, LinearInfo, LinearWeight, Node, StoredTensor } from "../spec/mod.ts";
-import type { ModelGraph } from "./architecture.ts";
+import { type ModelGraph, parameterId } from "./architecture.ts";
 import type { Values } from "./interpreter.ts";
+import { linearsOf, weightsOf } from "./values.ts";
 import { parameterTensor } from "./weights.ts";
 
 /** A linear, ready to be applied. */
@@ -107,7 +108,7 @@ export interface LoadedPart extends Disposable {
  *
  * const checkpoint = await openCheckpoint(embeddedPath("model"));
  * const model = openModel(checkpoint), kernels = await loadKernels();
- * const nodes = model.architecture.graph.block;
+ * const { nodes } = model.blocks[0];
  * using part = await loadPart({ model, kernels, nodes, block: 0 });
  * assertEquals(part.parameter("attention.norm").length, 256);
  * using x = kernels.alloc("f32", 2 * 256);
@@ -124,6 +125,7 @@ export async function loadPart(args: {
   linears?: LinearFactory;
 }): Promise<LoadedPart> {
   const { model, kernels, nodes, block, linears = denseLinears(kernels) } = args;
+  const { hyperparameters } = model;
   const executors = new Map<string, LinearExecutor>();
   const parameters = new Map<string, Values>();
   const free = () => {
@@ -131,14 +133,16 @@ export async function loadPart(args: {
   };
   try {
     for (const node of nodes) {
-      if (!("weight" in node) || node.op === "embed") continue;
-      const id = block === undefined ? node.weight : `blocks.${block}.${node.weight}`;
-      const tensor = parameterTensor(model, id);
-      if (node.op === "linear") {
-        const info = model.linears.find((linear) => linear.id === id)!;
-        executors.set(node.weight, await linears(info, tensor));
-      } else {
-        parameters.set(node.weight, kernels.upload(await tensor.read()));
+      if (node.op === "embed") continue;
+      const multiplied = new Set(linearsOf(node, hyperparameters).map(({ weight }) => weight));
+      for (const name of weightsOf(node, hyperparameters)) {
+        if (executors.has(name) || parameters.has(name)) continue;
+        const id = parameterId(model, name, block);
+        const tensor = parameterTensor(model, id);
+        if (multiplied.has(name)) {
+          const info = model.linears.find((linear) => linear.id === id)!;
+          executors.set(name, await linears(info, tensor));
+        } else parameters.set(name, kernels.upload(await tensor.read()));
       }
     }
   } catch (error) {

@@ -5,7 +5,7 @@
  */
 
 import { type CachePolicy, type Kernels, LowbitError, type Rng } from "../spec/mod.ts";
-import type { ModelGraph } from "./architecture.ts";
+import { checkPredicts, memoryWidths, type ModelGraph } from "./architecture.ts";
 import { type AttentionMemory, fullMemory, KeyValueCache, policyMemory } from "./cache.ts";
 import { type Embedding, openEmbedding } from "./embedding.ts";
 import { runBlock, runHead, type Values } from "./interpreter.ts";
@@ -83,13 +83,16 @@ export class LanguageModel implements Disposable {
 
   /** Reads every weight; what goes wrong is said as by `parameterTensor`. */
   static async load(args: LoadArguments): Promise<LanguageModel> {
+    checkPredicts(args.model);
     const { model, kernels, linears, progress } = args;
     const { graph } = model.architecture;
     const parts: LoadedPart[] = [];
     const count = model.hyperparameters.blocks;
     try {
       for (let block = 0; block < count; block++) {
-        parts.push(await loadPart({ model, kernels, nodes: graph.block, block, linears }));
+        parts.push(
+          await loadPart({ model, kernels, nodes: model.blocks[block].nodes, block, linears }),
+        );
         progress?.(block + 1, count);
       }
       const head = await loadPart({ model, kernels, nodes: graph.after, linears });
@@ -107,12 +110,12 @@ export class LanguageModel implements Disposable {
 
   /** An empty cache for one sequence; by the policies of a plugin, if given. */
   cache(policy?: (block: number) => CachePolicy): KeyValueCache {
-    const { kv_heads, head_size } = this.graph.hyperparameters;
-    const width = kv_heads * head_size;
-    const memory = (block: number): AttentionMemory =>
-      policy === undefined
-        ? fullMemory(this.kernels, width)
-        : policyMemory(this.kernels, policy(block), width);
+    const memory = (block: number): AttentionMemory => {
+      const widths = memoryWidths(this.graph, block);
+      return policy === undefined
+        ? fullMemory(this.kernels, ...widths)
+        : policyMemory(this.kernels, policy(block), ...widths);
+    };
     return new KeyValueCache(this.#blocks.map((_, block) => memory(block)));
   }
 
@@ -126,13 +129,15 @@ export class LanguageModel implements Disposable {
     options: { cache?: KeyValueCache; last?: boolean } = {},
   ): Promise<Values> {
     if (ids.length === 0) throw new LowbitError("SHAPE", "there are no tokens", { field: "ids" });
-    let x = await this.#embedding.lookup(this.kernels, ids);
+    let x = await this.#embedding.lookup(this.kernels, ids, options.cache?.position);
     const { hyperparameters, architecture: { graph } } = this.graph;
     const common = { graph, hyperparameters, kernels: this.kernels };
     try {
       for (const [i, part] of this.#blocks.entries()) {
         const memory = options.cache?.blocks[i];
-        const y = runBlock({ ...common, ...handles(part), x, tokens: ids.length, memory });
+        const block = { ...graph, block: [...this.graph.blocks[i].nodes] };
+        const run = { ...common, graph: block, ...handles(part) };
+        const y = runBlock({ ...run, x, tokens: ids.length, memory });
         x.free();
         x = y;
       }

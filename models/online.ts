@@ -57,18 +57,35 @@ export function extendArchitecture(
   let edges = architecture.edges;
   for (const transform of transforms) {
     const { value } = transform;
-    const at = nodes.findLastIndex((node) => node.out === value);
-    if (at < 0) {
+    const makers = nodes.filter((node) => node.out === value);
+    // What is added to the output of a linear is added before anything is done to it in place. Of
+    // other operations in place the last makes the value; of alternatives each does.
+    const linears = makers.filter(({ op }) => transform.op === "bias" && op === "linear");
+    const last = linears.length > 0
+      ? linears
+      : makers.filter((node, i) =>
+        !makers.slice(i + 1).some((later) =>
+          inputsOf(later).includes(value) &&
+          (later.when === undefined || String(later.when) === String(node.when))
+        )
+      );
+    if (last.length === 0) {
       throw new LowbitError("UNSUPPORTED", `no operation makes the value ${value}`, {
         file: architecture.id,
         field: "transforms",
       });
     }
-    nodes.splice(at + 1, 0, nodeOf(transform));
+    for (const node of last) {
+      const { when } = node;
+      const made = { ...nodeOf(transform), ...(when !== undefined && { when }) };
+      nodes.splice(nodes.indexOf(node) + 1, 0, made);
+    }
     if (transform.op === "hadamard") {
       edges = edges.filter((edge) => !valuesBetween(nodes, edge).includes(value));
     } else {
-      parameters.push(biasParameter(architecture, transform.value));
+      const when = last.length === 1 ? last[0].when : undefined;
+      const parameter = biasParameter(architecture, transform.value);
+      parameters.push({ ...parameter, ...(when !== undefined && { when }) });
     }
   }
   const graph = { ...architecture.graph, block: nodes };

@@ -15,17 +15,14 @@ import {
   type Rotation,
   type StoredTensor,
 } from "../spec/mod.ts";
-import {
-  findArchitecture,
-  listParameters,
-  type ModelGraph,
-  type ParameterInfo,
-} from "./architecture.ts";
+import type { ModelGraph } from "./architecture.ts";
 import { filledTensor, type Fold, foldedTensor } from "./folded.ts";
 import { keysOf } from "./hyperparameters.ts";
 import { biasName, extendArchitecture } from "./online.ts";
+import { listParameters, type ParameterInfo } from "./parameters.ts";
 import { streamParameters } from "./stream.ts";
-import { inputsOf } from "./values.ts";
+import { inputsOf, linearsOf, valuesBetween } from "./values.ts";
+import { graphTensor, storedTensor } from "./views.ts";
 
 /** A list of operations, and who asked for it. */
 export interface ModelChange {
@@ -117,7 +114,7 @@ class Rewriter {
     const { checkpoint, architecture, tied } = this.#model;
     const tensors = new Map<string, StoredTensor>();
     for (const [id, { names }] of this.#parameters) {
-      if (!this.#tied.has(id)) tensors.set(names[checkpoint.naming], this.#tensor(id));
+      if (!this.#tied.has(id)) this.#put(tensors, id, names[checkpoint.naming]);
     }
     const config = { ...checkpoint.config };
     if (tied.size > 0 && this.#tied.size === 0 && checkpoint.naming === "huggingface") {
@@ -136,12 +133,22 @@ class Rewriter {
   }
 
   #architecture() {
-    return extendArchitecture(findArchitecture(this.#model.checkpoint), this.#transforms);
+    const { architecture, checkpoint: { transforms = [] } } = this.#model;
+    return extendArchitecture(architecture, this.#transforms.slice(transforms.length));
   }
 
   #list(): void {
-    for (const parameter of listParameters(this.#architecture(), this.#model.hyperparameters)) {
-      this.#parameters.set(parameter.id, parameter);
+    const { hyperparameters, blocks, parameters, tied } = this.#model;
+    const had = new Set([...parameters.map(({ id }) => id), ...tied.keys()]);
+    const first = this.#parameters.size === 0;
+    for (const parameter of listParameters(this.#architecture(), hyperparameters, blocks)) {
+      const made = parameters.find(({ id }) => id === parameter.id);
+      const bias = this.#transforms.some(({ op, value }) =>
+        op === "bias" && biasName(value) === parameter.name
+      );
+      if (first ? had.has(parameter.id) : bias) {
+        this.#parameters.set(parameter.id, made ?? parameter);
+      }
     }
   }
 
@@ -159,16 +166,34 @@ class Rewriter {
     return own ? base : foldedTensor(name, base, folds);
   }
 
+  /** Adds the tensor of a parameter; one that holds several is left as it is, or refused. */
+  #put(tensors: Map<string, StoredTensor>, id: string, name: string): void {
+    const { checkpoint, parameters } = this.#model;
+    const { views, made } = this.#parameters.get(id)!;
+    const changed = this.#folds.has(id) || this.#filled.has(id);
+    const stored = checkpoint.tensors.get(name);
+    if (!changed && parameters.some((p) => p.id === id)) {
+      if (stored) tensors.set(name, stored);
+      else if (!made) throw refused(`found no ${id}`, "check the checkpoint");
+      return;
+    }
+    const view = views[checkpoint.naming];
+    if (view?.slice) throw refused(`cannot change ${id} inside ${name}`, "use other tensors");
+    tensors.set(name, storedTensor(this.#tensor(id), view));
+  }
+
   /** The tensor of a parameter in the checkpoint, or of the one that it was tied to. */
   #stored(id: string): StoredTensor {
     const { checkpoint, tied } = this.#model;
-    const { names } = this.#parameters.get(tied.get(id) ?? id)!;
-    return checkpoint.tensors.get(names[checkpoint.naming])!;
+    const { names, shape, views } = this.#parameters.get(tied.get(id) ?? id)!;
+    const { naming, tensors } = checkpoint;
+    return graphTensor(tensors.get(names[naming])!, shape, views[naming]);
   }
 
   /** The ids of a parameter of the graph: one outside the blocks, or one in every block. */
   #ids(name: string, part: "before" | "block" | "after"): string[] {
-    return this.#prefixes(part).map((prefix) => prefix + name);
+    const ids = this.#prefixes(part).map((prefix) => prefix + name);
+    return ids.filter((id) => this.#parameters.has(id));
   }
 
   #prefixes(part: "before" | "block" | "after"): string[] {
@@ -192,8 +217,16 @@ class Rewriter {
     const { graph } = this.#architecture();
     for (const part of ["block", "after"] as const) {
       for (const norm of graph[part]) {
+        if (norm.op === "layer_norm") {
+          throw refused(
+            `meets ${norm.weight ?? norm.out}, which subtracts a mean as well`,
+            "gains of a layer norm cannot be moved into what reads it; leave it out",
+          );
+        }
         if (norm.op !== "rms_norm") continue;
         const readers = graph[part].filter((node) => inputsOf(node).includes(norm.out));
+        // A norm inside a branch has no linear behind it; its gains stay.
+        if (readers.every(({ op }) => op !== "linear" && op !== "experts")) continue;
         for (const prefix of this.#prefixes(part)) {
           const id = prefix + norm.weight;
           if (!this.#filled.has(id)) {
@@ -210,6 +243,16 @@ class Rewriter {
   #scale(prefix: string, reader: Node, factors: () => Promise<Float32Array>): void {
     const id = "weight" in reader ? prefix + reader.weight : reader.op;
     if (reader.op === "bias" && this.#filled.get(id) === 0) return;
+    if (reader.op === "experts") {
+      for (const { weight, input } of linearsOf(reader, this.#model.hyperparameters)) {
+        const experts = prefix + weight;
+        if (!this.#parameters.has(experts)) continue;
+        if (input.endsWith(".input") && !input.endsWith(".down.input")) {
+          this.#fold(experts, { kind: "scale_columns", factors });
+        }
+      }
+      return;
+    }
     if (reader.op !== "linear") throw refused(`cannot move gains into ${id}`, "leave it out");
     this.#fold(id, { kind: "scale_columns", factors });
   }
@@ -218,7 +261,11 @@ class Rewriter {
     checkRotation(rotation, this.#model.hyperparameters.hidden);
     const architecture = this.#architecture();
     for (const part of ["before", "block", "after"] as const) {
-      const { embeddings, writers, vectors, readers, norms } = streamParameters(architecture, part);
+      const { embeddings, writers, vectors, readers, norms } = streamParameters(
+        architecture,
+        part,
+        this.#model.hyperparameters,
+      );
       for (const id of [...norms].flatMap((name) => this.#ids(name, part))) {
         if (this.#filled.get(id) !== 1) {
           throw refused(`does not commute with the gains of ${id}`, "fuse norms first");
@@ -236,12 +283,17 @@ class Rewriter {
   }
 
   #rotateHeads(id: string, rotation: Rotation): void {
-    const edge = this.#architecture().edges.find((edge) => edge.id === id);
+    const { graph, edges } = this.#architecture();
+    const edge = edges.find((edge) => edge.id === id);
     if (!edge?.shared_heads) throw refused(`found no edge of heads called ${id}`, "see the graph");
     checkRotation(rotation, this.#model.hyperparameters.head_size);
     for (const prefix of this.#prefixes("block")) {
       this.#fold(prefix + edge.from, { kind: "rotate_rows", rotation });
       for (const role of edge.to) this.#fold(prefix + role, { kind: "rotate_columns", rotation });
+      for (const value of valuesBetween(graph.block, edge)) {
+        const bias = prefix + biasName(value);
+        if (this.#parameters.has(bias)) this.#fold(bias, { kind: "rotate_columns", rotation });
+      }
     }
   }
 
@@ -275,6 +327,8 @@ class Rewriter {
   #bias(values: readonly string[]): void {
     for (const value of values) {
       if (this.#transforms.some((t) => t.op === "bias" && t.value === value)) continue;
+      const { block_parameters } = this.#model.architecture;
+      if (block_parameters.some(({ name }) => name === biasName(value))) continue;
       this.#transforms.push({ op: "bias", value });
       this.#list();
       for (const id of this.#ids(biasName(value), "block")) this.#filled.set(id, 0);

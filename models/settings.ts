@@ -14,7 +14,8 @@ import {
 } from "../spec/mod.ts";
 import type { ModelGraph } from "./architecture.ts";
 import { specialIds, tokenizerFromGguf } from "./gguf_tokenizer.ts";
-import { evaluateSize, ggufKey, keysOf } from "./hyperparameters.ts";
+import { evaluateSize, ggufKey, keysOf, readHyperparameters } from "./hyperparameters.ts";
+import { blockGraphs } from "./inherit.ts";
 
 /**
  * The contents of config.json: those of the checkpoint, or made from the metadata of a GGUF file by
@@ -40,8 +41,8 @@ export function huggingfaceConfig(model: ModelGraph): Record<string, unknown> {
   );
   for (const [name, entry] of Object.entries(architecture.hyperparameters)) {
     const [key] = keysOf(entry, "huggingface");
-    if (key === undefined) continue;
     const value = hyperparameters[name];
+    if (key === undefined || isLeftOut(entry, value)) continue;
     result[key] = entry.type === "boolean" ? value === 1 : value;
   }
   return { ...result, ...specialIds(checkpoint.gguf ?? new Map()) };
@@ -68,12 +69,13 @@ export function ggufMetadata(model: ModelGraph): Map<string, GgufValue> {
   const { architecture, hyperparameters } = model;
   const result = new Map<string, GgufValue>();
   for (const [key, value] of Object.entries(architecture.constants?.gguf ?? {})) {
-    result.set(key, { type: "string", value });
+    result.set(key, constant(value));
   }
   const prefix = String(result.get("general.architecture")?.value ?? architecture.match.gguf[0]);
   for (const [name, entry] of Object.entries(architecture.hyperparameters)) {
     const [key] = keysOf(entry, "gguf");
-    if (key !== undefined) result.set(ggufKey(key, prefix), typed(entry, hyperparameters[name]));
+    if (key === undefined || isLeftOut(entry, hyperparameters[name])) continue;
+    result.set(ggufKey(key, prefix), typed(entry, hyperparameters[name]));
   }
   for (const { gguf, equals } of architecture.requires) {
     if (gguf === undefined || equals === undefined) continue;
@@ -81,6 +83,65 @@ export function ggufMetadata(model: ModelGraph): Map<string, GgufValue> {
     result.set(ggufKey(gguf, prefix), { type: "uint32", value });
   }
   return result;
+}
+
+/**
+ * What GGUF has no place for, of the settings of a model with these tensors: names of hyperparameters
+ * and flags that would be read back as something else.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { embeddedPath } from "../embedded/mod.ts";
+ * import { openCheckpoint } from "../formats/open.ts";
+ * import { openModel } from "./architecture.ts";
+ * import { lostInGguf } from "./settings.ts";
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
+ * assertEquals(lostInGguf(openModel(checkpoint)), []);
+ * checkpoint.close();
+ * ```
+ */
+export function lostInGguf(model: ModelGraph): string[] {
+  const { architecture, hyperparameters, parameters, blocks, checkpoint } = model;
+  const config = Object.fromEntries(
+    [...ggufMetadata(model)].map(([key, { value }]) => [key, value]),
+  );
+  const tensors = new Map(parameters.map(({ names }) => [names.gguf, undefined as never]));
+  const settings = { name: checkpoint.name, naming: "gguf" as const, config, tensors };
+  const again = readHyperparameters(architecture, settings);
+  const used = usedNames(model);
+  const lost = Object.entries(again).filter(([name, value]) => {
+    const own = hyperparameters[name];
+    return used.has(name) && Math.abs(value - own) > 1e-6 * Math.abs(own);
+  });
+  const graphs = blockGraphs(architecture, again, settings);
+  const flags = graphs.some(({ nodes }, i) =>
+    nodes.length !== blocks[i].nodes.length ||
+    nodes.some((node, j) =>
+      node.out !== blocks[i].nodes[j].out || node.op !== blocks[i].nodes[j].op ||
+      JSON.stringify(node) !== JSON.stringify(blocks[i].nodes[j])
+    )
+  );
+  return [...lost.map(([name]) => name), ...(flags ? ["the kinds of blocks"] : [])];
+}
+
+/** Names of hyperparameters that the operations of a model speak of. */
+function usedNames({ blocks, architecture: { graph } }: ModelGraph): Set<string> {
+  const nodes = [...graph.before, ...new Set(blocks.flatMap(({ nodes }) => nodes)), ...graph.after];
+  const text = JSON.stringify(nodes.map(({ when: _, ...node }) => node));
+  const implied = ["heads", "kv_heads", "head_size", "epsilon", "theta"];
+  return new Set([...text.matchAll(/[a-z][a-z0-9_]*/g).map(([name]) => name), ...implied]);
+}
+
+function isLeftOut({ optional, default: usual }: Hyperparameter, value: number): boolean {
+  return optional === true && value === usual;
+}
+
+/** A constant with the type that GGUF readers expect of it. */
+function constant(value: string | number | boolean): GgufValue {
+  if (typeof value === "string") return { type: "string", value };
+  if (typeof value === "boolean") return { type: "bool", value };
+  return Number.isInteger(value) ? { type: "uint32", value } : { type: "float32", value };
 }
 
 function typed({ type }: Hyperparameter, value: number): GgufValue {
@@ -109,7 +170,8 @@ function typed({ type }: Hyperparameter, value: number): GgufValue {
 export function tokenizerFiles(checkpoint: Checkpoint): TokenizerFiles | undefined {
   if (checkpoint.naming === "gguf") {
     const { gguf, name } = checkpoint;
-    return gguf?.has("tokenizer.ggml.model") ? tokenizerFromGguf(gguf, name) : undefined;
+    const kind = gguf?.get("tokenizer.ggml.model")?.value ?? "none";
+    return kind === "none" ? undefined : tokenizerFromGguf(gguf!, name);
   }
   const tokenizer = json(checkpoint, "tokenizer.json");
   if (tokenizer === undefined) return undefined;

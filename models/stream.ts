@@ -4,8 +4,8 @@
  * @module
  */
 
-import { type Architecture, LowbitError, type Node } from "../spec/mod.ts";
-import { inputsOf } from "./values.ts";
+import { type Architecture, type Hyperparameters, LowbitError, type Node } from "../spec/mod.ts";
+import { inputsOf, linearsOf } from "./values.ts";
 
 /** Parameters by how they meet the residual stream; names in the graph, of one part of it. */
 export interface StreamParameters {
@@ -39,6 +39,7 @@ export interface StreamParameters {
 export function streamParameters(
   { id, graph }: Architecture,
   part: "before" | "block" | "after",
+  hyperparameters: Hyperparameters = {},
 ): StreamParameters {
   const found: StreamParameters = {
     embeddings: new Set(),
@@ -60,8 +61,15 @@ export function streamParameters(
     if (node.op === "linear" && (stream.has(node.in) || normed.has(node.in))) {
       found.readers.add(node.weight);
     }
+    if (node.op === "experts" && normed.has(node.in)) {
+      for (const { weight, input } of linearsOf(node, hyperparameters)) {
+        if (!input.endsWith(".down.input")) found.readers.add(weight);
+      }
+    }
     if (node.op === "add" && isStream) {
-      for (const name of node.in) if (!stream.has(name)) addWriter(nodes, i, name, found, id);
+      for (const name of node.in) {
+        if (!stream.has(name)) addWriter({ nodes, id, hyperparameters }, i, name, found);
+      }
     }
     stream.delete(node.out);
     normed.delete(node.out);
@@ -79,6 +87,7 @@ function streams(node: Node, stream: ReadonlySet<string>, id: string): boolean {
     case "add":
       return node.in.some((name) => stream.has(name));
     case "bias":
+    case "scale":
       return stream.has(node.in);
     case "rms_norm":
     case "linear":
@@ -92,14 +101,21 @@ function streams(node: Node, stream: ReadonlySet<string>, id: string): boolean {
 
 /** What makes the value `name`, which is added to the stream by operation `i`. */
 function addWriter(
-  nodes: readonly Node[],
+  graph: { nodes: readonly Node[]; id: string; hyperparameters: Hyperparameters },
   i: number,
   name: string,
   found: StreamParameters,
-  id: string,
 ): void {
-  for (const node of nodes.slice(0, i).toReversed()) {
+  const { nodes, id, hyperparameters } = graph;
+  for (const [at, node] of [...nodes.slice(0, i).entries()].toReversed()) {
     if (node.out !== name) continue;
+    if (node.op === "add") return node.in.forEach((part) => addWriter(graph, at, part, found));
+    if (node.op === "experts") {
+      for (const { weight, input } of linearsOf(node, hyperparameters)) {
+        if (input.endsWith(".down.input")) found.writers.add(weight);
+      }
+      return;
+    }
     if (node.op === "bias") {
       found.vectors.add(node.weight);
       name = node.in;

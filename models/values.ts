@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Edge, Node } from "../spec/mod.ts";
+import type { Edge, Hyperparameters, Node } from "../spec/mod.ts";
 
 /**
  * The names of the values that an operation reads.
@@ -25,11 +25,77 @@ export function inputsOf(node: Node): string[] {
       return [node.query, node.key, node.value];
     case "silu_gate":
       return [node.gate, node.up];
-    case "add":
-      return node.in;
+    case "experts":
+      return [node.in, node.routing];
     default:
-      return [node.in];
+      return [node.in].flat();
   }
+}
+
+/**
+ * The linears of an operation: the parameter and the value that it multiplies.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { linearsOf } from "./values.ts";
+ * const node = { op: "linear" as const, weight: "up", in: "a", out: "b" };
+ * assertEquals(linearsOf(node, {}), [{ weight: "up", input: "a" }]);
+ * ```
+ */
+export function linearsOf(
+  node: Node,
+  hyperparameters: Hyperparameters,
+): { weight: string; input: string }[] {
+  if (node.op === "linear") return [{ weight: node.weight, input: node.in }];
+  if (node.op !== "experts") return [];
+  return Array.from({ length: hyperparameters[node.count] }, (_, e) => {
+    const { gate, up, down } = expertRoles(node, e);
+    const input = `${node.out}.${e}.input`;
+    return [{ weight: gate, input }, { weight: up, input }, {
+      weight: down,
+      input: `${node.out}.${e}.down.input`,
+    }];
+  }).flat();
+}
+
+/**
+ * The names of the three linears of one expert.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { expertRoles } from "./values.ts";
+ * const names = { gate: "mlp.experts.{e}.gate", up: "up.{e}", down: "down.{e}" };
+ * assertEquals(expertRoles(names, 3).gate, "mlp.experts.3.gate");
+ * ```
+ */
+export function expertRoles(
+  names: { gate: string; up: string; down: string },
+  expert: number,
+): { gate: string; up: string; down: string } {
+  const fill = (name: string) => name.replaceAll("{e}", String(expert));
+  return { gate: fill(names.gate), up: fill(names.up), down: fill(names.down) };
+}
+
+/**
+ * The names of all parameters of an operation.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { weightsOf } from "./values.ts";
+ * assertEquals(weightsOf({ op: "layer_norm", in: "x", out: "y" }, {}), []);
+ * ```
+ */
+export function weightsOf(node: Node, hyperparameters: Hyperparameters): string[] {
+  const own = "weight" in node && node.weight !== undefined ? [node.weight] : [];
+  const factors = node.op === "rope" && node.factors !== undefined ? [node.factors] : [];
+  const correction = node.op === "route" && node.correction !== undefined ? [node.correction] : [];
+  const linears = node.op === "experts"
+    ? linearsOf(node, hyperparameters).map(({ weight }) => weight)
+    : [];
+  return [...own, ...factors, ...correction, ...linears];
 }
 
 /**

@@ -2,16 +2,8 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { LowbitError, type QuantizedTensor, type ResolvedScheme } from "../spec/mod.ts";
 import { checkpointOf, CONFIG, METADATA, tensorOf } from "./_fixtures.ts";
 import { openModel, parameterOf } from "./architecture.ts";
-import {
-  fileOrder,
-  graphOrder,
-  inverseRows,
-  parameterTensor,
-  permuteQuantized,
-  permuteRows,
-  readRows,
-  ropeRows,
-} from "./weights.ts";
+import { inverseRows, permuteQuantized, permuteRows, ropeRows } from "./rows.ts";
+import { parameterTensor, readRows } from "./weights.ts";
 
 Deno.test("rows of rotary heads are taken apart and put together again", () => {
   // Two heads of size 6: GGUF row 2k + j of a head is row 3j + k of the graph.
@@ -85,13 +77,13 @@ Deno.test("query and key of a GGUF file come in the order of the graph, whole or
   const checkpoint = checkpointOf(METADATA, "gguf");
   const model = openModel(checkpoint);
   const parameter = parameterOf(model, "blocks.0.attention.query");
-  assertEquals([...graphOrder(parameter)!], [0, 2, 1, 3, 4, 6, 5, 7]);
-  assertEquals(fileOrder(parameterOf(model, "blocks.0.attention.value")), undefined);
+  assertEquals([...parameter.views.gguf!.order!()], [0, 2, 1, 3, 4, 6, 5, 7]);
+  assertEquals(parameterOf(model, "blocks.0.attention.value").views, {});
   const tensor = parameterTensor(model, parameter.id);
   const stored = await checkpoint.tensors.get("blk.0.attn_q.weight")!.read();
   const whole = await tensor.read();
-  assertEquals(whole, permuteRows(stored, graphOrder(parameter)!));
-  assertEquals(permuteRows(whole, fileOrder(parameter)!), stored);
+  assertEquals(whole, permuteRows(stored, parameter.views.gguf!.order!()));
+  assertEquals(permuteRows(whole, inverseRows(parameter.views.gguf!.order!())), stored);
   assertEquals(await tensor.read({ start: 3, end: 6 }), whole.slice(3 * 8, 6 * 8));
   assertEquals(await tensor.read({ start: 4, end: 8 }), whole.slice(4 * 8));
 });

@@ -6,16 +6,29 @@
  */
 
 import { z } from "zod";
+import {
+  nameSchema,
+  type Node,
+  nodeSchema,
+  type Size,
+  sizeSchema,
+  type When,
+  whenSchema,
+} from "./graph_nodes.ts";
 import { ID_PATTERN } from "./number_format.ts";
 import { type Schema, schema } from "./schema.ts";
 
-/** A size, as a product or quotient of hyperparameters and whole numbers: `heads*head_size`. */
-export type Size = string;
-
 /** Where a hyperparameter is found in each naming. */
 export interface Hyperparameter {
-  /** What it is: a positive whole number (the default), a number, or a boolean (0 or 1). */
-  type?: "integer" | "number" | "boolean";
+  /**
+   * What it is: a positive whole number (the default), a `count` that may be 0, a number that is not negative, or a boolean
+   * (0 or 1). A value that is none of them is looked up in `values`.
+   */
+  type?: "integer" | "count" | "number" | "boolean";
+  /** Tensors whose presence makes it 1, where no key is there. */
+  present?: { huggingface?: string; gguf?: string };
+  /** Numbers that other values stand for: `{ gelu: 1 }`. */
+  values?: Record<string, number>;
   /**
    * The key in config.json; a dot goes into an object. Of several keys the first that is there
    * counts, and the first is the one that is written.
@@ -26,6 +39,12 @@ export interface Hyperparameter {
    * `general.` have none); of several the first that is there. An array counts as its length.
    */
   gguf?: string | string[];
+  /** A tensor that has as many rows, where no key is there. */
+  rows_of?: { huggingface?: string; gguf?: string };
+  /** It is not written where it has its default value. */
+  optional?: boolean;
+  /** Its value where the key is missing, by conditions: the first that holds counts. */
+  cases?: { when: When; value: number | Size }[];
   /** Its value where the key is missing: a number, or a {@linkcode Size}. */
   default?: number | Size;
 }
@@ -40,9 +59,40 @@ export interface Requirement {
   allowed: (string | number | boolean | null)[];
   /** A size that is covered as well; it is written under this key. */
   equals?: Size;
+  /** When it is asked for. */
+  when?: When;
 }
 
-/** One parameter: a weight, a norm, an embedding. `{i}` in a name is the block's number. */
+/**
+ * How a container stores a parameter that the graph has otherwise. A graph has linears as `[out, in]`,
+ * norms as plain gains, and the parts of a fused weight one after the other.
+ */
+export interface Stored {
+  /** Plain weights are stored `[in, out]`; coded ones are not. */
+  transposed?: boolean;
+  /** The value in the graph is what is stored and this. */
+  offset?: number;
+  /** The halves of each rotary head are interleaved in the rows; the value is the number of heads. */
+  rope_heads?: Size;
+  /**
+   * Rows lie in groups, each with `runs` of `size` rows; the graph has the first run of all groups,
+   * then the second of all, and so on.
+   */
+  grouped?: { groups: Size; runs: Size[]; size: Size };
+  /** The parameter is one slice of a tensor with a further first dimension: the one of its expert. */
+  stacked?: Size;
+  /** Of the rows of each slice, this part of `of` equal parts. */
+  part?: { index: number; of: number };
+  /** The shape in the file, of the same elements in the same order. */
+  shape?: Size[];
+  /** The tensor may be missing. */
+  optional?: boolean;
+}
+
+/**
+ * One parameter: a weight, a norm, an embedding. In a name `{i}` is the block's number and `{e}`
+ * that of an expert.
+ */
 export interface Parameter {
   /** Its name in the graph: `attention.query`. For linears this is the role, used by recipes. */
   name: string;
@@ -52,33 +102,37 @@ export interface Parameter {
   huggingface: string;
   /** The tensor's name in a GGUF file. */
   gguf: string;
-  /**
-   * GGUF stores the rows of this weight with the halves of each rotary head interleaved; the value
-   * is the number of heads.
-   */
-  gguf_rope_heads?: Size;
+  /** How containers store it, where that differs from the graph. */
+  stored?: { huggingface?: Stored; gguf?: Stored };
   /**
    * Another parameter that takes its place where the checkpoint ties them: where the hyperparameter
    * `tied` is 1 in config.json, and where a GGUF file leaves the tensor out.
    */
   tied_to?: string;
+  /** The number of experts, where there is one for each; `{e}` is in the names. */
+  experts?: Size;
+  /**
+   * Divisors of rotary frequencies, within the original context or beyond it: from the settings,
+   * where there is no such tensor.
+   */
+  rope_factors?: "short" | "long";
+  /** When it is there. */
+  when?: When;
 }
 
-/**
- * One operation of the graph; names of values are free, `x` is the residual stream and `logits` the
- * result. Norms use the hyperparameter `epsilon`, rotary embeddings `theta` and `head_size`,
- * attention `heads`, `kv_heads` and `head_size`.
- */
-export type Node =
-  | { op: "embed"; weight: string; out: string }
-  | { op: "rms_norm"; weight: string; in: string; out: string }
-  | { op: "linear"; weight: string; in: string; out: string }
-  | { op: "rope"; in: string; out: string; heads: Size }
-  | { op: "attention"; query: string; key: string; value: string; out: string }
-  | { op: "silu_gate"; gate: string; up: string; out: string }
-  | { op: "add"; in: [string, string]; out: string }
-  | { op: "bias"; weight: string; in: string; out: string }
-  | { op: "hadamard"; in: string; out: string; size: Size };
+/** A property that some blocks have and others do not: of several rules the first that applies. */
+export interface BlockFlag {
+  /** A list in config.json with an entry for each block, which has this value. */
+  list?: { huggingface: string; is: string | number | boolean };
+  /** A list in config.json of the numbers of blocks that do not have it. */
+  except?: string;
+  /** Blocks from this number on, a hyperparameter. */
+  from?: string;
+  /** Of every so many blocks, a hyperparameter, the last one. */
+  every?: string;
+  /** Whether the blocks have it, in turn. */
+  repeat?: boolean[];
+}
 
 /**
  * Where channels can be rescaled without changing the model: dividing the output channels of
@@ -93,6 +147,8 @@ export interface Edge {
   to: string[];
   /** For value to output under grouped-query attention: channels are shared between heads. */
   shared_heads?: boolean;
+  /** When it is there. */
+  when?: When;
 }
 
 /** An architecture. */
@@ -110,6 +166,12 @@ export interface Architecture {
   };
   /** Named numbers: `blocks`, `hidden`, `heads`, ... */
   hyperparameters: Record<string, Hyperparameter>;
+  /** Properties of blocks, by name, for conditions. */
+  flags?: Record<string, BlockFlag>;
+  /** What the graph makes: `logits` for the next token (the default), or an `output` for a text. */
+  result?: "logits" | "output";
+  /** The name of the first parts of Hugging Face names that a checkpoint may leave out. */
+  optional_prefix?: string;
   /** What a checkpoint must not ask for. */
   requires: Requirement[];
   /** Tensors that a checkpoint may have and nobody needs; `*` is any run of characters. */
@@ -119,7 +181,7 @@ export interface Architecture {
     /** For config.json. */
     huggingface: Record<string, unknown>;
     /** For GGUF metadata, with whole keys. */
-    gguf: Record<string, string>;
+    gguf: Record<string, string | number | boolean>;
   };
   /** Parameters outside the blocks. */
   parameters: Parameter[];
@@ -131,30 +193,42 @@ export interface Architecture {
   edges: Edge[];
 }
 
-const size = z.string().regex(/^[a-z0-9_]+([*/][a-z0-9_]+)*$/, "must be a product of names");
-const name = z.string().regex(/^[a-z][a-z0-9_.]*$/);
+const [size, name, when] = [sizeSchema, nameSchema, whenSchema.optional()];
 const keys = z.union([z.string(), z.array(z.string()).min(1)]);
+
+const stored = z.strictObject({
+  transposed: z.boolean().optional(),
+  offset: z.number().optional(),
+  rope_heads: size.optional(),
+  grouped: z.strictObject({ groups: size, runs: z.array(size).min(1), size }).optional(),
+  stacked: size.optional(),
+  part: z.strictObject({ index: z.int().min(0), of: z.int().min(2) }).optional(),
+  shape: z.array(size).min(1).max(4).optional(),
+  optional: z.boolean().optional(),
+});
 
 const parameter = z.strictObject({
   name,
   shape: z.array(size).min(1).max(2),
   huggingface: z.string(),
   gguf: z.string(),
-  gguf_rope_heads: size.optional(),
+  stored: z.strictObject({ huggingface: stored.optional(), gguf: stored.optional() }).optional(),
   tied_to: name.optional(),
+  experts: size.optional(),
+  rope_factors: z.enum(["short", "long"]).optional(),
+  when,
 });
 
-const node: z.ZodType<Node> = z.discriminatedUnion("op", [
-  z.strictObject({ op: z.literal("embed"), weight: name, out: name }),
-  z.strictObject({ op: z.literal("rms_norm"), weight: name, in: name, out: name }),
-  z.strictObject({ op: z.literal("linear"), weight: name, in: name, out: name }),
-  z.strictObject({ op: z.literal("rope"), in: name, out: name, heads: size }),
-  z.strictObject({ op: z.literal("attention"), query: name, key: name, value: name, out: name }),
-  z.strictObject({ op: z.literal("silu_gate"), gate: name, up: name, out: name }),
-  z.strictObject({ op: z.literal("add"), in: z.tuple([name, name]), out: name }),
-  z.strictObject({ op: z.literal("bias"), weight: name, in: name, out: name }),
-  z.strictObject({ op: z.literal("hadamard"), in: name, out: name, size }),
-]);
+const flag = z.strictObject({
+  list: z.strictObject({
+    huggingface: z.string(),
+    is: z.union([z.string(), z.number(), z.boolean()]),
+  }).optional(),
+  except: z.string().optional(),
+  from: name.optional(),
+  every: name.optional(),
+  repeat: z.array(z.boolean()).min(1).optional(),
+});
 
 /**
  * Checks an architecture read from YAML.
@@ -178,9 +252,23 @@ export const architectureSchema: Schema<Architecture> = schema(
     hyperparameters: z.record(
       name,
       z.strictObject({
-        type: z.enum(["integer", "number", "boolean"]).optional(),
+        type: z.enum(["integer", "count", "number", "boolean"]).optional(),
+        present: z.strictObject({
+          huggingface: z.string().optional(),
+          gguf: z.string().optional(),
+        }).optional(),
+        values: z.record(z.string(), z.number()).optional(),
         huggingface: keys.optional(),
         gguf: keys.optional(),
+        rows_of: z.strictObject({
+          huggingface: z.string().optional(),
+          gguf: z.string().optional(),
+        }).optional(),
+        optional: z.boolean().optional(),
+        cases: z.array(z.strictObject({
+          when: whenSchema,
+          value: z.union([z.number(), size]),
+        })).optional(),
         default: z.union([z.number(), size]).optional(),
       }),
     ),
@@ -189,24 +277,29 @@ export const architectureSchema: Schema<Architecture> = schema(
       gguf: z.string().optional(),
       allowed: z.array(z.union([z.string(), z.number(), z.boolean(), z.null()])).default([]),
       equals: size.optional(),
+      when,
     })).default([]),
+    flags: z.record(name, flag).optional(),
+    result: z.enum(["logits", "output"]).optional(),
+    optional_prefix: z.string().optional(),
     ignored: z.array(z.string()).optional(),
     constants: z.strictObject({
       huggingface: z.record(z.string(), z.unknown()),
-      gguf: z.record(z.string(), z.string()),
+      gguf: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
     }).optional(),
     parameters: z.array(parameter),
     block_parameters: z.array(parameter),
     graph: z.strictObject({
-      before: z.array(node),
-      block: z.array(node),
-      after: z.array(node),
+      before: z.array(nodeSchema),
+      block: z.array(nodeSchema),
+      after: z.array(nodeSchema),
     }),
     edges: z.array(z.strictObject({
       id: name,
       from: name,
       to: z.array(name).min(1),
       shared_heads: z.boolean().optional(),
+      when,
     })),
   }),
 );

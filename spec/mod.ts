@@ -11,6 +11,7 @@ export * from "./conformance.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./graph.ts";
+export type { Factor, Node, NodeKind, Nonlinearity, Size, When } from "./graph_nodes.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
 export * from "./hadamard.ts";
 export * from "./kernel_ops.ts";

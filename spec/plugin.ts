@@ -9,7 +9,8 @@
 
 import type { Autodiff, DiffReplacements, DiffScope, DiffTensor } from "./autodiff.ts";
 import type { Codec, Codecs, VectorCodec } from "./codec.ts";
-import type { Edge, Hyperparameters, LinearInfo, Node } from "./graph.ts";
+import type { Edge, Hyperparameters, LinearInfo } from "./graph.ts";
+import type { Node } from "./graph_nodes.ts";
 import type { Granularity } from "./granularity.ts";
 import type { Buffer, Kernels } from "./kernels.ts";
 import type { ModelPlanner } from "./learning.ts";

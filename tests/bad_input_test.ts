@@ -91,7 +91,7 @@ testRefusals([
   ],
   [
     "an unknown family",
-    /^UNSUPPORTED\] DIR\/model: model_type: "mamba" is not a known architecture; known: llama/,
+    /^UNSUPPORTED\] DIR\/model: model_type: "mamba" is not a known architecture; known: bert, .*llama/,
     withModel({
       config: (config) =>
         Object.assign(config, { architectures: ["MambaForCausalLM"], model_type: "mamba" }),

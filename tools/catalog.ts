@@ -11,6 +11,7 @@
  */
 
 import { parse } from "@std/yaml";
+import { inherit } from "../models/inherit.ts";
 import {
   architectureSchema,
   layoutSchema,
@@ -98,15 +99,18 @@ function documents(root: string, list: List): unknown[] {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
   }
-  return names.filter((name) => name.endsWith(".yaml")).sort().map((name) => {
-    const file = `${list.folder}/${name}`;
-    let document: unknown;
+  const files = names.filter((name) => name.endsWith(".yaml")).sort();
+  const read = files.map((name) => {
     try {
-      document = parse(Deno.readTextFileSync(`${folder}/${name}`));
+      return parse(Deno.readTextFileSync(`${folder}/${name}`));
     } catch (error) {
+      const file = `${list.folder}/${name}`;
       throw new LowbitError("SCHEMA", (error as Error).message, { file });
     }
-    const checked = list.schema.parse(document, file) as Record<string, unknown>;
+  });
+  return files.map((name, i) => {
+    const [document, file] = [read[i], `${list.folder}/${name}`];
+    const checked = list.schema.parse(inherit(document, read), file) as Record<string, unknown>;
     const expected = name.slice(0, -".yaml".length);
     if (checked[list.key] !== expected) {
       throw new LowbitError("SCHEMA", `must be ${expected}, the name of the file`, {

@@ -85,6 +85,10 @@ export const gptq: Plugin<GptqOptions> = definePlugin({
         advice: "give calibration text with --calibration",
       });
     }
+    if (statistics.tokens === 0) {
+      context.warn(`${linear.id}: no calibration token reached it; rounded to nearest`);
+      return codec.quantize(weight, rows, columns);
+    }
     const { hessian, dead } = prepareHessian(statistics.gram, columns, statistics.tokens);
     const order = options.act_order ? descendingDiagonal(hessian, columns) : undefined;
     const ordered = order ? permuteSymmetric(hessian, columns, order) : hessian;

@@ -70,7 +70,9 @@ export const osPlus: Plugin<OsPlusOptions> = definePlugin({
   ),
   collect: ({ context }) => new RowSample(context.options.sample),
   transformModel({ model: { graph } }): ModelOp[] {
-    const norms = new Set(graph.flatMap((node) => node.op === "rms_norm" ? [node.out] : []));
+    const norms = new Set(
+      graph.flatMap((node) => node.op === "rms_norm" || node.op === "layer_norm" ? [node.out] : []),
+    );
     const values = graph.flatMap((node) =>
       node.op === "linear" && norms.has(node.in) ? [node.in, node.out] : []
     );

@@ -123,19 +123,26 @@ function headRotations({ edges, hyperparameters: { head_size } }: ModelView, rng
 /** R3: queries and keys of every attention. */
 function attentionRotations({ graph, hyperparameters }: ModelView): ModelOp[] {
   const size = largestHadamard(hyperparameters.head_size);
-  return graph.flatMap((node): ModelOp[] =>
-    node.op === "attention" ? [{ op: "hadamard", values: [node.query, node.key], size }] : []
+  return distinct(
+    graph.flatMap((node): ModelOp[] =>
+      node.op === "attention" ? [{ op: "hadamard", values: [node.query, node.key], size }] : []
+    ),
   );
+}
+
+/** Blocks may have alternatives of one operation on the same values. */
+function distinct(ops: ModelOp[]): ModelOp[] {
+  return [...new Map(ops.map((op) => [JSON.stringify(op), op])).values()];
 }
 
 /** What an operation makes, where it enters a linear. */
 function onlineRotations({ graph, linears }: ModelView, op: Node["op"]): ModelOp[] {
-  return graph.flatMap((node): ModelOp[] => {
+  return distinct(graph.flatMap((node): ModelOp[] => {
     const reader = node.op === op &&
       linears.find(({ block, input }) => block !== undefined && input === node.out);
     if (!reader) return [];
     return [{ op: "hadamard", values: [node.out], size: largestHadamard(reader.columns) }];
-  });
+  }));
 }
 
 /** A Hadamard matrix behind random signs; in runs where there is none of the whole size. */
