@@ -12,6 +12,7 @@
  */
 
 import { type Command, commandHelp, parseArguments } from "./cli/arguments.ts";
+import { convertCommand } from "./cli/convert.ts";
 import { evalCommand } from "./cli/eval.ts";
 import { formatsCommand } from "./cli/formats.ts";
 import { generateCommand } from "./cli/generate.ts";
@@ -29,6 +30,7 @@ const COMMANDS: readonly Command[] = [
   planCommand,
   evalCommand,
   generateCommand,
+  convertCommand,
   inspectCommand,
   formatsCommand,
   pluginsCommand,

@@ -9,6 +9,8 @@ import { loadAutodiff } from "./autodiff/mod.ts";
 import { embeddedPath } from "./embedded/mod.ts";
 import { type BudgetPlan, planBudget } from "./engine/budget.ts";
 import { cutWindows } from "./engine/calibration.ts";
+import { type Conversion, convertCheckpoint } from "./engine/convert/convert.ts";
+import { fallbacksOf, splitTarget, wantedType } from "./engine/convert/wanted.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
@@ -74,6 +76,22 @@ export interface QuantizeOptions {
   /** Replaces what is already at `out`. */
   overwrite?: boolean;
   /** Stops the run; nothing is left at `out`. */
+  signal?: AbortSignal;
+}
+
+/** What {@linkcode Workbench.convert} needs. */
+export interface ConvertOptions {
+  /** What is converted. */
+  checkpoint: Checkpoint;
+  /** The id of a target, and behind a colon a scheme or a plain type: `gguf:q8_0`. */
+  to: string;
+  /** Where it is written: a path, or an output; absent for a plan. */
+  out?: string | Output;
+  /** Whether values may change. */
+  lossy?: boolean;
+  /** Replaces what is already at `out`. */
+  overwrite?: boolean;
+  /** Stops the conversion; nothing is left at `out`. */
   signal?: AbortSignal;
 }
 
@@ -200,17 +218,39 @@ export class Workbench implements Disposable {
         calibration = await this.calibration(options.model, run.recipe);
       }
     }
-    const directory = run.target.output === "directory";
-    const output = typeof out !== "string"
-      ? out
-      : directory
-      ? await directoryOutput(out, { overwrite })
-      : await fileOutput(out, { overwrite });
+    const output = await outputAt(out, run.target, overwrite);
     const result = await quantizeModel({ ...run, calibration, output, signal });
-    if (typeof out === "string" && !directory) {
+    if (typeof out === "string" && run.target.output === "file") {
       await writeText(`${out}.receipt.json`, receiptText(result.receipt));
     }
     return result;
+  }
+
+  /**
+   * Converts a checkpoint and proves what became of each tensor; see `engine/convert/convert.ts`.
+   * Beside a file, `OUT.conversion.json` is the record that a directory has inside.
+   */
+  async convert(options: ConvertOptions): Promise<Conversion> {
+    const { checkpoint, to, out, lossy, overwrite, signal } = options;
+    const { id, type } = splitTarget(to);
+    const target = this.target(id);
+    const { kernels, codecs } = this;
+    const done = await convertCheckpoint({
+      checkpoint,
+      target,
+      ...(type !== undefined && { wanted: wantedType(type) }),
+      fallbacks: fallbacksOf(id),
+      lossy,
+      ...(out !== undefined && { output: await outputAt(out, target, overwrite) }),
+      signal,
+      kernels,
+      codecs,
+      onEvent: this.#onEvent,
+    });
+    if (typeof out === "string" && target.output === "file") {
+      await writeText(`${out}.conversion.json`, JSON.stringify(done, null, 2) + "\n");
+    }
+    return done;
   }
 
   /**
@@ -369,6 +409,18 @@ function joinPlugins(more: readonly Plugin[]): Plugin[] {
     plugins.push(plugin);
   }
   return plugins;
+}
+
+/** The output at a path, as a target writes it; an output stays what it is. */
+async function outputAt(
+  out: string | Output,
+  { output }: Target,
+  overwrite?: boolean,
+): Promise<Output> {
+  if (typeof out !== "string") return out;
+  return output === "directory"
+    ? await directoryOutput(out, { overwrite })
+    : await fileOutput(out, { overwrite });
 }
 
 /** Writes a small file as a whole, or not at all. */

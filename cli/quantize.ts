@@ -219,7 +219,7 @@ function printPlan(args: Arguments, plan: Plan): number {
 }
 
 /** Stops the run on the first interrupt; the output is then removed in order. */
-function abortOnSignals(): { signal: AbortSignal; release(): void } {
+export function abortOnSignals(): { signal: AbortSignal; release(): void } {
   const controller = new AbortController();
   const stop = () => controller.abort(new LowbitError("IO", "interrupted; nothing was written"));
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];

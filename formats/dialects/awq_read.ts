@@ -10,6 +10,7 @@ import { layout as layoutOf } from "../lookup.ts";
 import { packedBytes } from "../pack.ts";
 import type { Tools } from "./coded.ts";
 import type { DirectoryTensors } from "./directory.ts";
+import { marlinTensors } from "./marlin.ts";
 import {
   type DialectReader,
   FoundTensors,
@@ -33,6 +34,7 @@ type Version = "gemm" | "gemv";
  */
 export const awqTensors: DialectReader = (directory, config, file, tools) => {
   const version = String(config.version ?? config.format ?? "gemm").toLowerCase();
+  if (version === "marlin") return marlinTensors(directory, config, file, tools);
   if (version !== "gemm" && version !== "gemv") {
     throw unsupportedSetting("version", version, file, "versions gemm and gemv can");
   }
