@@ -17,6 +17,7 @@ import { evalCommand } from "./cli/eval.ts";
 import { formatsCommand } from "./cli/formats.ts";
 import { generateCommand } from "./cli/generate.ts";
 import { inspectCommand } from "./cli/inspect.ts";
+import { lintCommand } from "./cli/lint.ts";
 import { pluginsCommand, recipesCommand, schemaCommand } from "./cli/lists.ts";
 import { writeError, writeLine } from "./cli/progress.ts";
 import { planCommand } from "./cli/plan.ts";
@@ -32,6 +33,7 @@ const COMMANDS: readonly Command[] = [
   generateCommand,
   convertCommand,
   inspectCommand,
+  lintCommand,
   formatsCommand,
   pluginsCommand,
   recipesCommand,
