@@ -15,7 +15,12 @@ const BUFFERS = /(rotary_emb\.inv_freq|\.attn\.bias|\.masked_bias|position_ids|[
 /** What kernels need of the columns and rows of packed weights. */
 const KERNEL_COLUMNS = 128, KERNEL_ROWS = 64;
 
-function* modelFindings({ checkpoint, model }: LintInput): Iterable<Finding> {
+function* unused({ checkpoint, model, modelError }: LintInput): Iterable<Finding> {
+  // A graph is refused where there is more than it has.
+  const { code, field, problem } = modelError ?? {};
+  if (code === "UNSUPPORTED" && field && checkpoint?.tensors.has(field)) {
+    yield { where: field, problem: problem! };
+  }
   if (!checkpoint || !model) return;
   const known = new Set(model.parameters.map(({ names }) => names[checkpoint.naming]));
   const tied = model.tied.size > 0;
@@ -199,7 +204,7 @@ export const FILE_RULES: readonly Rule[] = [
         url: "https://github.com/ModelCloud/GPTQModel/issues/2359",
       },
     ],
-    check: modelFindings,
+    check: unused,
   },
   {
     code: "unreadable",
