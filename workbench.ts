@@ -238,7 +238,7 @@ export class Workbench implements Disposable {
     const done = await convertCheckpoint({
       checkpoint,
       target,
-      ...(type !== undefined && { wanted: wantedType(type) }),
+      ...(type !== undefined && { wanted: wantedType(type, id) }),
       fallbacks: fallbacksOf(id),
       lossy,
       ...(out !== undefined && { output: await outputAt(out, target, overwrite) }),

@@ -34,9 +34,10 @@ import { hashSources } from "../hash.ts";
 import { plainBytes } from "../plain.ts";
 import { targetArguments } from "../target_arguments.ts";
 import { VERSION } from "../version.ts";
-import { type Choice, choose, chunks, type ConversionKind, type Wanted } from "./choose.ts";
+import { type Choice, choose, chunks, type ConversionKind } from "./choose.ts";
 import { type AddedError, Difference } from "./difference.ts";
 import { type ConvertItem, convertItems } from "./items.ts";
+import type { WantedOf } from "./wanted.ts";
 
 /** What a conversion needs. */
 export interface ConvertArguments {
@@ -45,7 +46,7 @@ export interface ConvertArguments {
   /** What it becomes. */
   target: Target;
   /** What a tensor shall become, where the user asks for something. */
-  wanted?: Wanted;
+  wanted?: WantedOf;
   /** Schemes to quantise anew with where codes cannot be kept. */
   fallbacks?: readonly SchemeReference[];
   /** Whether values may change. */
@@ -151,7 +152,7 @@ async function convert(args: ConvertArguments): Promise<Conversion> {
   const { choices, refusals } = await choose(items, {
     target,
     codecs: args.codecs,
-    wanted: args.wanted ?? (() => undefined),
+    wanted: args.wanted?.(items) ?? (() => undefined),
     fallbacks: args.fallbacks ?? [],
     activations: checkpoint.activations ?? new Map(),
     onWarning,

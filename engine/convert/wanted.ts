@@ -7,6 +7,11 @@
 import { LowbitError, type PlainType, type SchemeReference, unknownName } from "../../spec/mod.ts";
 import { schemes } from "../../formats/lookup.ts";
 import type { Wanted } from "./choose.ts";
+import type { ConvertItem } from "./items.ts";
+import { MIXTURES, mixtureTypes } from "./mixtures.ts";
+
+/** What the tensors of a checkpoint shall become. */
+export type WantedOf = (items: readonly ConvertItem[]) => Wanted;
 
 const half = (base: string): SchemeReference => ({ base, scale_format: "float16" });
 
@@ -52,19 +57,26 @@ export function splitTarget(text: string): { id: string; type?: string } {
 
 /**
  * What a type asks for: a plain type for all tensors of more than one dimension, or a scheme for the
- * weights of linears. Error: `UNKNOWN_NAME`.
+ * weights of linears; for GGUF also a mixture. Error: `UNKNOWN_NAME`.
  */
-export function wantedType(type: string): Wanted {
+export function wantedType(type: string, target: string): WantedOf {
   const name = type.toLowerCase();
+  if (target === "gguf" && Object.hasOwn(MIXTURES, name)) {
+    return (items) => mixtureTypes(MIXTURES[name], items);
+  }
   const plain = PLAIN.find((known) => known === name) ??
     (Object.hasOwn(SHORT, name) ? SHORT[name] : undefined);
-  if (plain) return ({ tensor }) => tensor.shape.length > 1 ? { plain } : undefined;
+  if (plain) return () => ({ tensor }) => tensor.shape.length > 1 ? { plain } : undefined;
   if (!schemes.has(name)) {
-    throw unknownName("type", type, [...PLAIN, ...schemes.ids()], {
+    throw unknownName("type", type, [
+      ...PLAIN,
+      ...target === "gguf" ? Object.keys(MIXTURES) : [],
+      ...schemes.ids(),
+    ], {
       advice: "`lowbit formats list` shows schemes; float32, float16 and bfloat16 are plain",
     });
   }
   const scheme = schemes.get(name);
   if (scheme.timing) throw new LowbitError("FORMAT", `${type} is a scheme of activations`);
-  return ({ linear }) => linear ? name : undefined;
+  return () => ({ linear }) => linear ? name : undefined;
 }
