@@ -47,7 +47,7 @@ export const MIXTURES: Readonly<Record<string, Mixture>> = {
       { role: "attn_v", in: { first: 2 }, type: "q5_k" },
       { role: "attn_v", type: "q4_k" },
       { role: "ffn_down", in: { sixteenth: true }, type: "q5_k" },
-      { role: "ffn_down", in: MORE, type: "q4_k" },
+      { role: "ffn_down", type: "q4_k" },
       { role: "attn_output", type: "q4_k" },
     ],
   },
@@ -85,8 +85,8 @@ export const MIXTURES: Readonly<Record<string, Mixture>> = {
 
 /** What takes the place of a type whose blocks of 256 do not fit the columns. */
 const NARROW: Readonly<Record<string, string>> = {
-  q2_k: "iq4_nl",
-  q3_k: "iq4_nl",
+  q2_k: "q4_0",
+  q3_k: "q4_0",
   q4_k: "q5_0",
   q5_k: "q5_1",
   q6_k: "q8_0",
