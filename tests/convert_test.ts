@@ -206,3 +206,41 @@ Deno.test("lint: exit codes, JSON and lines", async () => {
   assertMatch(none.stderr, /^error\[NOT_FOUND\]/);
   assertEquals((await runCli(["lint"], READ)).code, 2);
 });
+
+Deno.test("the commands of README.md on converting and linting run as they stand", async () => {
+  using folder = temporary();
+  const readme = Deno.readTextFileSync(`${ROOT}/README.md`);
+  const section = readme.slice(readme.indexOf("## Convert and lint"));
+  const block = /```sh\n([^]*?)```/.exec(section)![1];
+  const commands = block.trim().split("\n").map((line) =>
+    line.replace(/\s+#.*$/, "").split(" ").slice(1)
+  );
+  assertEquals(commands.length, 5);
+  const made = await runCli([
+    ...["quantize", "embedded", folder.at("model-gptq"), "--recipe", "gptq-w4g128-f16"],
+    ...["--to", "gptq", "--quiet"],
+  ]);
+  assertEquals(made.code, 0, made.stderr);
+  const paths: Record<string, string> = {
+    "model": "embedded",
+    "model.gguf": folder.at("given.gguf"),
+  };
+  const given = await runCli(["convert", "embedded", paths["model.gguf"], "--to", "gguf"]);
+  assertEquals(given.code, 0, given.stderr);
+  for (const command of commands) {
+    const args = command.map((word, i) =>
+      i > 0 && /^(model|plain|small)/.test(word) ? paths[word] ?? folder.at(word) : word
+    );
+    const { code, stderr } = await runCli(args);
+    assertEquals(code, 0, `${args.join(" ")}: ${stderr}`);
+  }
+  assert(folder.names().includes("small.gguf"));
+});
+
+Deno.test("quantize: presets with float16 scales are written for GPTQ and AWQ", async () => {
+  using folder = temporary();
+  for (const [recipe, to] of [["gptq-w4g128-f16", "awq"], ["awq-w4g128-f16", "awq"]]) {
+    const args = ["quantize", "embedded", folder.at(recipe), "--recipe", recipe, "--to", to];
+    assertEquals((await runJson([...args, "--dry-run"])).conflicts, []);
+  }
+});

@@ -300,7 +300,7 @@ async function write(
     const made = await codedTensor();
     return await writer.coded(name, order ? permuteQuantized(made, order) : made);
   }
-  if (way === "copy" && !order) return await writer.plain(name, await tensor.raw());
+  if (way === "copy" && !item.moved) return await writer.plain(name, await tensor.raw());
   const values = await tensor.read();
   const ordered = order ? permuteRows(values, order) : values;
   await writer.plain(name, plainBytes(kernels, ordered, storage.type));

@@ -18,6 +18,8 @@ export interface ConvertItem {
   linear: boolean;
   /** The parameter of the model, where there is a model. */
   id?: string;
+  /** Whether the bytes of the file have rows in another order than `tensor`, or the output has. */
+  moved?: boolean;
   /** The order of rows in the output, if it is another one. */
   order?: Uint32Array;
 }
@@ -58,6 +60,7 @@ export function convertItems(checkpoint: Checkpoint, target: Target): ConvertIte
       name: parameter.names[target.naming],
       tensor: parameterTensor(model!, parameter.id),
       linear: linears.has(parameter.id),
+      ...(fileOrder(parameter) && { moved: true }),
       ...(order && { order }),
     };
   });
