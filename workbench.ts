@@ -9,7 +9,8 @@ import { loadAutodiff } from "./autodiff/mod.ts";
 import { embeddedPath } from "./embedded/mod.ts";
 import { type BudgetPlan, planBudget } from "./engine/budget.ts";
 import { cutWindows } from "./engine/calibration.ts";
-import { type Conversion, convertCheckpoint } from "./engine/convert/convert.ts";
+import { type ConversionResult, convertCheckpoint } from "./engine/convert/convert.ts";
+import type { ConvertOptions } from "./engine/convert/request.ts";
 import { fallbacksOf, splitTarget, wantedType } from "./engine/convert/wanted.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
@@ -18,7 +19,7 @@ import { refuseConflicts } from "./engine/preflight.ts";
 import { receiptText } from "./engine/receipt.ts";
 import { seededRng } from "./engine/rng.ts";
 import { createCodecs } from "./formats/codec.ts";
-import { directoryOutput, fileOutput } from "./formats/containers/output.ts";
+import { outputAt, writeText } from "./formats/containers/output_at.ts";
 import { openCheckpoint } from "./formats/open.ts";
 import type { UserFormats } from "./formats/lookup.ts";
 import { createTargets } from "./formats/targets.ts";
@@ -76,22 +77,6 @@ export interface QuantizeOptions {
   /** Replaces what is already at `out`. */
   overwrite?: boolean;
   /** Stops the run; nothing is left at `out`. */
-  signal?: AbortSignal;
-}
-
-/** What {@linkcode Workbench.convert} needs. */
-export interface ConvertOptions {
-  /** What is converted. */
-  checkpoint: Checkpoint;
-  /** The id of a target, and behind a colon a scheme or a plain type: `gguf:q8_0`. */
-  to: string;
-  /** Where it is written: a path, or an output; absent for a plan. */
-  out?: string | Output;
-  /** Whether values may change. */
-  lossy?: boolean;
-  /** Replaces what is already at `out`. */
-  overwrite?: boolean;
-  /** Stops the conversion; nothing is left at `out`. */
   signal?: AbortSignal;
 }
 
@@ -230,7 +215,7 @@ export class Workbench implements Disposable {
    * Converts a checkpoint and proves what became of each tensor; see `engine/convert/convert.ts`.
    * Beside a file, `OUT.conversion.json` is the record that a directory has inside.
    */
-  async convert(options: ConvertOptions): Promise<Conversion> {
+  async convert(options: ConvertOptions): Promise<ConversionResult> {
     const { checkpoint, to, out, lossy, overwrite, signal } = options;
     const { id, type } = splitTarget(to);
     const target = this.target(id);
@@ -409,25 +394,4 @@ function joinPlugins(more: readonly Plugin[]): Plugin[] {
     plugins.push(plugin);
   }
   return plugins;
-}
-
-/** The output at a path, as a target writes it; an output stays what it is. */
-async function outputAt(
-  out: string | Output,
-  { output }: Target,
-  overwrite?: boolean,
-): Promise<Output> {
-  if (typeof out !== "string") return out;
-  return output === "directory"
-    ? await directoryOutput(out, { overwrite })
-    : await fileOutput(out, { overwrite });
-}
-
-/** Writes a small file as a whole, or not at all. */
-async function writeText(path: string, text: string): Promise<void> {
-  const output = await fileOutput(path, { overwrite: true });
-  const sink = await output.file(path);
-  await sink.write(new TextEncoder().encode(text));
-  await sink.close();
-  await output.commit();
 }

@@ -88,7 +88,7 @@ export interface ConvertedTensor {
 }
 
 /** A conversion, planned or done. */
-export interface Conversion {
+export interface ConversionResult {
   /** The source. */
   source: string;
   /** Its container and dialect. */
@@ -119,7 +119,7 @@ export const CONVERSION_FILE = "conversion.json";
  * Errors: `CONFLICT` (the target cannot hold a tensor; values would change and `lossy` was not
  * given), `NUMERICS` (what was written does not read back), and those of reading.
  */
-export async function convertCheckpoint(args: ConvertArguments): Promise<Conversion> {
+export async function convertCheckpoint(args: ConvertArguments): Promise<ConversionResult> {
   try {
     return await convert(args);
   } catch (error) {
@@ -128,7 +128,7 @@ export async function convertCheckpoint(args: ConvertArguments): Promise<Convers
   }
 }
 
-async function convert(args: ConvertArguments): Promise<Conversion> {
+async function convert(args: ConvertArguments): Promise<ConversionResult> {
   const { checkpoint, target, output } = args;
   const warnings: string[] = [];
   const onWarning = (message: string) => {
@@ -159,7 +159,7 @@ async function convert(args: ConvertArguments): Promise<Conversion> {
     onProgress: (done) => progress("compare", done, items.length),
   });
   refuse(checkpoint, target, choices, refusals, args.lossy === true || output === undefined);
-  const conversion = (tensors: ConvertedTensor[]): Conversion => ({
+  const conversion = (tensors: ConvertedTensor[]): ConversionResult => ({
     source: checkpoint.name,
     from: checkpoint.kind,
     target: target.id,
