@@ -36,7 +36,7 @@ def main(model, out):
                     d = gguf.quants.dequantize(t.data, t.tensor_type) - x
                     errors[name][t.name] = float((d**2).sum() / (x**2).sum()) ** 0.5
     version = importlib.metadata.version("llama-cpp-python")
-    document = {"package": "llama-cpp-python", "version": version, "types": types, "errors": errors}
+    document = {"made_by": f"llama-cpp-python {version}", "types": types, "errors": errors}
     pathlib.Path(out).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
