@@ -12,10 +12,12 @@
  */
 
 import { type Command, commandHelp, parseArguments } from "./cli/arguments.ts";
+import { convertCommand } from "./cli/convert.ts";
 import { evalCommand } from "./cli/eval.ts";
 import { formatsCommand } from "./cli/formats.ts";
 import { generateCommand } from "./cli/generate.ts";
 import { inspectCommand } from "./cli/inspect.ts";
+import { lintCommand } from "./cli/lint.ts";
 import { pluginsCommand, recipesCommand, schemaCommand } from "./cli/lists.ts";
 import { writeError, writeLine } from "./cli/progress.ts";
 import { planCommand } from "./cli/plan.ts";
@@ -30,8 +32,10 @@ const COMMANDS: readonly Command[] = [
   planCommand,
   evalCommand,
   generateCommand,
+  convertCommand,
   inspectCommand,
   verifyCommand,
+  lintCommand,
   formatsCommand,
   pluginsCommand,
   recipesCommand,

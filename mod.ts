@@ -23,6 +23,9 @@ export {
   type WorkbenchOptions,
 } from "./workbench.ts";
 export { type Embedded, embeddedPath } from "./embedded/mod.ts";
+export type { ConversionResult, ConvertedTensor } from "./engine/convert/convert.ts";
+export type { ConversionKind } from "./engine/convert/choose.ts";
+export type { ConvertOptions } from "./engine/convert/request.ts";
 export { cutWindows } from "./engine/calibration.ts";
 export type { CalibrationData, CalibrationInput } from "./engine/calibration_data.ts";
 export type { LinearOptions } from "./engine/executor.ts";

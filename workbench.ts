@@ -9,6 +9,9 @@ import { loadAutodiff } from "./autodiff/mod.ts";
 import { embeddedPath } from "./embedded/mod.ts";
 import { type BudgetPlan, planBudget } from "./engine/budget.ts";
 import { cutWindows } from "./engine/calibration.ts";
+import { type ConversionResult, convertCheckpoint } from "./engine/convert/convert.ts";
+import type { ConvertOptions } from "./engine/convert/request.ts";
+import { fallbacksOf, splitTarget, wantedType } from "./engine/convert/wanted.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
 import { quantizeToPath } from "./engine/output_path.ts";
@@ -22,6 +25,7 @@ import { refuseConflicts } from "./engine/preflight.ts";
 import { seededRng } from "./engine/rng.ts";
 import { createCodecs } from "./formats/codec.ts";
 import { fileSource, memorySource } from "./formats/containers/source.ts";
+import { outputAt, writeText } from "./formats/containers/output_at.ts";
 import { openCheckpoint } from "./formats/open.ts";
 import type { UserFormats } from "./formats/lookup.ts";
 import { createTargets } from "./formats/targets.ts";
@@ -238,6 +242,33 @@ export class Workbench implements Disposable {
     const complete = { ...run, calibration, calibrationSource, signal };
     if (typeof out !== "string") return await quantizeModel({ ...complete, output: out });
     return await quantizeToPath(complete, out, { overwrite });
+  }
+
+  /**
+   * Converts a checkpoint and proves what became of each tensor; see `engine/convert/convert.ts`.
+   * Beside a file, `OUT.conversion.json` is the record that a directory has inside.
+   */
+  async convert(options: ConvertOptions): Promise<ConversionResult> {
+    const { checkpoint, to, out, lossy, overwrite, signal } = options;
+    const { id, type } = splitTarget(to);
+    const target = this.target(id);
+    const { kernels, codecs } = this;
+    const done = await convertCheckpoint({
+      checkpoint,
+      target,
+      ...(type !== undefined && { wanted: wantedType(type, id) }),
+      fallbacks: fallbacksOf(id),
+      lossy,
+      ...(out !== undefined && { output: await outputAt(out, target, overwrite) }),
+      signal,
+      kernels,
+      codecs,
+      onEvent: this.#onEvent,
+    });
+    if (typeof out === "string" && target.output === "file") {
+      await writeText(`${out}.conversion.json`, JSON.stringify(done, null, 2) + "\n");
+    }
+    return done;
   }
 
   /**

@@ -220,7 +220,7 @@ function printPlan(args: Arguments, plan: Plan): number {
 }
 
 /** Stops the run in order on the first interrupt, and at once on the second. */
-function abortOnSignals(): { signal: AbortSignal; release(): void } {
+export function abortOnSignals(): { signal: AbortSignal; release(): void } {
   const controller = new AbortController();
   const stop = () => {
     if (controller.signal.aborted) Deno.exit(130);

@@ -80,7 +80,7 @@ export function preflight(args: {
     conflicts.push({ code: "TARGET", where: target.id, problem, advice });
   }
   conflicts.push(...transformConflicts(model, pipeline, target), ...tiedConflicts(model, pipeline));
-  if (target.naming === "gguf") conflicts.push(...ggufConflicts(model, target));
+  conflicts.push(...ggufConflicts(model, target));
   if (pipeline.needsCalibration && windows.length === 0) {
     conflicts.push({
       code: "CALIBRATION",
@@ -199,13 +199,14 @@ function* transformConflicts(
 }
 
 /** Settings that GGUF has no place for, and experts, which it stacks. */
-function* ggufConflicts(model: ModelGraph, target: Target): Generator<Conflict> {
+export function* ggufConflicts(model: ModelGraph, target: Target): Generator<Conflict> {
   const conflict = (problem: string) => ({
     code: "TARGET" as const,
     where: target.id,
     problem,
     advice: "write with --to lowbit",
   });
+  if (target.naming !== "gguf") return;
   const { architecture, parameters, checkpoint } = model;
   if (architecture.match.gguf.length === 0) {
     yield conflict(`has no place for the architecture ${architecture.id}`);

@@ -13,7 +13,7 @@ import { VERSION } from "./version.ts";
 /** Gathers the arguments of `Target.create` for a model. */
 export function targetArguments(
   model: ModelGraph,
-  recipe: Recipe,
+  recipe: Pick<Recipe, "name">,
   output: Output,
   tensors: readonly PlannedTensor[],
   gguf: boolean,

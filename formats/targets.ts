@@ -9,6 +9,8 @@ import { bitsandbytesTarget } from "./dialects/bitsandbytes.ts";
 import { compressedTensorsTarget } from "./dialects/compressed_tensors.ts";
 import { ggufTarget } from "./dialects/gguf.ts";
 import { awqTarget, gptqTarget } from "./dialects/gptq.ts";
+import { marlinTarget } from "./dialects/marlin.ts";
+import { safetensorsTarget } from "./dialects/safetensors_target.ts";
 import { lowbitTarget, type TargetTools } from "./dialects/lowbit.ts";
 
 /**
@@ -26,7 +28,9 @@ export function createTargets(tools: TargetTools = {}): Target[] {
     compressedTensorsTarget(tools),
     gptqTarget(tools),
     awqTarget(tools),
+    marlinTarget(tools),
     bitsandbytesTarget(tools),
     ggufTarget(tools),
+    safetensorsTarget(),
   ];
 }

@@ -21,6 +21,21 @@ export const RECIPES: readonly unknown[] = [{
     },
   }],
 }, {
+  name: "awq-w4g128-f16",
+  summary: "AWQ, 4 bits, groups of 128, scales in float16 as the targets awq and gptq store them",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_g128_asym",
+      scale_format: "float16",
+    },
+  }],
+  pipeline: [{
+    use: "awq",
+  }, {
+    use: "rtn",
+  }],
+}, {
   name: "awq-w4g64",
   summary: "AWQ with scale and clip search, 4 bits, groups of 64",
   assign: [{
@@ -112,6 +127,19 @@ export const RECIPES: readonly unknown[] = [{
       act_order: true,
       range: "error",
     },
+  }],
+}, {
+  name: "gptq-w4g128-f16",
+  summary: "GPTQ, 4 bits, groups of 128, scales in float16 as the targets gptq and awq store them",
+  assign: [{
+    select: ["blocks.*"],
+    weight: {
+      base: "int4_g128_asym",
+      scale_format: "float16",
+    },
+  }],
+  pipeline: [{
+    use: "gptq",
   }],
 }, {
   name: "gptq-w4g128",

@@ -1,15 +1,17 @@
 /**
- * Reading AWQ checkpoints (versions gemm and gemv): `X.qweight`, `X.qzeros` and `X.scales`, as
+ * Reading AWQ checkpoints (versions gemm, gemv and gemv_fast): `X.qweight`, `X.qzeros` and `X.scales`, as
  * AutoAWQ, llm-awq and `transformers` write them.
  *
  * @module
  */
 
 import { LowbitError, type ResolvedScheme } from "../../spec/mod.ts";
-import { layout as layoutOf } from "../lookup.ts";
+import { layout as layoutOf, resolveScheme } from "../lookup.ts";
 import { packedBytes } from "../pack.ts";
+import { unpackScales } from "../pack_scales.ts";
 import type { Tools } from "./coded.ts";
 import type { DirectoryTensors } from "./directory.ts";
+import { marlinTensors } from "./marlin.ts";
 import {
   type DialectReader,
   FoundTensors,
@@ -18,6 +20,7 @@ import {
   packedValues,
   rowValues,
   unsupportedSetting,
+  type Values,
   wholeSetting,
 } from "./packed.ts";
 
@@ -33,8 +36,10 @@ type Version = "gemm" | "gemv";
  */
 export const awqTensors: DialectReader = (directory, config, file, tools) => {
   const version = String(config.version ?? config.format ?? "gemm").toLowerCase();
-  if (version !== "gemm" && version !== "gemv") {
-    throw unsupportedSetting("version", version, file, "versions gemm and gemv can");
+  if (version === "marlin") return marlinTensors(directory, config, file, tools);
+  if (version !== "gemm" && version !== "gemv" && version !== "gemv_fast") {
+    const advice = "versions gemm, gemv, gemv_fast and marlin can";
+    throw unsupportedSetting("version", version, file, advice);
   }
   if (config.bits !== BITS) {
     throw unsupportedSetting("bits", config.bits, file, "weights of 4 bits can");
@@ -47,7 +52,9 @@ export const awqTensors: DialectReader = (directory, config, file, tools) => {
     : wholeSetting(config, "group_size", file, [1, 2 ** 20]);
   const found = new FoundTensors();
   for (const name of directory.names().filter((name) => name.endsWith(".qweight"))) {
-    addWeight(found, directory, name.slice(0, -".qweight".length), { version, group }, tools);
+    const module = name.slice(0, -".qweight".length);
+    if (version === "gemv_fast") addFast(found, directory, module, group, tools);
+    else addWeight(found, directory, module, { version, group }, tools);
   }
   return Promise.resolve(found);
 };
@@ -118,6 +125,62 @@ function addWeight(
       },
       zeros: packedValues(zeros, size4, zeroLayout, tools),
     },
+  }, tools);
+}
+
+/**
+ * Version gemv_fast: codes of 4 rows in words of 16 bits, and the products of scales and zero points
+ * in place of zero points, group after group, with room for the kernel behind them.
+ */
+function addFast(
+  found: FoundTensors,
+  directory: DirectoryTensors,
+  module: string,
+  size: number,
+  tools: Tools,
+): void {
+  const codes = directory.part(`${module}.qweight`, ["int16"]);
+  const [quads, columns] = codes.place.shape;
+  const rows = 4 * quads;
+  const group = Math.min(size, columns);
+  const groups = Math.ceil(columns / group);
+  const scales = directory.part(`${module}.scales`, ["float16"]);
+  const minima = directory.part(`${module}.qzeros`, ["float16"]);
+  for (const { place: { shape, source, name } } of [scales, minima]) {
+    if (shape.length === 2 && shape[0] >= groups && shape[1] === rows) continue;
+    throw new LowbitError("MALFORMED", `has the shape [${shape}]`, {
+      file: source.name,
+      field: name,
+    });
+  }
+  const values = (part: typeof scales): Values => async (first, last) => {
+    const grid = { rows, columns: groups };
+    const all = unpackScales("float16", await part.read(0, groups), grid, layoutOf("group_major"));
+    return all.subarray(first * groups, last * groups);
+  };
+  found.add({
+    name: `${module}.weight`,
+    shape: [rows, columns],
+    scheme: resolveScheme({
+      id: `awq_fast_int4_g${group}`,
+      summary: "int4 with minima of AWQ gemv_fast, read from a checkpoint",
+      element: "uint4",
+      granularity: { kind: "group", size: group },
+      scale: {
+        rule: "minmax",
+        format: "float16",
+        codes_from: "stored",
+        apply: "divide",
+        all_zero: 1,
+      },
+      zero_point: { kind: "minimum" },
+      tail: "short",
+      source: "AWQ, arXiv 2306.00978",
+    }),
+    layout: layoutOf("awq_gemv_fast"),
+    codes,
+    others: [scales, minima],
+    values: { scales: values(scales), zeros: values(minima) },
   }, tools);
 }
 

@@ -2,8 +2,8 @@
  * Writing checkpoints of bitsandbytes, as `transformers` loads them: NF4 and FP4 in blocks, with
  * double quantisation or without, and LLM.int8.
  *
- * LLM.int8 stores the largest magnitude of a row, which is multiplied by 1/127 on reading: a scale
- * comes back within one unit in the last place.
+ * LLM.int8 stores the largest magnitude of a row, which is multiplied by 1/127 on reading: most scales
+ * come back as they are, the others within one unit in the last place.
  *
  * @module
  */
@@ -171,6 +171,16 @@ function blockParts(
   ];
 }
 
+/** The maximum of a row that reads back as its scale, if there is one: times 1/127, in f32. */
+function rowMaximum(scale: number): number {
+  const near = Float32Array.of(scale * 127, 0, 0, 0, 0);
+  const bits = new Int32Array(near.buffer);
+  [-1, 1, -2, 2].forEach((step, i) => bits[i + 1] = bits[0] + step);
+  return near.find((maximum) => Math.fround(maximum * INVERSE) === scale) ?? near[0];
+}
+
+const INVERSE = Math.fround(1 / 127);
+
 function rowParts(
   { name, shape: [rows, columns] }: PlannedTensor,
   { kernels }: TargetTools,
@@ -188,7 +198,7 @@ function rowParts(
       name: `${module}.SCB`,
       type: "float32",
       shape: [rows],
-      bytes: ({ parameters: { scales } }) => encodeScales("float32", scales.map((s) => s * 127)),
+      bytes: ({ parameters: { scales } }) => encodeScales("float32", scales.map(rowMaximum)),
     },
     { name: `${module}.weight_format`, type: "uint8", shape: [], bytes: () => new Uint8Array(1) },
   ];

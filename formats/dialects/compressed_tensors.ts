@@ -70,7 +70,9 @@ function schemeProblem(scheme: ResolvedScheme): Problem | undefined {
   const plain = element.family === "int" && element.fraction === 0 &&
     (element.bits === 4 || element.bits === 8);
   if (!plain) return [`pack-quantized here has no elements of ${element.id}`, advice];
-  if (zero_point?.kind === "minimum") return ["pack-quantized has no minima", advice];
+  if (zero_point && zero_point.kind !== "int") {
+    return [`pack-quantized has no zero points of kind ${zero_point.kind}`, advice];
+  }
   if (element.signed === (zero_point !== undefined)) {
     return ["pack-quantized has signed codes without zero points, and unsigned with them", advice];
   }

@@ -13,6 +13,7 @@ import { decodePlain } from "../containers/plain.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import type { Tools } from "./coded.ts";
 import type { DirectoryTensors, TensorPart } from "./directory.ts";
+import { marlinTensors } from "./marlin.ts";
 import {
   type DialectReader,
   FoundTensors,
@@ -70,6 +71,9 @@ const FORMATS: Readonly<Record<string, Format>> = {
  * weight whose zero points or `g_idx` contradict the settings.
  */
 export const gptqTensors: DialectReader = async (directory, config, file, tools) => {
+  if (config.checkpoint_format === "marlin" || config.is_marlin_format === true) {
+    return await marlinTensors(directory, config, file, tools);
+  }
   const settings = readSettings(config, file);
   const found = new FoundTensors();
   for (const packed of directory.names().filter((name) => name.endsWith(".qweight"))) {

@@ -14,6 +14,7 @@ import type { DirectoryTensors } from "./directory.ts";
 import { fp8Tensors } from "./fp8_read.ts";
 import { gptqTensors } from "./gptq_read.ts";
 import { hqqTensors } from "./hqq_read.ts";
+import { marlinTensors } from "./marlin.ts";
 import type { DialectReader, FoundTensors } from "./packed.ts";
 import { quantoTensors } from "./quanto_read.ts";
 
@@ -25,6 +26,7 @@ const DIALECTS: Readonly<Record<string, DialectReader>> = {
   "fp8": fp8Tensors,
   "gptq": gptqTensors,
   "hqq": hqqTensors,
+  "marlin": marlinTensors,
   "quanto": quantoTensors,
 };
 

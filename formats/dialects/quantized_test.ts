@@ -75,10 +75,11 @@ async function changed(
 Deno.test("packed dialects: settings that contradict the tensors are refused", async () => {
   const refused: [string, Record<string, unknown>, string][] = [
     ["gptq_4_asym_v2", { quant_method: "magic" }, "cannot be read"],
-    ["gptq_4_asym_v2", { checkpoint_format: "marlin" }, "cannot be read"],
+    ["gptq_4_asym_v2", { checkpoint_format: "exl2" }, "cannot be read"],
     ["gptq_4_asym_v2", { group_size: 24 }, "in groups of 24"],
     ["gptq_4_asym_v2", { group_size: 0 }, "not a number from 1"],
-    ["awq_gemm", { version: "marlin" }, "cannot be read"],
+    ["awq_gemm", { version: "exllama" }, "cannot be read"],
+    ["awq_gemm", { version: "marlin" }, "has scales of"],
     ["awq_gemm", { bits: 3 }, "cannot be read"],
     ["awq_gemm", { group_size: 16 }, "expected"],
     ["ct_int3", { format: "marlin-24" }, "cannot be read"],

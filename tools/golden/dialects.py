@@ -102,6 +102,43 @@ def awq(version):
     return prefixed(layer.state_dict()), values, config
 
 
+def awq_marlin(rows, columns, group, names):
+    """Codes and scales of symmetric int4 in Marlin's tiles, as AutoAWQ packs them."""
+    from awq.modules.linear.marlin import WQLinear_Marlin
+
+    w = weight(rows, columns)
+    scale, _ = grid(w, group, 4, True)
+    linear = torch.nn.Linear(columns, rows, bias=False)
+    linear.weight.data = w
+    layer = WQLinear_Marlin.from_linear(linear, 4, group, False, scale, None)
+    wide = scale.repeat_interleave(group, 1)
+    values = torch.clamp(torch.round(w / wide), -8, 7) * wide
+    state = layer.state_dict()
+    if names == "gptq":
+        state = {"B": state["qweight"], "s": state["scales"], "workspace": torch.zeros(rows // 128 * 16, dtype=torch.int32)}
+        config = {"quant_method": "gptq", "checkpoint_format": "marlin", "bits": 4, "group_size": group, "sym": True, "desc_act": False}
+    else:
+        config = {"quant_method": "awq", "bits": 4, "group_size": group, "zero_point": False, "version": "marlin"}
+    return prefixed(state), values, config
+
+
+def awq_fast():
+    from awq.modules.linear.gemv_fast import WQLinear_GEMVFast
+
+    group, w = 32, weight(ROWS, 2 * COLUMNS)
+    scale, zero = grid(w, group, 4, False, 1.15)
+    linear = torch.nn.Linear(2 * COLUMNS, ROWS, bias=False)
+    linear.weight.data = w
+    layer = WQLinear_GEMVFast.from_linear(linear, 4, group, False, scale, zero)
+    # There is no dequantisation: codes times scales plus the products it stores for zero points.
+    wide, zeros = scale.repeat_interleave(group, 1), zero.repeat_interleave(group, 1)
+    codes = torch.round((w + zeros * wide) / wide)
+    minima = layer.qzeros[: scale.shape[1]].t().float().repeat_interleave(group, 1)
+    values = codes * wide + minima
+    config = {"quant_method": "awq", "bits": 4, "group_size": group, "zero_point": True, "version": "gemv_fast"}
+    return prefixed(layer.state_dict()), values, config
+
+
 def bitsandbytes4(kind, nested, columns=COLUMNS, rows=ROWS):
     from bitsandbytes.functional import dequantize_4bit, dequantize_blockwise, quantize_4bit
 
@@ -235,6 +272,10 @@ def cases():
         yield f"hqq_{bits}_axis{axis}", "hqq", "exact", lambda b=bits, a=axis: hqq(b, a)
     for kind in ("qint8", "qfloat8"):
         yield f"quanto_{kind}", "optimum-quanto", "exact", lambda k=kind: quanto(k)
+    yield "awq_marlin", "autoawq", "exact", lambda: awq_marlin(128, 256, 128, "awq")
+    yield "marlin_g128", "autoawq", "exact", lambda: awq_marlin(128, 256, 128, "gptq")
+    yield "marlin_channel", "autoawq", "exact", lambda: awq_marlin(64, 128, 128, "gptq")
+    yield "awq_gemv_fast", "autoawq", "exact", awq_fast
 
 
 def main(folder):
