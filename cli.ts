@@ -12,6 +12,7 @@
  */
 
 import { type Command, commandHelp, parseArguments } from "./cli/arguments.ts";
+import { compareCommand } from "./cli/compare.ts";
 import { evalCommand } from "./cli/eval.ts";
 import { formatsCommand } from "./cli/formats.ts";
 import { generateCommand } from "./cli/generate.ts";
@@ -28,6 +29,7 @@ const COMMANDS: readonly Command[] = [
   quantizeCommand,
   planCommand,
   evalCommand,
+  compareCommand,
   generateCommand,
   inspectCommand,
   formatsCommand,

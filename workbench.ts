@@ -15,6 +15,7 @@ import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.t
 import { refuseConflicts } from "./engine/preflight.ts";
 import { receiptText } from "./engine/receipt.ts";
 import { seededRng } from "./engine/rng.ts";
+import type { SharedStatistics } from "./engine/shared_statistics.ts";
 import { createCodecs } from "./formats/codec.ts";
 import { directoryOutput, fileOutput } from "./formats/containers/output.ts";
 import { openCheckpoint } from "./formats/open.ts";
@@ -33,6 +34,7 @@ import {
   type ByteSource,
   type Checkpoint,
   type Codecs,
+  type Evaluator,
   type EventSink,
   type Kernels,
   LowbitError,
@@ -71,6 +73,8 @@ export interface QuantizeOptions {
   calibration?: readonly Int32Array[];
   /** Bytes of memory that the plan may need. */
   maxMemory?: number;
+  /** Statistics that several runs on the same model and calibration share. */
+  shared?: SharedStatistics;
   /** Replaces what is already at `out`. */
   overwrite?: boolean;
   /** Stops the run; nothing is left at `out`. */
@@ -228,11 +232,15 @@ export class Workbench implements Disposable {
       model: Checkpoint;
       windows: readonly Int32Array[];
       reference?: Checkpoint | StreamedModel;
+      /** The first token of each window that is scored; 1, which is all, if absent. */
+      from?: readonly number[];
+      /** Evaluators beside those of plugins. */
+      evaluators?: readonly Evaluator[];
     } & LinearOptions,
   ): Promise<Record<string, number>> {
     const { kernels, codecs, plugins } = this;
-    const { model: checkpoint, windows, reference, activations } = options;
-    const what = { checkpoint, reference, windows, activations };
+    const { model: checkpoint, ...rest } = options;
+    const what = { checkpoint, ...rest };
     return evaluateModel({ ...what, plugins, kernels, codecs, onEvent: this.#onEvent });
   }
 
@@ -288,13 +296,14 @@ export class Workbench implements Disposable {
   }
 
   #run(options: Omit<QuantizeOptions, "out">) {
-    const { recipe, model: checkpoint, calibration, maxMemory } = options;
+    const { recipe, model: checkpoint, calibration, maxMemory, shared } = options;
     return {
       checkpoint,
       recipe: typeof recipe === "string" ? presetRecipe(recipe) : recipe,
       target: this.target(options.to),
       calibration,
       maxMemory,
+      shared,
       plugins: this.plugins,
       kernels: this.kernels,
       codecs: this.codecs,

@@ -37,6 +37,7 @@ import type { Pipeline } from "./pipeline.ts";
 import { plainBytes } from "./plain.ts";
 import type { PlannedParameter } from "./preflight.ts";
 import { prepareBlock } from "./prepare.ts";
+import type { SharedStatistics } from "./shared_statistics.ts";
 
 /** What a run needs. */
 export interface QuantizeArguments {
@@ -60,6 +61,8 @@ export interface QuantizeArguments {
   autodiff?: AutodiffLoader;
   /** Bytes of memory that the plan may need. */
   maxMemory?: number;
+  /** Statistics that several runs on the same model and calibration share. */
+  shared?: SharedStatistics;
   /** Takes the events of the run. */
   onEvent?: EventSink;
   /** Stops the run; nothing is left at the output. */
@@ -132,7 +135,7 @@ export class Run {
         states,
         calibration,
         kernels,
-        ...(original && { outputs }),
+        ...(original && { outputs, shared: this.#args.shared }),
         onWindow: (done) => {
           this.#progress("calibrate", done, states.length, `block ${index}`);
           this.#stopIfAborted();

@@ -13,7 +13,7 @@ export type RunEvent =
   | { event: "end"; seconds: number };
 
 /** The stages of a run. */
-export type Stage = "load" | "calibrate" | "quantize" | "evaluate";
+export type Stage = "load" | "calibrate" | "quantize" | "evaluate" | "compare";
 
 /** Takes the events of a run. */
 export type EventSink = (event: RunEvent) => void;
