@@ -12,7 +12,9 @@
  */
 
 import { type Command, commandHelp, parseArguments } from "./cli/arguments.ts";
+import { completionsCommand } from "./cli/completions.ts";
 import { compareCommand } from "./cli/compare.ts";
+import { doctorCommand } from "./cli/doctor.ts";
 import { evalCommand } from "./cli/eval.ts";
 import { formatsCommand } from "./cli/formats.ts";
 import { generateCommand } from "./cli/generate.ts";
@@ -36,6 +38,8 @@ const COMMANDS: readonly Command[] = [
   pluginsCommand,
   recipesCommand,
   schemaCommand,
+  doctorCommand,
+  completionsCommand(() => COMMANDS),
 ];
 
 /**

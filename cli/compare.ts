@@ -85,7 +85,11 @@ export const compareCommand: Command = {
       threads: args.number("threads") ?? 0,
       plugins: await importPlugins(args),
       formats: await readFormats(args),
-      onEvent: view.onEvent,
+      onEvent: (event) => {
+        // Where there are no bars, a line a recipe is enough.
+        const nested = event.event === "progress" && !Deno.stderr.isTerminal();
+        if (!nested || args.flag("events")) view.onEvent(event);
+      },
     });
     using _ = lowbit;
     try {

@@ -10,7 +10,7 @@ import { VERSION } from "../engine/version.ts";
 import { LowbitError } from "../spec/mod.ts";
 
 /** Entries of what is measured here have this version; another one is measured again. */
-const SHAPE = 1;
+const SHAPE = 2;
 
 /** What is kept: JSON. */
 export class EntryCache<T> {

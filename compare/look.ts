@@ -10,7 +10,7 @@ import { embedWindows } from "../models/evaluate.ts";
 import { runBlock } from "../models/interpreter.ts";
 import { loadPart } from "../models/linear.ts";
 import { parameterTensor } from "../models/weights.ts";
-import { type Checkpoint, isVector, type StoredTensor } from "../spec/mod.ts";
+import { type Checkpoint, isVector, type StoredTensor, unknownName } from "../spec/mod.ts";
 import type { Workbench } from "../workbench.ts";
 import type { Grid, Histogram, TensorView } from "./document.ts";
 import { histogram, kurtosis, median, rangeHistogram } from "./statistics.ts";
@@ -43,7 +43,6 @@ export async function heaviestTails(
     };
   }
   if (found) return found;
-  const { unknownName } = await import("../spec/mod.ts");
   throw unknownName("linear", name!, model.linears.map(({ id }) => tensorName(model, id)));
 }
 
@@ -60,7 +59,13 @@ export async function viewTensor(
 ): Promise<TensorView> {
   const tensor = parameterTensor(openModel(checkpoint), id);
   const { start, width, counts } = bins;
-  const restored = histogram(await tensor.read(), start, width, counts.length);
+  const weight = await tensor.read();
+  const end = start + width * counts.length;
+  // A transform may have scaled the weight out of the bins of the original.
+  const outside = weight.reduce((n, w) => n + Number(w < start - width || w > end + width), 0);
+  const restored = outside * 100 > weight.length
+    ? rangeHistogram(weight, BINS)
+    : histogram(weight, start, width, counts.length);
   if (tensor.storage.kind !== "coded") return { scheme: label(tensor), restored };
   const coded = await tensor.quantized();
   if (isVector(coded)) return { scheme: coded.format.id, restored };

@@ -16,6 +16,7 @@ const ACCENT = "var(--accent)", FRONT = "var(--front)", FAINT = "var(--faint)";
 function plot(label: string, options: Plot.PlotOptions): Element {
   const element = Plot.plot({
     marginTop: 28,
+    marginBottom: 42,
     ...options,
     style: { background: "transparent", color: "var(--ink)", fontSize: "12px" },
     ariaLabel: label,
@@ -40,8 +41,12 @@ export function paretoChart(comparison: Comparison, figure: "kl" | "perplexity")
   // KL spans orders of magnitude; a logarithm needs positive values.
   const log = figure === "kl" && points.every(({ value }) => value > 0);
   const floor = Math.min(...points.map(({ value }) => value)) / 2;
-  return (width) =>
-    plot(`${label} against size of ${entries.length} recipes`, {
+  return (width) => {
+    // Names stand above and below in turn, since recipes of equal bits are close together.
+    const named = points.length > 14 || width < 500
+      ? front
+      : points.toSorted((a, b) => a.size - b.size);
+    return plot(`${label} against size of ${entries.length} recipes`, {
       width,
       height: Math.max(320, Math.min(460, width * 0.55)),
       marginLeft: 56,
@@ -75,11 +80,22 @@ export function paretoChart(comparison: Comparison, figure: "kl" | "perplexity")
           fill: (d: typeof points[0]) => d.front ? FRONT : ACCENT,
           symbol: (d: typeof points[0]) => d.front ? "circle" : "diamond",
         }),
-        Plot.text(points.length > 14 || width < 500 ? front : points, {
+        Plot.text(named, {
           x: "size",
           y: "value",
           text: "name",
           dy: -12,
+          filter: (_: unknown, i: number) => i % 2 === 0,
+          fill: "var(--ink)",
+          stroke: "var(--card)",
+          strokeWidth: 4,
+        }),
+        Plot.text(named, {
+          x: "size",
+          y: "value",
+          text: "name",
+          dy: 14,
+          filter: (_: unknown, i: number) => i % 2 === 1,
           fill: "var(--ink)",
           stroke: "var(--card)",
           strokeWidth: 4,
@@ -96,6 +112,7 @@ export function paretoChart(comparison: Comparison, figure: "kl" | "perplexity")
         ),
       ],
     });
+  };
 }
 
 /** Signal to noise by block and role. */
@@ -103,6 +120,8 @@ export function errorChart({ linears, name }: Entry): Chart {
   const roles = [...new Set(linears.map(({ role }) => role))];
   const blocks = [...new Set(linears.map(({ block }) => block))];
   const few = blocks.length <= 12;
+  const decibels = linears.map(({ sqnr_db }) => sqnr_db);
+  const middle = (Math.min(...decibels) + Math.max(...decibels)) / 2;
   return (width) =>
     plot(`Signal to quantisation noise by block and role, ${name}`, {
       width,
@@ -124,9 +143,7 @@ export function errorChart({ linears, name }: Entry): Chart {
             x: "block",
             y: "role",
             text: (d: Entry["linears"][0]) => d.sqnr_db.toFixed(1),
-            fill: "white",
-            stroke: "black",
-            strokeWidth: 2,
+            fill: (d: Entry["linears"][0]) => d.sqnr_db > middle ? "#000" : "#fff",
           })]
           : []),
         Plot.tip(
@@ -147,9 +164,15 @@ function bins({ start, width, counts }: Histogram) {
   return counts.map((count, i) => ({ x1: start + i * width, x2: start + (i + 1) * width, count }));
 }
 
+/** Shares of all values, per unit. */
+function density(histogram: Histogram) {
+  const total = histogram.counts.reduce((a, b) => a + b, 0) * histogram.width;
+  return bins(histogram).map((bin) => ({ ...bin, count: bin.count / total }));
+}
+
 /** Weights before and after. */
 export function weightChart(original: Histogram, entry: Entry): Chart {
-  const before = bins(original), after = entry.tensor ? bins(entry.tensor.restored) : [];
+  const before = density(original), after = entry.tensor ? density(entry.tensor.restored) : [];
   const cap = Math.max(...before.map(({ count }) => count)) * 1.6;
   const clipped = after.map((bin) => ({ ...bin, count: Math.min(bin.count, cap) }));
   return (width) =>
@@ -158,7 +181,7 @@ export function weightChart(original: Histogram, entry: Entry): Chart {
       height: 260,
       marginLeft: 56,
       x: { label: "Weight" },
-      y: { label: "Weights in a bin", grid: true, tickFormat: "~s" },
+      y: { label: "Density", grid: true, tickFormat: "~s" },
       marks: [
         Plot.rectY(clipped, { x1: "x1", x2: "x2", y: "count", fill: ACCENT, fillOpacity: 0.55 }),
         Plot.line(before, {
@@ -185,7 +208,7 @@ export function codeChart({ tensor, name }: Entry): Chart | undefined {
       width,
       height: 260,
       marginLeft: 56,
-      x: { label: `What a code of ${element} stands for, before scale and zero point` },
+      x: { label: `Value of a code (${element})` },
       y: { label: "Weights with the code", grid: true, tickFormat: "~s" },
       marks: [
         Plot.ruleX(codes, {
@@ -194,7 +217,12 @@ export function codeChart({ tensor, name }: Entry): Chart | undefined {
           stroke: ACCENT,
           strokeWidth: Math.max(1.5, Math.min(10, (width - 90) / codes.length / 1.6)),
         }),
-        Plot.tickX(codes, { x: "value", stroke: FRONT, insetTop: 214, strokeWidth: 1.5 }),
+        Plot.tickX(codes.length > 64 ? [] : codes, {
+          x: "value",
+          stroke: FRONT,
+          insetTop: 214,
+          strokeWidth: 1.5,
+        }),
         Plot.ruleY([0]),
         Plot.tip(
           codes,
@@ -227,12 +255,13 @@ export function scaleChart({ tensor, name }: Entry): Chart | undefined {
     });
 }
 
-/** Magnitudes of inputs, tokens down and channels across; `top` ends the colours. */
+/** Magnitudes of inputs over their median, tokens down and channels across. */
 export function gridChart(grid: Grid, label: string, top: number): Chart {
+  const middle = medianOf(grid);
   const cells = grid.values.map((value, i) => ({
     token: Math.floor(i / grid.columns),
     channel: Math.floor((i % grid.columns) * grid.channels / grid.columns),
-    value,
+    value: value / middle,
   }));
   const across = grid.channels / grid.columns;
   return (width) =>
@@ -242,7 +271,13 @@ export function gridChart(grid: Grid, label: string, top: number): Chart {
       marginLeft: 44,
       x: { label: "Channel", domain: [0, grid.channels] },
       y: { label: "Token", reverse: true, domain: [grid.rows, 0] },
-      color: { scheme: "Inferno", domain: [0, top], clamp: true, legend: true, label: "Magnitude" },
+      color: {
+        scheme: "Inferno",
+        domain: [0, top],
+        clamp: true,
+        legend: true,
+        label: "Magnitude over the median",
+      },
       marks: [
         Plot.rect(cells, {
           x1: "channel",
@@ -254,6 +289,11 @@ export function gridChart(grid: Grid, label: string, top: number): Chart {
         }),
       ],
     });
+}
+
+/** The median magnitude of a grid. */
+export function medianOf({ values }: Grid): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] || 1;
 }
 
 /** Memory over the time of a run, by stage. */

@@ -11,6 +11,7 @@ import {
   codeChart,
   errorChart,
   gridChart,
+  medianOf,
   paretoChart,
   scaleChart,
   timeChart,
@@ -132,7 +133,7 @@ function details(entry: Entry): HTMLElement[] {
   if (entry.activations) {
     const [before, after] = [activations.grid, entry.activations];
     // One scale of colours, so that what vanishes is seen to vanish.
-    const top = Math.max(...before.values, ...after.values);
+    const top = Math.max(...[before, after].map((g) => Math.max(...g.values) / medianOf(g)));
     const figures = (grid: typeof before) =>
       `largest channel ${grid.max_over_median.toFixed(1)} times the median one, kurtosis ` +
       `${grid.kurtosis.toFixed(1)}`;
@@ -146,7 +147,8 @@ function details(entry: Entry): HTMLElement[] {
     made.push(section(
       "Activations before and after the transform",
       `Inputs of blocks.${activations.block}.${activations.role}, the last tokens of a window. ` +
-        "Bright columns are outlier channels. Both pictures have the same colours.",
+        "Bright columns are outlier channels. Both pictures have the same colours, for magnitudes over " +
+        "the median of each.",
       element("div", { class: "pair" }, half("before", before), half("after", after)),
     ));
   }
@@ -189,7 +191,8 @@ function tensorSection(entry: Entry): HTMLElement {
   };
   add(
     weightChart(tensor.histogram, entry),
-    "Weights: full precision as a line, as they come back as bars (tall ones are cut)",
+    "Weights: full precision as a line, as they come back as bars (tall ones are cut; a transform " +
+      "may have scaled them)",
   );
   const rows = view.values?.flatMap((value, code) =>
     value === null ? [] : [[String(code), String(value), String(view.counts![code])]]
