@@ -80,7 +80,9 @@ interface Findings {
 
 async function examine(): Promise<Findings> {
   const cores = navigator.hardwareConcurrency;
-  using kernels = await loadKernels({ threads: Math.min(2, cores) });
+  const kernels = await loadKernels({ threads: Math.min(2, cores) });
+  const { name, threads } = kernels;
+  kernels.close();
   return {
     lowbit: VERSION,
     runtime: `Deno ${Deno.version.deno}, V8 ${Deno.version.v8}`,
@@ -88,8 +90,8 @@ async function examine(): Promise<Findings> {
     relaxed_simd: takes("relaxed_simd"),
     memory64: takes("memory64"),
     cores,
-    threads: kernels.threads > 1,
-    kernels: kernels.name,
+    threads: threads > 1,
+    kernels: name,
     memory_bytes: await memory(),
     webgpu: "gpu" in navigator && await adapter(),
     energy: readEnergy() !== undefined,

@@ -10,6 +10,7 @@ import { VERSION } from "../engine/version.ts";
 import type { Checkpoint } from "../spec/mod.ts";
 import { createWorkbench, type Workbench } from "../workbench.ts";
 import { Arguments, type Command } from "./arguments.ts";
+import { asksForMore, measureMore, MORE_OPTIONS, moreTables } from "./eval_more.ts";
 import { activationsOf, activationsOption, importPlugins } from "./inputs.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
@@ -18,8 +19,8 @@ import { readScored, WINDOW_OPTIONS } from "./windows.ts";
 /** The command. */
 export const evalCommand: Command = {
   name: "eval",
-  usage: "MODEL --text FILE | --ids FILE.json[#KEY] [options]",
-  summary: "Score a model: perplexity, and with a reference KL divergence and top-1 agreement.",
+  usage: "MODEL --text FILE | --ids FILE.json[#KEY] | --task FILE | --needle TEXT | --speed",
+  summary: "Score a model: perplexity, divergence from a reference, tasks, needles, layers, speed.",
   positional: [1, 1],
   options: [
     ...WINDOW_OPTIONS,
@@ -30,6 +31,7 @@ export const evalCommand: Command = {
       help: "full-precision model to compare with",
     },
     activationsOption,
+    ...MORE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
       name: "plugin",
@@ -56,7 +58,11 @@ export const evalCommand: Command = {
       });
       view.close();
       if (args.flag("json")) writeLine(JSON.stringify(result));
-      else writeLine(table(["", model], evaluationRows(result)));
+      else {
+        const rows = evaluationRows(result);
+        if (rows.length > 1) writeLine(table(["", model], rows));
+        for (const more of moreTables(result)) writeLine(more);
+      }
     } finally {
       view.close();
     }
@@ -65,8 +71,8 @@ export const evalCommand: Command = {
 
 /** What an evaluation prints. */
 export interface Evaluation extends Record<string, unknown> {
-  /** How the windows were made. */
-  protocol: Protocol;
+  /** How the windows were made, where there are any. */
+  protocol?: Protocol;
 }
 
 /** Evaluates a model by path, on what `--text` or `--ids` name, or on `text`. */
@@ -82,6 +88,11 @@ export async function evaluatePaths(
   let reference: Checkpoint | undefined;
   try {
     reference = what.reference === undefined ? undefined : await lowbit.open(what.reference);
+    if (args.text("text") === undefined && args.text("ids") === undefined && asksForMore(args)) {
+      const more = await measureMore(lowbit, args, model);
+      const seconds = (performance.now() - started) / 1000;
+      return { ...more, seconds, lowbit: VERSION };
+    }
     const scored = await readScored(withText(args, what.text), lowbit, model);
     const { windows, from, protocol } = scored;
     const figures = await lowbit.evaluate({
@@ -92,7 +103,8 @@ export async function evaluatePaths(
       activations: what.activations,
     });
     const seconds = (performance.now() - started) / 1000;
-    return { ...figures, protocol, seconds, lowbit: VERSION };
+    const more = await measureMore(lowbit, args, model, { reference, windows });
+    return { ...figures, protocol, ...more, seconds, lowbit: VERSION };
   } finally {
     model.close();
     reference?.close();

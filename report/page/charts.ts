@@ -51,6 +51,8 @@ export function paretoChart(comparison: Comparison, figure: "kl" | "perplexity")
       height: Math.max(320, Math.min(460, width * 0.55)),
       marginLeft: 56,
       marginRight: 24,
+      insetTop: 18,
+      insetBottom: 10,
       x: { label: "Size, MB", grid: true, nice: true },
       y: { label, grid: true, nice: !log, type: log ? "log" : "linear", tickFormat: "~g" },
       marks: [
