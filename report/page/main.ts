@@ -115,7 +115,7 @@ function front(): HTMLElement {
 
 /** The sections about one recipe. */
 function details(entry: Entry): HTMLElement[] {
-  const { tensor, activations } = comparison;
+  const { activations } = comparison;
   const made: HTMLElement[] = [];
   if (entry.linears.length > 0) {
     const rows = entry.linears.map(({ block, role, sqnr_db, bits }) => [
