@@ -6,7 +6,6 @@
  */
 
 import type { Buffer, Checkpoint, InputStatistics, Kernels, StatisticName } from "../spec/mod.ts";
-import type { LoadedBlock } from "./block.ts";
 
 /** What was collected over one block. */
 interface Collected {
@@ -17,6 +16,23 @@ interface Collected {
 /**
  * Statistics and outputs of the original blocks of one model, up to a number of bytes. Whoever
  * makes it sees to it that all runs have the same calibration. What does not fit is collected again.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { memoryOutput } from "../formats/containers/output.ts";
+ * import { createWorkbench } from "../workbench.ts";
+ * import { SharedStatistics } from "./shared_statistics.ts";
+ * using lowbit = await createWorkbench();
+ * const model = await lowbit.open("embedded");
+ * const shared = new SharedStatistics(model, ["gram"]);
+ * const calibration = [Int32Array.of(1, 2, 3, 4)];
+ * for (const recipe of ["gptq-w4g64", "gptq-w3g64"]) {
+ *   await lowbit.quantize({ model, recipe, calibration, shared, out: memoryOutput() });
+ * }
+ * assertEquals(shared.hits, 4); // the blocks, for the second recipe
+ * model.close();
+ * ```
  */
 export class SharedStatistics {
   /** What any of the runs will want. */
@@ -36,7 +52,7 @@ export class SharedStatistics {
 
   /** What another run has collected over this block; outputs are the caller's to free. */
   get(
-    block: LoadedBlock,
+    block: { index: number; model: { checkpoint: Checkpoint } },
     kernels: Kernels,
   ): { statistics: ReadonlyMap<string, InputStatistics>; outputs: Buffer<"f32">[] } | undefined {
     const found = this.#kept.get(block.index);
@@ -48,7 +64,7 @@ export class SharedStatistics {
 
   /** Keeps what was collected, if there is room. */
   set(
-    block: LoadedBlock,
+    block: { index: number; model: { checkpoint: Checkpoint } },
     statistics: ReadonlyMap<string, InputStatistics>,
     outputs: readonly Buffer<"f32">[],
   ): void {

@@ -131,19 +131,4 @@ export const STATEMENTS: readonly Statement[] = [
     "rtn-w3g64",
     "rtn-w2g64",
   ], (r) => rising(r, "")),
-  statement(
-    "mixed precision: chosen widths beat one width of more bits",
-    SURVEY,
-    ["sensitivity-gptq", "gptq-w4g64"],
-    () => (at) => {
-      const [mixed, uniform] = [at("sensitivity-gptq"), at("gptq-w4g64")];
-      const text = ({ bytes, figures }: Entry) =>
-        `${(bytes / 1e6).toFixed(2)} MB, KL ${figures.kl.toPrecision(3)}`;
-      return {
-        holds: mixed.figures.kl < uniform.figures.kl && mixed.bytes <= uniform.bytes,
-        figure: `${text(mixed)} against ${text(uniform)}`,
-        why: "four blocks of equal weight leave little to choose, and widths are not of equal size",
-      };
-    },
-  ),
 ];

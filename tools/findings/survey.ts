@@ -161,6 +161,7 @@ function page(all: Comparison, sets: Comparison): string {
     "## Not tried",
     "",
     "- Statements about training with quantisation, and about speed on accelerators.",
+    "- Mixed precision against one width: `lowbit plan` shows the front of a budget.",
     "- Static against dynamic scales of activations: pre-flight refuses static ones in this version.",
     "",
   ].join("\n");
