@@ -45,11 +45,16 @@ function within(recipes: string[], percent: number, why: string): Statement["jud
 /** Whether KL rises along a list. */
 function rising(recipes: string[], why: string): Statement["judge"] {
   return (at) => {
-    const kls = recipes.map((name) => at(name).figures.kl);
+    const figures = recipes.map((name) => at(name).figures);
+    // By two standard errors, as if the models had been scored on different tokens.
+    const gaps = figures.slice(1).map((f, i) =>
+      (f.kl - figures[i].kl) / Math.hypot(f.kl_standard_error, figures[i].kl_standard_error)
+    );
+    const least = Math.min(...gaps);
     return {
-      holds: kls.every((kl, i) => i === 0 || kls[i - 1] < kl),
-      figure: "KL " + kls.map((kl) => kl.toPrecision(3)).join(" < ? "),
-      why,
+      holds: least > 2,
+      figure: "KL " + figures.map(({ kl }) => kl.toPrecision(3)).join(", then "),
+      why: Math.abs(least) <= 2 ? `no difference beyond two standard errors; ${why}` : why,
     };
   };
 }
