@@ -12,7 +12,10 @@
  */
 
 import { type Command, commandHelp, parseArguments } from "./cli/arguments.ts";
+import { compareCommand } from "./cli/compare.ts";
+import { completionsCommand } from "./cli/completions.ts";
 import { convertCommand } from "./cli/convert.ts";
+import { doctorCommand } from "./cli/doctor.ts";
 import { evalCommand } from "./cli/eval.ts";
 import { formatsCommand } from "./cli/formats.ts";
 import { generateCommand } from "./cli/generate.ts";
@@ -31,6 +34,7 @@ const COMMANDS: readonly Command[] = [
   quantizeCommand,
   planCommand,
   evalCommand,
+  compareCommand,
   generateCommand,
   convertCommand,
   inspectCommand,
@@ -40,6 +44,8 @@ const COMMANDS: readonly Command[] = [
   pluginsCommand,
   recipesCommand,
   schemaCommand,
+  doctorCommand,
+  completionsCommand(() => COMMANDS),
 ];
 
 /**

@@ -30,6 +30,7 @@ export { cutWindows } from "./engine/calibration.ts";
 export type { CalibrationData, CalibrationInput } from "./engine/calibration_data.ts";
 export type { LinearOptions } from "./engine/executor.ts";
 export type { QuantizeResult } from "./engine/quantize.ts";
+export { SharedStatistics } from "./engine/shared_statistics.ts";
 export { VERSION } from "./engine/version.ts";
 export { memoryOutput } from "./formats/containers/output.ts";
 export { openCheckpoint as open } from "./formats/open.ts";

@@ -23,6 +23,7 @@ import {
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
 import { refuseConflicts } from "./engine/preflight.ts";
 import { seededRng } from "./engine/rng.ts";
+import type { SharedStatistics } from "./engine/shared_statistics.ts";
 import { createCodecs } from "./formats/codec.ts";
 import { fileSource, memorySource } from "./formats/containers/source.ts";
 import { outputAt, writeText } from "./formats/containers/output_at.ts";
@@ -44,6 +45,7 @@ import {
   type CalibrationSource,
   type Checkpoint,
   type Codecs,
+  type Evaluator,
   type EventSink,
   type Kernels,
   LowbitError,
@@ -89,6 +91,8 @@ export interface QuantizeOptions {
   calibrationSource?: CalibrationSource;
   /** Bytes of memory that the plan may need. */
   maxMemory?: number;
+  /** Statistics that several runs on the same model and calibration share. */
+  shared?: SharedStatistics;
   /** Replaces what is already at `out`. */
   overwrite?: boolean;
   /** Stops the run; nothing is left at `out`. */
@@ -286,11 +290,15 @@ export class Workbench implements Disposable {
       model: Checkpoint;
       windows: readonly Int32Array[];
       reference?: Checkpoint | StreamedModel;
+      /** The first token of each window that is scored; 1, which is all, if absent. */
+      from?: readonly number[];
+      /** Evaluators beside those of plugins. */
+      evaluators?: readonly Evaluator[];
     } & LinearOptions,
   ): Promise<Record<string, number>> {
     const { kernels, codecs, plugins } = this;
-    const { model: checkpoint, windows, reference, activations } = options;
-    const what = { checkpoint, reference, windows, activations };
+    const { model: checkpoint, ...rest } = options;
+    const what = { checkpoint, ...rest };
     return evaluateModel({ ...what, plugins, kernels, codecs, onEvent: this.#onEvent });
   }
 
@@ -346,13 +354,14 @@ export class Workbench implements Disposable {
   }
 
   #run(options: Omit<QuantizeOptions, "out">) {
-    const { recipe, model: checkpoint, calibration, maxMemory } = options;
+    const { recipe, model: checkpoint, calibration, maxMemory, shared } = options;
     return {
       checkpoint,
       recipe: typeof recipe === "string" ? presetRecipe(recipe) : recipe,
       target: this.target(options.to),
       calibration,
       maxMemory,
+      shared,
       plugins: this.plugins,
       kernels: this.kernels,
       codecs: this.codecs,

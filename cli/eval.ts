@@ -4,41 +4,32 @@
  * @module
  */
 
+import type { Protocol } from "../compare/document.ts";
 import type { LinearOptions } from "../engine/executor.ts";
 import { VERSION } from "../engine/version.ts";
-import { openModel } from "../models/architecture.ts";
-import { type Checkpoint, LowbitError } from "../spec/mod.ts";
-import { createWorkbench, DEFAULT_CONTEXT, type Workbench } from "../workbench.ts";
-import type { Arguments, Command } from "./arguments.ts";
+import type { Checkpoint } from "../spec/mod.ts";
+import { createWorkbench, type Workbench } from "../workbench.ts";
+import { Arguments, type Command } from "./arguments.ts";
+import { asksForMore, measureMore, MORE_OPTIONS, moreTables } from "./eval_more.ts";
 import {
   activationsOf,
   activationsOption,
-  checkFor,
   deviceOf,
   deviceOption,
   importPlugins,
-  readIds,
-  readText,
 } from "./inputs.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
+import { readScored, WINDOW_OPTIONS } from "./windows.ts";
 
 /** The command. */
 export const evalCommand: Command = {
   name: "eval",
-  usage: "MODEL --text FILE | --ids FILE.json[#KEY] [options]",
-  summary: "Score a model: perplexity, and with a reference KL divergence and top-1 agreement.",
+  usage: "MODEL --text FILE | --ids FILE.json[#KEY] | --task FILE | --needle TEXT | --speed",
+  summary: "Score a model: perplexity, divergence from a reference, tasks, needles, layers, speed.",
   positional: [1, 1],
   options: [
-    { name: "text", type: "text", value: "FILE", help: "text, tokenised as a whole" },
-    { name: "ids", type: "text", value: "FILE.json[#KEY]", help: "windows of token ids" },
-    {
-      name: "context",
-      type: "integer",
-      value: "N",
-      help: `tokens of a window (${DEFAULT_CONTEXT}); windows do not overlap, no BOS is added`,
-    },
-    { name: "windows", type: "integer", value: "N", help: "only the first N windows" },
+    ...WINDOW_OPTIONS,
     {
       name: "reference",
       type: "text",
@@ -47,6 +38,7 @@ export const evalCommand: Command = {
     },
     activationsOption,
     deviceOption,
+    ...MORE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
       name: "plugin",
@@ -57,10 +49,6 @@ export const evalCommand: Command = {
     },
   ],
   async run(args) {
-    const { text, ids } = { text: args.text("text"), ids: args.text("ids") };
-    if ((text === undefined) === (ids === undefined)) {
-      throw new LowbitError("USAGE", "give either --text or --ids");
-    }
     const view = progressView(args);
     using lowbit = await createWorkbench({
       device: deviceOf(args),
@@ -74,13 +62,15 @@ export const evalCommand: Command = {
       const result = await evaluatePaths(lowbit, args, {
         model,
         reference,
-        text,
-        ids,
         activations: activationsOf(args),
       });
       view.close();
       if (args.flag("json")) writeLine(JSON.stringify(result));
-      else writeLine(table(["", model], evaluationRows(result)));
+      else {
+        const rows = evaluationRows(result);
+        if (rows.length > 1) writeLine(table(["", model], rows));
+        for (const more of moreTables(result)) writeLine(more);
+      }
     } finally {
       view.close();
     }
@@ -89,16 +79,16 @@ export const evalCommand: Command = {
 
 /** What an evaluation prints. */
 export interface Evaluation extends Record<string, unknown> {
-  /** How the windows were made. */
-  protocol: { context: number; windows: number; stride: number; bos: boolean };
+  /** How the windows were made, where there are any. */
+  protocol?: Protocol;
 }
 
-/** Evaluates a model by path, on a text or on ids. */
+/** Evaluates a model by path, on what `--text` or `--ids` name, or on `text`. */
 export async function evaluatePaths(
   lowbit: Workbench,
   args: Arguments,
   what:
-    & { model: string; reference?: string; text?: string; ids?: string }
+    & { model: string; reference?: string; text?: string }
     & LinearOptions,
 ): Promise<Evaluation> {
   const started = performance.now();
@@ -106,42 +96,32 @@ export async function evaluatePaths(
   let reference: Checkpoint | undefined;
   try {
     reference = what.reference === undefined ? undefined : await lowbit.open(what.reference);
-    const windows = await readWindows(lowbit, args, model, what);
+    if (args.text("text") === undefined && args.text("ids") === undefined && asksForMore(args)) {
+      const more = await measureMore(lowbit, args, model);
+      const seconds = (performance.now() - started) / 1000;
+      return { ...more, seconds, lowbit: VERSION };
+    }
+    const scored = await readScored(withText(args, what.text), lowbit, model);
+    const { windows, from, protocol } = scored;
     const figures = await lowbit.evaluate({
       model,
       windows,
+      from,
       reference,
       activations: what.activations,
     });
-    const context = Math.max(...windows.map((window) => window.length));
-    return {
-      ...figures,
-      protocol: { context, windows: windows.length, stride: context, bos: false },
-      seconds: (performance.now() - started) / 1000,
-      lowbit: VERSION,
-    };
+    const seconds = (performance.now() - started) / 1000;
+    const more = await measureMore(lowbit, args, model, { reference, windows });
+    return { ...figures, protocol, ...more, seconds, lowbit: VERSION };
   } finally {
     model.close();
     reference?.close();
   }
 }
 
-async function readWindows(
-  lowbit: Workbench,
-  args: Arguments,
-  model: Checkpoint,
-  what: { text?: string; ids?: string },
-): Promise<Int32Array[]> {
-  const { context } = openModel(model).hyperparameters;
-  const length = args.number("context") ?? Math.min(DEFAULT_CONTEXT, context);
-  if (length < 2) throw new LowbitError("USAGE", "--context must be at least 2");
-  const count = args.number("windows");
-  if (count === 0) throw new LowbitError("USAGE", "--windows must be at least 1");
-  const windows = what.ids !== undefined
-    ? (await readIds(what.ids, length)).slice(0, count)
-    : lowbit.windows(model, await readText(what.text!), { length, count });
-  checkFor(model, windows, what.ids ?? what.text!);
-  return windows;
+/** The arguments of another command, with a text in the place of its own. */
+function withText(args: Arguments, text?: string): Arguments {
+  return text === undefined ? args : new Arguments([], new Map([["text", text]]));
 }
 
 /** The figures of an evaluation, for a table. */

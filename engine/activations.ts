@@ -48,8 +48,13 @@ export class Activations implements Disposable {
 
   /** The file and the bytes of it, if there is one. */
   get stored(): { file: WorkFile; bytes: number } | undefined {
-    const { file, lengths } = this.#options;
-    return file && { file, bytes: lengths.reduce((sum, length) => sum + 4 * length, 0) };
+    const { file } = this.#options;
+    return file && { file, bytes: this.bytes };
+  }
+
+  /** Bytes of all windows. */
+  get bytes(): number {
+    return this.#options.lengths.reduce((sum, length) => sum + 4 * length, 0);
   }
 
   /** How many windows. */

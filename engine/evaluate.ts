@@ -33,6 +33,10 @@ export interface EvaluateArguments extends LinearOptions {
   kernels: Kernels;
   /** The codecs on these kernels. */
   codecs: Codecs;
+  /** The first token of each window that is scored; 1, which is all, if absent. */
+  from?: readonly number[];
+  /** Evaluators beside those of plugins; their figures are theirs to keep. */
+  evaluators?: readonly Evaluator[];
   /** Takes the events of the run. */
   onEvent?: EventSink;
 }
@@ -60,7 +64,8 @@ export async function evaluateModel(args: EvaluateArguments): Promise<Record<str
     ? await streamModel(args, reference, "reference")
     : undefined;
   try {
-    score(model, evaluators, {
+    score(model, [...evaluators, ...args.evaluators ?? []], {
+      from: args.from,
       reference: streamed ?? (reference as StreamedModel | undefined),
       progress: progressOf(args.onEvent, "score"),
     });

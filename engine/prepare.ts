@@ -9,6 +9,7 @@ import type { Activations } from "./activations.ts";
 import type { LoadedBlock } from "./block.ts";
 import { proveEqual } from "./checks.ts";
 import type { Pipeline, PipelineStep } from "./pipeline.ts";
+import type { SharedStatistics } from "./shared_statistics.ts";
 import { byInput, InputCollector } from "./statistics.ts";
 
 /** What {@linkcode prepareBlock} needs. */
@@ -23,6 +24,8 @@ export interface PrepareArguments {
   calibration: readonly Int32Array[];
   /** The kernels. */
   kernels: Kernels;
+  /** Statistics of this model and calibration that other runs have collected, or will want. */
+  shared?: SharedStatistics;
   /** Takes what the original block makes of the windows, if that is wanted. */
   outputs?: Activations;
   /** Called after each window; may throw to stop. */
@@ -33,7 +36,8 @@ export interface PrepareArguments {
  * Applies the transforms of all steps, in order, and proves each on one window. Statistics are
  * collected before the first step that asks for them, and again where a transform made them wrong.
  */
-export async function prepareBlock(args: PrepareArguments): Promise<void> {
+export async function prepareBlock(asked: PrepareArguments): Promise<void> {
+  const args = { ...asked };
   const { block, pipeline, states, outputs } = args;
   const { steps } = pipeline;
   const fresh = async () => {
@@ -51,6 +55,7 @@ export async function prepareBlock(args: PrepareArguments): Promise<void> {
     if (!plugin.transform) continue;
     if (asks(step)) await fresh();
     before ??= run();
+    args.shared = undefined; // what is collected from here on is of a changed block
     block.transform(plugin.transform({ context, block }), plugin.meta.name);
     const after = run();
     if (before && after) proveEqual(before, after, plugin.meta.name, `blocks.${block.index}`);
@@ -71,8 +76,15 @@ async function collect(args: PrepareArguments): Promise<void> {
   // What the block makes of the windows is the same before and after transforms: kept once.
   const outputs = args.outputs && args.outputs.filled < states.count ? args.outputs : undefined;
   const collectors = new Map<string, InputCollector>();
+  const shared = outputs && args.shared;
+  const found = shared?.get(block, kernels);
+  if (found) {
+    found.outputs.forEach((output, i) => outputs!.put(i, output));
+    return block.setStatistics(found.statistics);
+  }
   for (const [input, linears] of byInput(block.linears)) {
-    const needs = new Set(linears.flatMap((linear) => [...pipeline.statistics(linear)]));
+    const asked = linears.flatMap((linear) => [...pipeline.statistics(linear)]);
+    const needs = new Set(shared ? [...asked, ...shared.needs] : asked);
     const custom = customStatistics(pipeline, linears[0]);
     if (needs.size + custom.size === 0) continue;
     collectors.set(input, new InputCollector(kernels, linears[0].columns, needs, custom));
@@ -94,9 +106,11 @@ async function collect(args: PrepareArguments): Promise<void> {
       await new Promise((resolve) => setTimeout(resolve, 0));
       args.onWindow(i + 1);
     }
-    block.setStatistics(
-      new Map([...collectors].map(([input, collector]) => [input, collector.finish()])),
+    const statistics = new Map(
+      [...collectors].map(([input, collector]) => [input, collector.finish()]),
     );
+    if (outputs) shared?.set(block, statistics, outputs);
+    block.setStatistics(statistics);
   } finally {
     for (const collector of collectors.values()) collector.free();
   }

@@ -148,7 +148,7 @@ export class Run {
         calibration,
         kernels,
         // What the original block makes of the windows, if the next block is to see that.
-        ...(original && { outputs: next }),
+        ...(original && { outputs: next, shared: this.#args.shared }),
         onWindow: (done) => {
           this.#progress("calibrate", done, states.count, `block ${index}`);
           this.#stopIfAborted();

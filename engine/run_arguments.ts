@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { SharedStatistics } from "./shared_statistics.ts";
 import type {
   CalibrationSource,
   Checkpoint,
@@ -49,6 +50,8 @@ export interface QuantizeArguments {
   maxMemory?: number;
   /** Scratch space: for a journal, and for activations that memory is not to hold. */
   work?: WorkFolder;
+  /** Statistics that several runs on the same model and calibration share. */
+  shared?: SharedStatistics;
   /** Takes the events of the run. */
   onEvent?: EventSink;
   /** Stops the run; nothing is left at the output. */

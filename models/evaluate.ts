@@ -207,13 +207,15 @@ export interface ScoreOptions {
   reference?: StreamedModel;
   /** Rows of log-probabilities in memory at a time; 128 if absent. */
   rows?: number;
+  /** The first token of each window that is scored, by its place; 1, which is all, if absent. */
+  from?: readonly number[];
   /** Called after each window: how many are done, and of how many. */
   progress?(done: number, total: number): void;
 }
 
 /**
  * Shows evaluators every scored position of a model's windows: every token but the first of each
- * window is predicted from those before it.
+ * window, or from the place in `from` on, is predicted from those before it.
  *
  * A {@linkcode LowbitError}: `SHAPE` where there is nothing to predict, `CONFLICT` where the reference
  * has another vocabulary or other windows.
@@ -253,16 +255,16 @@ export function score(
 /** The scored positions of all windows, some rows at a time; a chunk lives until the next one. */
 function* chunks(
   model: StreamedModel,
-  { reference, rows: most = ROWS, progress }: ScoreOptions,
+  { reference, rows: most = ROWS, from, progress }: ScoreOptions,
 ): Generator<ScoredChunk> {
   const { windows, vocabulary } = model;
   for (const [window, ids] of windows.entries()) {
-    for (let start = 0; start < ids.length - 1; start += most) {
+    for (let start = (from?.[window] ?? 1) - 1; start < ids.length - 1; start += most) {
       const rows = Math.min(most, ids.length - 1 - start);
       const targets = ids.slice(start + 1, start + 1 + rows);
       using logProbabilities = model.rows(window, start, rows);
       using other = reference?.rows(window, start, rows);
-      yield { rows, vocabulary, logProbabilities, reference: other, targets };
+      yield { rows, vocabulary, logProbabilities, reference: other, targets, window, start };
     }
     progress?.(window + 1, windows.length);
   }

@@ -251,6 +251,10 @@ export interface ScoredChunk {
   reference?: Buffer<"f32">;
   /** The token that did come next, at each position. */
   targets: Int32Array;
+  /** The number of the window that these positions are of. */
+  window?: number;
+  /** The first of these positions in its window. */
+  start?: number;
 }
 
 /** Adds up figures over the positions that it is shown. */

@@ -56,7 +56,9 @@ Deno.test("quantize writes a checkpoint that inspect and eval read", async () =>
   assert(Math.abs(scored.perplexity - Math.exp(scored.nll)) < 1e-9 * scored.perplexity);
   assert(scored.kl > 0 && scored.kl < 1);
   assert(scored.top1_agreement > 0.4 && scored.top1_agreement <= 1);
-  assertEquals(scored.protocol, { context: 8, windows: 2, stride: 8, bos: false });
+  assertEquals(scored.protocol, {
+    ...{ name: "lowbit", context: 8, stride: 8, bos: false, windows: 2, scored_from: 1 },
+  });
   const first = await runJson(["eval", out, "--ids", `${ids}#few`, "--windows", "1"], READ);
   assertEquals([first.tokens, first.kl], [7, undefined]);
 });

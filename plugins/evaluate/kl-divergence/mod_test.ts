@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { openBench } from "../../../tests/bench.ts";
 import { testContext } from "../../_math/testing.ts";
+import { perplexity } from "../perplexity/mod.ts";
 import { klDivergence } from "./mod.ts";
 
 const bench = await openBench();
@@ -29,10 +30,28 @@ Deno.test("KL divergence from the reference, and how often both would say the sa
 });
 
 Deno.test("it is zero only for the same predictions, and is not symmetric", () => {
-  assertEquals(figures(P, P), { kl: 0, top1_agreement: 1 });
+  const { kl, kl_max, top1_agreement, top5_agreement } = figures(P, P);
+  assertEquals([kl, kl_max, top1_agreement, top5_agreement], [0, 0, 1, 1]);
   assert(figures(Q, P).kl !== figures(P, Q).kl);
 });
 
 Deno.test("without a reference there are no figures", () => {
   assertEquals(figures(Q), {});
+});
+
+Deno.test("quantiles, errors and the five most likely tokens are those of numpy and scipy", async () => {
+  const golden = JSON.parse(
+    await Deno.readTextFile(new URL("../../../tests/golden/evaluate.json", import.meta.url)),
+  );
+  const { rows, vocabulary } = golden;
+  using reference = bench.kernels.upload(Float32Array.from(golden.reference));
+  using logProbabilities = bench.kernels.upload(Float32Array.from(golden.model));
+  const targets = Int32Array.from(golden.targets);
+  for (const plugin of [klDivergence, perplexity]) {
+    const evaluator = plugin.evaluate!({ context: testContext(bench, plugin).context });
+    evaluator.add({ rows, vocabulary, logProbabilities, reference, targets });
+    for (const [name, value] of Object.entries(evaluator.result())) {
+      assertAlmostEquals(value, golden.figures[name], 2e-6 * Math.max(1, value), name);
+    }
+  }
 });

@@ -9,7 +9,8 @@ import { definePlugin, type Plugin, PLUGIN_API_VERSION, schema } from "../../../
 
 /**
  * Perplexity (survey of low-bit LLMs, section 2): `exp(mean of -ln p(token))`, natural logarithms,
- * sums in f64. Gives `tokens` (predictions scored), `nll` and `perplexity`.
+ * sums in f64. Gives `tokens` (predictions scored), `nll` and `perplexity`, and standard errors over
+ * tokens as if they were independent, by the first-order rule for the exponential.
  *
  * @example
  * ```ts
@@ -20,7 +21,7 @@ import { definePlugin, type Plugin, PLUGIN_API_VERSION, schema } from "../../../
 export const perplexity: Plugin<Record<string, never>> = definePlugin({
   meta: {
     name: "perplexity",
-    version: "1.0.0",
+    version: "1.1.0",
     apiVersion: PLUGIN_API_VERSION,
     summary: "exponential of the mean negative log-likelihood",
     needs: { statistics: [] },
@@ -29,14 +30,29 @@ export const perplexity: Plugin<Record<string, never>> = definePlugin({
   },
   options: schema("options of perplexity", z.strictObject({})),
   evaluate() {
-    let [tokens, sum] = [0, 0];
+    let [tokens, sum, squares] = [0, 0, 0];
     return {
       add({ logProbabilities, vocabulary, targets }) {
         const values = logProbabilities.array;
-        targets.forEach((target, row) => sum -= values[row * vocabulary + target]);
+        targets.forEach((target, row) => {
+          const nll = -values[row * vocabulary + target];
+          sum += nll;
+          squares += nll * nll;
+        });
         tokens += targets.length;
       },
-      result: () => ({ tokens, nll: sum / tokens, perplexity: Math.exp(sum / tokens) }),
+      result() {
+        const nll = sum / tokens;
+        const variance = Math.max(0, squares / tokens - nll * nll);
+        const error = tokens > 1 ? Math.sqrt(variance / (tokens - 1)) : 0;
+        return {
+          tokens,
+          nll,
+          nll_standard_error: error,
+          perplexity: Math.exp(nll),
+          perplexity_standard_error: Math.exp(nll) * error,
+        };
+      },
     };
   },
 });
