@@ -20,6 +20,7 @@ import { pluginsCommand, recipesCommand, schemaCommand } from "./cli/lists.ts";
 import { writeError, writeLine } from "./cli/progress.ts";
 import { planCommand } from "./cli/plan.ts";
 import { quantizeCommand } from "./cli/quantize.ts";
+import { webCommand } from "./cli/web.ts";
 import { VERSION } from "./engine/version.ts";
 import { LowbitError, printable, unknownName } from "./spec/mod.ts";
 
@@ -34,6 +35,7 @@ const COMMANDS: readonly Command[] = [
   pluginsCommand,
   recipesCommand,
   schemaCommand,
+  webCommand,
 ];
 
 /**
