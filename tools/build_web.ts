@@ -9,8 +9,8 @@
  */
 
 import { parse } from "@std/yaml";
-import { type Method, methodsSchema } from "../web/methods.ts";
 import { HEADERS } from "../web/headers.ts";
+import { readMethods } from "./methods.ts";
 import { qualityRows } from "./quality/read.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
@@ -34,7 +34,7 @@ export async function buildWeb(folder: string): Promise<void> {
     await Deno.copyFile(`${ROOT}embedded/model/${name}`, `${folder}/embedded/model/${name}`);
   }
   await json(`${folder}/data/formats.json`, smallFormats());
-  await json(`${folder}/data/methods.json`, readMethods());
+  await json(`${folder}/data/methods.json`, readMethods(ROOT));
   await json(`${folder}/data/quality.json`, qualityRows(ROOT));
   // As Netlify, Cloudflare Pages and others read it; hosts that do not are served on one thread.
   const lines = Object.entries(HEADERS).map(([name, value]) => `  ${name}: ${value}`);
@@ -49,18 +49,6 @@ function smallFormats(): Record<string, string> {
     if ((parse(text) as { bits: number }).bits <= 8) found[name.replace(/\.yaml$/, "")] = text;
   }
   return found;
-}
-
-/** The methods of all sections, in the order of the sections' files. */
-export function readMethods(): Method[] {
-  return yamlFiles("web/methods").flatMap((name) => {
-    const file = `web/methods/${name}`;
-    const { section, methods } = methodsSchema.parse(
-      parse(Deno.readTextFileSync(ROOT + file)),
-      file,
-    );
-    return methods.map((method) => ({ ...method, section }));
-  });
 }
 
 function yamlFiles(folder: string): string[] {

@@ -27,7 +27,7 @@ async function fill(section: HTMLElement): Promise<void> {
     read<Method[]>("methods"),
     read<QualityRow[]>("quality"),
   ]);
-  const here = methods.filter(({ plugin }) => plugin !== undefined).length;
+  const here = methods.filter(({ has }) => has !== undefined).length;
   const search = h("input", { type: "search", id: "search" });
   const sections = select({
     "": [["", "all"], ...new Set(methods.map(({ section }) => section))],
@@ -42,7 +42,7 @@ async function fill(section: HTMLElement): Promise<void> {
       const text = `${method.name} ${method.does} ${method.section} ${method.needs}`.toLowerCase();
       return words.every((word) => text.includes(word)) &&
         (sections.value === "" || sections.value === method.section) &&
-        (!only.checked || method.plugin !== undefined);
+        (!only.checked || method.has !== undefined);
     });
     count.textContent = `${found.length} of ${methods.length} methods`;
     const groups = Map.groupBy(found, ({ method }) => method.section);
@@ -80,7 +80,7 @@ async function fill(section: HTMLElement): Promise<void> {
 }
 
 function methodCard(method: Method, quality: readonly QualityRow[]): HTMLElement {
-  const { name, year, paper, does, equation, needs, plugin, recipe } = method;
+  const { name, year, paper, does, equation, needs, has, recipe } = method;
   const arxiv = /^\d{4}\.\d{4,5}$/.test(paper);
   return h(
     "article",
@@ -96,23 +96,28 @@ function methodCard(method: Method, quality: readonly QualityRow[]): HTMLElement
         ? h("a", { href: `https://arxiv.org/abs/${paper}`, rel: "noreferrer" }, `arXiv ${paper}`)
         : paper,
     ),
-    figures(quality, recipe, plugin),
-    plugin === undefined
+    figures(quality, method),
+    has === undefined
       ? h("p", { class: "missing" }, "Not implemented yet")
-      : h("p", { class: "has" }, `In lowbit as ${plugin}`),
-    recipe !== undefined && runner(recipe),
+      : h("p", { class: "has" }, `In lowbit: ${has}`),
+    recipe !== undefined && runner(recipe, name),
   );
+}
+
+/** Whether a recipe is of a method or a format, such as `gptq-w4g64` or `nf4-g64`. */
+function startsWith({ recipe }: QualityRow, name: string): boolean {
+  return recipe.startsWith(`${name}-w`) || recipe.startsWith(`${name}-g`);
 }
 
 /** The measured figures of the recipes of a method. */
 function figures(
   quality: readonly QualityRow[],
-  recipe: string | undefined,
-  plugin: string | undefined,
+  { recipe, figures: start, format, scheme }: Method,
 ): HTMLElement | undefined {
-  if (plugin === undefined) return undefined;
+  const names = [recipe, start, format, scheme].filter((name) => name !== undefined)
+    .map((name) => name.replace(/^nf4_.*/, "nf4"));
   const own = quality.filter((row) =>
-    row.recipe === recipe || row.recipe.startsWith(`${plugin}-w`)
+    names.some((name) => [name, `ggml-${name}`].includes(row.recipe) || startsWith(row, name))
   );
   if (own.length === 0) return undefined;
   return h(
@@ -154,9 +159,10 @@ function figures(
 }
 
 /** A button that quantises the shipped model by a recipe and shows its figures. */
-function runner(recipe: string): HTMLElement {
+function runner(recipe: string, name: string): HTMLElement {
+  const label = recipe.includes("\n") ? "Run here" : `Run ${recipe}`;
   const said = h("p", { role: "status", class: "said" });
-  const button = h("button", { type: "button" }, `Run ${recipe}`);
+  const button = h("button", { type: "button", "aria-label": `${label}: ${name}` }, label);
   let engine: Engine | undefined;
   button.addEventListener("click", async () => {
     if (engine) return engine.end();
@@ -183,7 +189,7 @@ function runner(recipe: string): HTMLElement {
     } finally {
       engine?.end();
       engine = undefined;
-      button.textContent = `Run ${recipe}`;
+      button.textContent = label;
     }
   });
   return h("div", {}, button, said);

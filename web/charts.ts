@@ -7,13 +7,11 @@
 
 import { numberText, svg } from "./dom.ts";
 
-const WIDTH = 720;
-
 /** A drawing with a title that screen readers say. */
-function drawing(height: number, title: string, ...children: Node[]): SVGSVGElement {
+function drawing(width: number, height: number, title: string, ...children: Node[]): SVGSVGElement {
   return svg(
     "svg",
-    { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", class: "chart" },
+    { viewBox: `0 0 ${width} ${height}`, role: "img", class: "chart" },
     svg("title", {}, title),
     ...children,
   );
@@ -22,9 +20,9 @@ function drawing(height: number, title: string, ...children: Node[]): SVGSVGElem
 /** The values of a format on a line, over the density of what it is tried on. */
 export function numberLine(
   values: Float32Array,
-  options: { slot: number; id: string; density: readonly number[]; log: boolean },
+  options: { slot: number; id: string; density: readonly number[]; log: boolean; width: number },
 ): SVGSVGElement {
-  const { slot, id, density, log } = options;
+  const { slot, id, density, log, width } = options;
   const height = 74;
   const finite = [...new Set([...values].filter(Number.isFinite).map((v) => v + 0))];
   const largest = Math.max(...finite.map(Math.abs), Number.MIN_VALUE);
@@ -35,11 +33,11 @@ export function numberLine(
     const size = log && v !== 0
       ? (Math.log2(Math.abs(v) / smallest) + 1) / octaves
       : Math.abs(v) / largest;
-    return WIDTH / 2 + Math.sign(v) * size * (WIDTH / 2 - 14);
+    return width / 2 + Math.sign(v) * size * (width / 2 - 14);
   };
   const peak = Math.max(...density);
   const area = density.map((d, i) => {
-    const x = 14 + i / (density.length - 1) * (WIDTH - 28);
+    const x = 14 + i / (density.length - 1) * (width - 28);
     return `${x.toFixed(1)},${(48 - 44 * d / peak).toFixed(1)}`;
   });
   const dense = finite.length > 40;
@@ -62,18 +60,19 @@ export function numberLine(
     svg("text", {
       x: place(v),
       y: 66,
-      "text-anchor": place(v) < 40 ? "start" : place(v) > WIDTH - 40 ? "end" : "middle",
+      "text-anchor": place(v) < 40 ? "start" : place(v) > width - 40 ? "end" : "middle",
     }, numberText(v))
   );
   return drawing(
+    width,
     height,
     `Number line of ${id}: ${finite.length} values from ${numberText(Math.min(...finite))} to ${
       numberText(Math.max(...finite))
     }`,
     ...(log
       ? []
-      : [svg("polygon", { points: `14,48 ${area.join(" ")} ${WIDTH - 14},48`, class: "density" })]),
-    svg("line", { x1: 4, x2: WIDTH - 4, y1: 48, y2: 48, class: "axis" }),
+      : [svg("polygon", { points: `14,48 ${area.join(" ")} ${width - 14},48`, class: "density" })]),
+    svg("line", { x1: 4, x2: width - 4, y1: 48, y2: 48, class: "axis" }),
     ...ticks,
     ...labels,
   );
@@ -90,15 +89,15 @@ export interface Curve {
 }
 
 /** Relative error against magnitude, both logarithmic. */
-export function errorCurves(curves: readonly Curve[]): SVGSVGElement {
+export function errorCurves(curves: readonly Curve[], width: number): SVGSVGElement {
   const [left, right, top, bottom] = [56, 12, 12, 34];
   const height = 250;
-  const x = (v: number) => left + (12 + Math.log2(v)) / 12 * (WIDTH - left - right);
+  const x = (v: number) => left + (12 + Math.log2(v)) / 12 * (width - left - right);
   const y = (v: number) =>
     top + (Math.log2(1) - Math.log2(Math.min(1, Math.max(v, 2 ** -10)))) / 10 *
       (height - top - bottom);
   const lines = [0, 2, 4, 6, 8, 10].flatMap((e) => [
-    svg("line", { x1: left, x2: WIDTH - right, y1: y(2 ** -e), y2: y(2 ** -e), class: "grid" }),
+    svg("line", { x1: left, x2: width - right, y1: y(2 ** -e), y2: y(2 ** -e), class: "grid" }),
     svg(
       "text",
       { x: left - 6, y: y(2 ** -e) + 4, "text-anchor": "end" },
@@ -113,6 +112,7 @@ export function errorCurves(curves: readonly Curve[]): SVGSVGElement {
     )
   );
   return drawing(
+    width,
     height,
     `Largest relative error by magnitude of ${curves.map(({ label }) => label).join(", ")}`,
     ...lines,
@@ -129,6 +129,7 @@ export function errorCurves(curves: readonly Curve[]): SVGSVGElement {
 /** Size against loss of quality; a point a result. */
 export function sizeQuality(
   points: readonly { label: string; bytes: number; kl: number }[],
+  width: number,
 ): SVGSVGElement {
   const [left, right, top, bottom] = [64, 120, 16, 38];
   const height = 260;
@@ -140,22 +141,23 @@ export function sizeQuality(
   };
   const [x0, x1] = range(sizes, 0.06 * Math.max(...sizes));
   const [y0, y1] = range(losses, 0.3);
-  const x = (v: number) => left + (v - x0) / (x1 - x0) * (WIDTH - left - right);
+  const x = (v: number) => left + (v - x0) / (x1 - x0) * (width - left - right);
   const y = (v: number) => height - bottom - (v - y0) / (y1 - y0) * (height - top - bottom);
   const powers = [];
   for (let e = Math.ceil(y0); e <= Math.floor(y1); e++) powers.push(e);
   return drawing(
+    width,
     height,
     "Size against KL divergence of the results",
     svg("line", {
       x1: left,
-      x2: WIDTH - right,
+      x2: width - right,
       y1: height - bottom,
       y2: height - bottom,
       class: "axis",
     }),
     ...powers.flatMap((e) => [
-      svg("line", { x1: left, x2: WIDTH - right, y1: y(e), y2: y(e), class: "grid" }),
+      svg("line", { x1: left, x2: width - right, y1: y(e), y2: y(e), class: "grid" }),
       svg("text", { x: left - 6, y: y(e) + 4, "text-anchor": "end" }, numberText(10 ** e)),
     ]),
     svg(
@@ -165,9 +167,19 @@ export function sizeQuality(
         numberText(Math.max(...sizes), 3)
       } MB, better down and left`,
     ),
-    ...points.flatMap(({ label }, i) => [
-      svg("circle", { cx: x(sizes[i]), cy: y(losses[i]), r: 6, class: "point" }),
-      svg("text", { x: x(sizes[i]) + 10, y: y(losses[i]) + 4 }, label),
-    ]),
+    ...points.map((_, i) =>
+      svg("circle", { cx: x(sizes[i]), cy: y(losses[i]), r: 6, class: "point" })
+    ),
+    ...apart(points.map(({ label }, i) => ({ label, x: x(sizes[i]) + 10, y: y(losses[i]) + 4 })))
+      .map(({ label, x, y }) => svg("text", { x, y }, label)),
   );
+}
+
+/** Labels, from the top down, each at least a line under the one before. */
+function apart<T extends { y: number }>(labels: readonly T[]): T[] {
+  let last = -Infinity;
+  return [...labels].sort((a, b) => a.y - b.y).map((label) => {
+    last = Math.max(label.y, last + 15);
+    return { ...label, y: last };
+  });
 }

@@ -87,6 +87,11 @@ class Explorer {
     this.#copy.addEventListener("click", () => this.#copyLink());
     this.#file.addEventListener("change", () => this.#openFile());
     this.#tensors.addEventListener("change", () => this.#takeTensor());
+    let width = innerWidth;
+    addEventListener("resize", () => {
+      if (width !== innerWidth) this.#draw();
+      width = innerWidth;
+    });
     show(
       section,
       h("h1", { id: "formats-title" }, "Number formats"),
@@ -115,9 +120,7 @@ class Explorer {
       ),
       this.#lines,
       h("h2", {}, "Error"),
-      this.#table,
-      h("p", {}, "The largest relative error by magnitude, as a fraction of the largest number."),
-      this.#curves,
+      h("div", { class: "beside" }, this.#table, this.#curves),
       h("h2", {}, "Codes"),
       this.#codes,
     );
@@ -335,15 +338,25 @@ class Explorer {
             h("span", { class: `swatch slot-${slot}` }),
             `${view.id}: ${view.summary}`,
           ),
-          numberLine(view.values, { slot, id: view.id, density, log: this.#log.checked }),
+          numberLine(view.values, {
+            slot,
+            id: view.id,
+            density,
+            log: this.#log.checked,
+            width: innerWidthOf(this.#lines),
+          }),
         )
       ),
     );
     show(this.#table, this.#comparison(shown));
     show(
       this.#curves,
-      errorCurves(shown.map(({ view, slot }) => ({ slot, label: view.id, points: view.curve }))),
+      errorCurves(
+        shown.map(({ view, slot }) => ({ slot, label: view.id, points: view.curve })),
+        innerWidthOf(this.#curves),
+      ),
       legend(shown),
+      h("p", { class: "facts" }, "Largest relative error by magnitude"),
     );
     show(this.#codes, ...shown.map(({ view, slot }) => codeTable(view, slot)));
   }
@@ -406,6 +419,11 @@ class Explorer {
       ),
     );
   }
+}
+
+/** The width that a drawing in a panel has. */
+function innerWidthOf(panel: HTMLElement): number {
+  return Math.max(240, panel.clientWidth - 32);
 }
 
 function legend(shown: { view: FormatView; slot: number }[]): HTMLElement {

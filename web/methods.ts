@@ -10,8 +10,8 @@ import { type Schema, schema } from "../spec/mod.ts";
 /** What a method needs beside the weights. */
 export const NEEDS = ["activations", "gradients", "training", "search", "model outputs"] as const;
 
-/** A method of the surveys. */
-export interface Method {
+/** A method as its file has it. */
+export interface MethodEntry {
   /** The name it was published under. */
   name: string;
   /** Year of the first publication. */
@@ -24,12 +24,28 @@ export interface Method {
   equation: string;
   /** What it needs beside the weights. */
   needs: (typeof NEEDS)[number][];
-  /** What of lowbit implements it: a plugin, or a number or vector format. */
+  /** The plugin; the name in kebab case if absent. It need not be there yet. */
   plugin?: string;
-  /** A preset recipe that runs it. */
-  recipe?: string;
-  /** The section it belongs to. */
+  /** The number format that it is. */
+  format?: string;
+  /** The vector format that it is. */
+  vector?: string;
+  /** The scheme that it is. */
+  scheme?: string;
+  /** The layout that it is. */
+  layout?: string;
+}
+
+/** A method as the page has it. */
+export interface Method extends MethodEntry {
+  /** The section that it belongs to. */
   section: string;
+  /** What of lowbit implements it, in words; absent if nothing does yet. */
+  has?: string;
+  /** What runs it on the shipped model: a preset's name, or a recipe in YAML. */
+  recipe?: string;
+  /** Measured recipes start with this. */
+  figures?: string;
 }
 
 /** A file of methods: a section of the atlas. */
@@ -37,7 +53,7 @@ export interface MethodFile {
   /** The section. */
   section: string;
   /** Its methods. */
-  methods: Omit<Method, "section">[];
+  methods: MethodEntry[];
 }
 
 const method = z.strictObject({
@@ -48,14 +64,14 @@ const method = z.strictObject({
   equation: z.string().min(3),
   needs: z.array(z.enum(NEEDS)).default([]),
   plugin: z.string().optional(),
-  recipe: z.string().optional(),
+  format: z.string().optional(),
+  vector: z.string().optional(),
+  scheme: z.string().optional(),
+  layout: z.string().optional(),
 });
 
 /** Reads a file of methods. */
 export const methodsSchema: Schema<MethodFile> = schema(
   "methods",
-  z.strictObject({
-    section: z.string().min(1),
-    methods: z.array(method).min(1),
-  }),
+  z.strictObject({ section: z.string().min(1), methods: z.array(method).min(1) }),
 );

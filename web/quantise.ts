@@ -62,7 +62,12 @@ class Quantise {
   readonly #working = h("div", { class: "working", hidden: true }, this.#bar, this.#cancel);
   readonly #about = h("div", {});
   readonly #target = select({ "": [...TARGETS] }, { id: "target" });
-  readonly #recipes = h("div", { class: "panel scroll" });
+  readonly #recipes = h("div", {
+    class: "panel scroll tall",
+    tabindex: 0,
+    role: "region",
+    "aria-label": "Recipes",
+  });
   readonly #own = h("textarea", { id: "own-recipe", rows: 10, spellcheck: "false" });
   readonly #run = h("button", { type: "button", id: "run", class: "main" }, "Quantise");
   readonly #windows = h("input", { type: "number", id: "windows", min: 0, max: 64, value: 8 });
@@ -216,7 +221,17 @@ class Quantise {
           {},
           "Sizes follow from the headers; quality is measured when a recipe has run",
         ),
-        h("thead", {}, h("tr", {}, ...head.map((name) => h("th", { scope: "col" }, name)))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ...head.map((name) =>
+              h("th", { scope: "col", class: WORDS.includes(name) && "words" }, name)
+            ),
+          ),
+        ),
         h("tbody", {}, ...rows),
       ),
     );
@@ -303,7 +318,13 @@ class Quantise {
           h(
             "thead",
             {},
-            h("tr", {}, ...[...head, "download"].map((name) => h("th", { scope: "col" }, name))),
+            h(
+              "tr",
+              {},
+              ...[...head, "download"].map((name) =>
+                h("th", { scope: "col", class: WORDS.includes(name) && "words" }, name)
+              ),
+            ),
           ),
           h("tbody", {}, ...rows),
         ),
@@ -311,11 +332,14 @@ class Quantise {
       measured.length > 1 && h(
         "div",
         { class: "panel" },
-        sizeQuality(measured.map(({ recipe, bytes, figures }) => ({
-          label: recipe,
-          bytes,
-          kl: figures!.kl,
-        }))),
+        sizeQuality(
+          measured.map(({ recipe, bytes, figures }) => ({
+            label: recipe,
+            bytes,
+            kl: figures!.kl,
+          })),
+          Math.max(240, this.#outcome.clientWidth - 34),
+        ),
       ),
       ...[...new Set(this.#results.flatMap(({ warnings }) => warnings))].map((warning) =>
         h("p", { class: "note" }, warning)
@@ -375,6 +399,9 @@ class Quantise {
     return engine;
   }
 }
+
+/** Columns of words, which begin on the left. */
+const WORDS = ["what it does", "download"];
 
 /** The stages of a run, in words. */
 const STAGES: Record<string, string> = {

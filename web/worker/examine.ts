@@ -5,6 +5,7 @@
  */
 
 import { type Distribution, formatFacts, INVERSE } from "../../formats/facts.ts";
+import { seededRng } from "../../engine/rng.ts";
 import { decodeTable, largestFinite } from "../../formats/reference.ts";
 import { applyEncoder, elementEncoder } from "../../formats/steps.ts";
 import { parseYaml } from "../../formats/yaml.ts";
@@ -12,24 +13,29 @@ import { LowbitError, type NumberFormat, numberFormatSchema } from "../../spec/m
 import type { FormatView, Trial } from "../protocol.ts";
 
 /** Samples of a distribution. */
-const SAMPLES = 1 << 14;
-/** A stride without a common factor visits every quantile once, in an order that looks random. */
-const STRIDE = 20021;
+const SAMPLES = 1 << 15;
 
 const made = new Map<string, Float32Array>();
 
-/** Numbers of a distribution, the same each time. */
+/** Quantiles of a distribution in a random order that is the same each time. */
 export function samples(kind: Distribution | "uniform"): Float32Array {
   let numbers = made.get(kind);
   if (!numbers) {
     const inverse = kind === "uniform" ? (p: number) => 2 * p - 1 : INVERSE[kind];
-    numbers = Float32Array.from(
-      { length: SAMPLES },
-      (_, i) => inverse(((i * STRIDE) % SAMPLES + 0.5) / SAMPLES),
-    );
+    numbers = Float32Array.from({ length: SAMPLES }, (_, i) => inverse((i + 0.5) / SAMPLES));
+    shuffle(numbers);
     made.set(kind, numbers);
   }
   return numbers;
+}
+
+/** Neighbours must be as independent as samples are: the largest of a group sets its scale. */
+function shuffle(numbers: Float32Array): void {
+  const rng = seededRng("web/samples");
+  for (let i = numbers.length - 1; i > 0; i--) {
+    const j = Math.floor(rng.uniform() * (i + 1));
+    [numbers[i], numbers[j]] = [numbers[j], numbers[i]];
+  }
 }
 
 /**
@@ -58,7 +64,9 @@ export function examine({ yaml, on, group }: Trial): FormatView {
     });
   }
   const values = decodeTable(format);
-  const { sqnr_db, lost, ...facts } = formatFacts(format);
+  const { values: distinct, largest, smallest, smallest_normal, dynamic_range, lost } = formatFacts(
+    format,
+  );
   const numbers = typeof on === "string" ? samples(on) : on;
   return {
     id: format.id,
@@ -67,9 +75,13 @@ export function examine({ yaml, on, group }: Trial): FormatView {
     bits: format.bits,
     values,
     facts: [
-      ...Object.entries(facts),
-      ...Object.entries(lost).filter(([, count]) => count > 0),
-      ...Object.entries(sqnr_db).map(([name, value]) => [`sqnr ${name}`, value]),
+      ["values", distinct],
+      ["largest", largest],
+      ["smallest above zero", smallest],
+      ...(smallest_normal === undefined ? [] : [["smallest normal", smallest_normal]]),
+      ["dynamic range, octaves", dynamic_range],
+      ...Object.entries(lost).filter(([, count]) => count > 0)
+        .map(([what, count]) => [`codes for ${what}`, count]),
     ] as [string, number][],
     error: tryOn(format, values, numbers, group),
     curve: errorCurve(format, values),
