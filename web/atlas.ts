@@ -64,7 +64,7 @@ async function fill(section: HTMLElement): Promise<void> {
       "p",
       { class: "lead" },
       `${methods.length} methods of the surveys of low-bit language models, of which ${here} are in ` +
-        "lowbit and run here, on the shipped model of 3.8 million parameters.",
+        "lowbit. Run them here, on the shipped model of 3.8 million parameters.",
     ),
     h(
       "div",
@@ -87,7 +87,12 @@ function methodCard(method: Method, quality: readonly QualityRow[]): HTMLElement
     { class: "card method", "aria-label": name },
     h("h3", {}, name, " ", h("small", {}, year)),
     h("p", {}, does),
-    h("div", { class: "equation scroll" }, mathElement(parseMath(equation))),
+    h(
+      "div",
+      { class: "equation scroll", tabindex: 0, role: "group", "aria-label": `Equation of ${name}` },
+      // Two blanks behind a comma begin another line.
+      ...equation.split(/(?<=,) {2}/).map((line) => mathElement(parseMath(line))),
+    ),
     h(
       "p",
       { class: "facts" },
@@ -197,7 +202,13 @@ function runner(recipe: string, name: string): HTMLElement {
 
 function mathElement({ tag, content }: MathNode): Element {
   const element = document.createElementNS("http://www.w3.org/1998/Math/MathML", tag);
-  if (typeof content === "string") element.textContent = content;
+  // Bars have no sides of their own, so renderers space them as they would a relation.
+  if (tag === "mo" && /^[|∥]$/.test(String(content))) {
+    for (const space of ["lspace", "rspace"]) element.setAttribute(space, "0.08em");
+    element.setAttribute("stretchy", "false");
+  }
+  if (tag === "mtext") element.textContent = `\u00a0${content}\u00a0`;
+  else if (typeof content === "string") element.textContent = content;
   else element.append(...content.map(mathElement));
   return element;
 }

@@ -113,7 +113,11 @@ class Quantise {
         "details",
         {},
         h("summary", {}, "A recipe of your own"),
-        h("label", { for: "own-recipe" }, "Recipe in YAML; it is used instead if there is one"),
+        h(
+          "label",
+          { for: "own-recipe" },
+          "Recipe in YAML, or a name such as gptq-w3g32; it is used instead if there is one",
+        ),
         this.#own,
       ),
       h(
@@ -249,7 +253,7 @@ class Quantise {
 
   async #quantise(): Promise<void> {
     const own = this.#own.value.trim();
-    const recipe = own === "" ? this.#recipe() : own + "\n";
+    const recipe = own === "" ? this.#recipe() : own;
     const to = this.#target.value;
     await this.#work("Quantising", async () => {
       const engine = await this.#started();

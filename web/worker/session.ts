@@ -268,5 +268,5 @@ export class Session {
 
 /** A preset, or the recipe of a YAML text. */
 function recipeOf(text: string): Recipe {
-  return text.includes("\n") ? parseRecipe(text, "recipe") : presetRecipe(text);
+  return text.includes(":") ? parseRecipe(text, "recipe") : presetRecipe(text);
 }
