@@ -90,7 +90,7 @@ export interface Curve {
 
 /** Relative error against magnitude, both logarithmic. */
 export function errorCurves(curves: readonly Curve[], width: number): SVGSVGElement {
-  const [left, right, top, bottom] = [56, 12, 12, 34];
+  const [left, right, top, bottom] = [64, 12, 12, 34];
   const height = 250;
   const x = (v: number) => left + (12 + Math.log2(v)) / 12 * (width - left - right);
   const y = (v: number) =>
@@ -104,7 +104,7 @@ export function errorCurves(curves: readonly Curve[], width: number): SVGSVGElem
       `${numberText(100 * 2 ** -e, 2)} %`,
     ),
   ]);
-  const marks = [0, 2, 4, 6, 8, 10, 12].map((e) =>
+  const marks = (width < 480 ? [0, 4, 8, 12] : [0, 2, 4, 6, 8, 10, 12]).map((e) =>
     svg(
       "text",
       { x: x(2 ** -e), y: height - 14, "text-anchor": e === 0 ? "end" : "middle" },

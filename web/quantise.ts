@@ -22,7 +22,7 @@ const TARGETS = [
   ["gguf", "GGUF"],
 ] as const;
 
-/** Models over so many parameters are scored on less text. */
+/** Models over so many parameters are large: they are scored on less text. */
 const LARGE = 2e7;
 
 interface Result extends ResultView {
@@ -40,6 +40,7 @@ class Quantise {
   #sources?: readonly File[] | "embedded";
   #model?: ModelView;
   #plans: PlanView[] = [];
+  #recipe = "rtn-w4g64";
   #results: Result[] = [];
   #busy = false;
 
@@ -188,7 +189,6 @@ class Quantise {
   }
 
   #showPlans(): void {
-    const chosen = this.#recipe();
     const before = this.#model!.bytes;
     const rows = this.#plans.map((plan) => {
       const input = h("input", {
@@ -198,7 +198,7 @@ class Quantise {
         value: plan.recipe,
         disabled: plan.conflict !== undefined,
       });
-      input.checked = plan.recipe === chosen && !input.disabled;
+      input.addEventListener("change", () => this.#recipe = plan.recipe);
       return h(
         "tr",
         { class: plan.conflict ? "off" : undefined },
@@ -207,14 +207,14 @@ class Quantise {
           { scope: "row" },
           h("span", { class: "check" }, input, h("label", { for: input.id }, plan.recipe)),
         ),
-        h("td", { class: "words" }, plan.conflict ?? plan.summary),
         h("td", {}, plan.conflict ? "–" : numberText(plan.bits, 3)),
         h("td", {}, plan.conflict ? "–" : bytesText(plan.bytes)),
         h("td", {}, plan.conflict ? "–" : `${(100 * plan.bytes / before).toFixed(0)} %`),
         h("td", {}, plan.calibrated ? "yes" : "no"),
+        h("td", { class: "words" }, plan.conflict ?? plan.summary),
       );
     });
-    const head = ["recipe", "what it does", "bits a weight", "size", "of this file", "calibrates"];
+    const head = ["recipe", "bits a weight", "size", "of this file", "calibrates", "what it does"];
     show(
       this.#recipes,
       h(
@@ -239,21 +239,18 @@ class Quantise {
         h("tbody", {}, ...rows),
       ),
     );
-    if (!this.#recipe()) this.#recipes.querySelector<HTMLInputElement>("input:enabled")?.click();
-  }
-
-  #recipe(): string {
-    const checked = this.#recipes.querySelector<HTMLInputElement>("input:checked");
-    return checked?.value ??
-      (this.#plans.some(({ recipe }) => recipe === "rtn-w4g64") && !checked &&
-          !this.#recipes.firstChild
-        ? "rtn-w4g64"
-        : "");
+    const enabled = [...this.#recipes.querySelectorAll<HTMLInputElement>("input:enabled")];
+    const chosen = enabled.find(({ value }) => value === this.#recipe) ?? enabled[0];
+    if (!chosen) return;
+    chosen.checked = true;
+    this.#recipe = chosen.value;
+    const row = chosen.closest("tr")!;
+    this.#recipes.scrollTop = row.offsetTop - this.#recipes.clientHeight / 2;
   }
 
   async #quantise(): Promise<void> {
     const own = this.#own.value.trim();
-    const recipe = own === "" ? this.#recipe() : own;
+    const recipe = own === "" ? this.#recipe : own;
     const to = this.#target.value;
     await this.#work("Quantising", async () => {
       const engine = await this.#started();
@@ -264,9 +261,11 @@ class Quantise {
       this.#showResults();
       const windows = Number(this.#windows.value);
       if (windows > 0 && this.#model!.tokenizer) {
-        result.figures = await engine.call("evaluate", { windows }, onProgress);
+        const scoring = await this.#renewed(engine);
+        result.figures = await scoring.call("evaluate", { windows }, onProgress);
         this.#showResults();
       }
+      if (this.#model!.tokenizer) await this.#renewed(await this.#engine!);
       const { seconds, bytes } = result;
       return `Done: ${result.recipe} in ${numberText(seconds, 3)} s, ${bytesText(bytes)}.`;
     });
@@ -393,6 +392,13 @@ class Quantise {
     this.#engine = ready ? this.#restored() : undefined;
     engine?.end();
     await this.#engine?.catch((error) => this.#failed(error));
+  }
+
+  /** After work on a large model another worker, as the memory of WebAssembly never shrinks. */
+  async #renewed(engine: Engine): Promise<Engine> {
+    if (this.#model!.parameters < LARGE) return engine;
+    engine.end();
+    return await (this.#engine = this.#restored());
   }
 
   async #restored(): Promise<Engine> {
