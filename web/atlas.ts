@@ -181,7 +181,7 @@ function runner(recipe: string, name: string): HTMLElement {
       const result = await engine.call("quantize", { recipe, to: "lowbit" }, onProgress);
       const { perplexity, original, kl } = await engine.call(
         "evaluate",
-        { windows: WINDOWS },
+        { windows: WINDOWS, length: 256 },
         onProgress,
       );
       said.textContent = `${numberText(result.bits)} bits a weight in ${

@@ -68,7 +68,8 @@ class Explorer {
   });
   readonly #log = h("input", { type: "checkbox", id: "log-axis" });
   readonly #file = h("input", { type: "file", accept: ".safetensors,.gguf" });
-  readonly #tensors = h("select", { disabled: true });
+  readonly #tensors = h("select");
+  readonly #tensorField = field("Tensor", this.#tensors);
   readonly #add = h("button", { type: "button", id: "add-format" }, "Add a format");
   readonly #copy = h("button", { type: "button", id: "copy-link" }, "Copy link");
   readonly #said = h("p", { role: "status", class: "said" });
@@ -79,6 +80,7 @@ class Explorer {
   readonly #codes = h("div", { class: "panel" });
 
   constructor(section: HTMLElement) {
+    this.#tensorField.hidden = true;
     this.#group.value = "64";
     this.#on.addEventListener("change", () => this.#tryAll());
     this.#group.addEventListener("change", () => this.#tryAll());
@@ -107,7 +109,7 @@ class Explorer {
         field("Error against", this.#on),
         field("One scale for", this.#group),
         field("or a tensor of a file of yours", this.#file),
-        field("Tensor", this.#tensors),
+        this.#tensorField,
       ),
       this.#cards,
       h("div", { class: "row" }, this.#add, this.#copy, this.#said),
@@ -185,7 +187,7 @@ class Explorer {
       const { tensors } = await engine.call("open", { files: [file] });
       const matrices = tensors.filter(({ shape }) => shape.length > 1);
       show(this.#tensors, ...matrices.map(({ name }) => h("option", { value: name }, name)));
-      this.#tensors.disabled = false;
+      this.#tensorField.hidden = false;
       await this.#takeTensor();
     } catch (error) {
       this.#said.textContent = faultText(error);

@@ -154,9 +154,9 @@ export interface Calls {
   quantize: { args: { recipe: string; to: string }; result: ResultView; event: Progress };
   /** Takes a quantised model that was made before. */
   reopen: { args: { files: { name: string; blob: Blob }[] }; result: null; event: never };
-  /** The figures of the last result beside the original. */
+  /** The figures of the last result beside the original, on windows of so many tokens. */
   evaluate: {
-    args: { windows: number };
+    args: { windows: number; length: number };
     result: { perplexity: number; original: number; kl: number; top1: number; tokens: number };
     event: Progress;
   };

@@ -166,7 +166,7 @@ class Quantise {
       this.#model = await engine.call("open", { files: sources });
       show(this.#about, modelPanel(this.#model));
       if (this.#model.problem !== undefined) return `Opened. ${this.#model.problem}`;
-      this.#windows.value = this.#model.parameters > LARGE ? "2" : "8";
+      this.#windows.value = this.#model.parameters > LARGE ? "4" : "8";
       this.#choose.hidden = false;
       this.#plans = await engine.call("plans", { to: this.#target.value });
       this.#showPlans();
@@ -261,8 +261,9 @@ class Quantise {
       this.#showResults();
       const windows = Number(this.#windows.value);
       if (windows > 0 && this.#model!.tokenizer) {
+        const length = this.#model!.parameters > LARGE ? 128 : 256;
         const scoring = await this.#renewed(engine);
-        result.figures = await scoring.call("evaluate", { windows }, onProgress);
+        result.figures = await scoring.call("evaluate", { windows, length }, onProgress);
         this.#showResults();
       }
       if (this.#model!.tokenizer) await this.#renewed(await this.#engine!);

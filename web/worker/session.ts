@@ -145,18 +145,18 @@ export class Session {
 
   /** The figures of the result beside the original. */
   async evaluate(
-    { windows: count }: Calls["evaluate"]["args"],
+    { windows: count, length: wanted }: Calls["evaluate"]["args"],
     onProgress: (progress: Progress) => void,
   ): Promise<Calls["evaluate"]["result"]> {
     const model = this.#opened();
     const text = await this.#text("evaluation.txt");
     const { context } = openModel(model).hyperparameters;
-    const length = Math.min(256, context);
+    const length = Math.min(wanted, context);
     const windows = this.#lowbit.windows(model, text, { length, count });
     this.#listener.onProgress = onProgress;
+    const own = await this.#lowbit.evaluate({ model, windows });
     const reference = await this.#lowbit.stream(model, windows);
     try {
-      const own = await this.#lowbit.evaluate({ model, windows, reference });
       const figures = await this.#lowbit.evaluate({ model: this.#result!, windows, reference });
       return {
         perplexity: figures.perplexity,
