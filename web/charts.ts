@@ -175,11 +175,15 @@ export function sizeQuality(
   );
 }
 
-/** Labels, from the top down, each at least a line under the one before. */
-function apart<T extends { y: number }>(labels: readonly T[]): T[] {
-  let last = -Infinity;
-  return [...labels].sort((a, b) => a.y - b.y).map((label) => {
-    last = Math.max(label.y, last + 15);
-    return { ...label, y: last };
-  });
+/** Labels, from the top down, each moved down until it is clear of those before it. */
+function apart<T extends { x: number; y: number }>(labels: readonly T[]): T[] {
+  const placed: T[] = [];
+  for (const label of [...labels].sort((a, b) => a.y - b.y)) {
+    let { y } = label;
+    const taken = () =>
+      placed.some((other) => Math.abs(other.x - label.x) < 120 && Math.abs(other.y - y) < 14);
+    while (taken()) y += 2;
+    placed.push({ ...label, y });
+  }
+  return placed;
 }

@@ -8,7 +8,8 @@
 import { withBits } from "./bits.ts";
 import { errorCurves, numberLine } from "./charts.ts";
 import { codeTable } from "./codes.ts";
-import { byId, field, h, numberText, select, show } from "./dom.ts";
+import { comparison, legend, type Shown } from "./comparison.ts";
+import { byId, field, h, select, show } from "./dom.ts";
 import { Engine, EngineError, faultText } from "./engine.ts";
 import { packLink, unpackLink } from "./link.ts";
 import type { Fault, FormatView, Trial } from "./protocol.ts";
@@ -326,7 +327,7 @@ class Explorer {
 
   #draw(): void {
     const shown = this.#slots.map(({ view }, slot) => ({ view, slot }))
-      .filter((entry): entry is { view: FormatView; slot: number } => entry.view !== undefined);
+      .filter((entry): entry is Shown => entry.view !== undefined);
     const density = this.#density();
     show(
       this.#lines,
@@ -350,7 +351,7 @@ class Explorer {
         )
       ),
     );
-    show(this.#table, this.#comparison(shown));
+    show(this.#table, comparison(shown, Number(this.#group.value)));
     show(
       this.#curves,
       errorCurves(
@@ -376,64 +377,9 @@ class Explorer {
     for (const v of values) counts[Math.round((v / peak + 1) / 2 * (count - 1))]++;
     return counts;
   }
-
-  #comparison(shown: { view: FormatView; slot: number }[]): HTMLElement {
-    const names = [...new Set(shown.flatMap(({ view }) => view.facts.map(([name]) => name)))];
-    const row = (name: string, cell: (view: FormatView) => string) =>
-      h(
-        "tr",
-        {},
-        h("th", { scope: "row" }, name),
-        ...shown.map(({ view }) => h("td", {}, cell(view))),
-      );
-    const fact = (view: FormatView, name: string) => {
-      const found = view.facts.find(([own]) => own === name);
-      return found ? numberText(found[1]) : "–";
-    };
-    const size = Number(this.#group.value);
-    return h(
-      "table",
-      { id: "comparison" },
-      h("caption", {}, "What the formats make of these numbers"),
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          h("td", {}),
-          ...shown.map(({ view, slot }) =>
-            h("th", { scope: "col" }, h("span", { class: `swatch slot-${slot}` }), view.id)
-          ),
-        ),
-      ),
-      h(
-        "tbody",
-        {},
-        row("signal to noise, dB", ({ error }) => numberText(error.sqnr_db)),
-        row("error, % of the signal", ({ error }) => numberText(100 * error.relative, 3)),
-        row("entropy of codes, bits", ({ error }) => numberText(error.entropy, 3)),
-        row(
-          "bits a number, f16 scales",
-          ({ bits }) => numberText(bits + (size === 0 ? 0 : 16 / size)),
-        ),
-        ...names.map((name) => row(name.replaceAll("_", " "), (view) => fact(view, name))),
-      ),
-    );
-  }
 }
 
 /** The width that a drawing in a panel has. */
 function innerWidthOf(panel: HTMLElement): number {
   return Math.max(240, panel.clientWidth - 32);
-}
-
-function legend(shown: { view: FormatView; slot: number }[]): HTMLElement {
-  return h(
-    "p",
-    { class: "legend" },
-    ...shown.map(({ view, slot }) =>
-      h("span", {}, h("span", { class: `swatch slot-${slot}` }), view.id)
-    ),
-  );
 }

@@ -13,6 +13,7 @@ import type { Piece } from "./protocol.ts";
 export class Generation {
   /** What the page shows. */
   readonly element: HTMLElement;
+  #engine?: Engine;
   readonly #prompt = h("textarea", { id: "prompt", rows: 2 });
   readonly #tokens = h("input", { type: "number", id: "tokens", min: 1, max: 400, value: 60 });
   readonly #temperature = h("input", {
@@ -40,9 +41,7 @@ export class Generation {
         this.#stop.disabled = true;
       }
     });
-    this.#stop.addEventListener("click", async () => {
-      await (await engine()).call("stop", {});
-    });
+    this.#stop.addEventListener("click", () => void this.#engine?.call("stop", {}));
     this.element = h(
       "div",
       {},
@@ -63,6 +62,7 @@ export class Generation {
   }
 
   async #generate(engine: Engine): Promise<void> {
+    this.#engine = engine;
     const prompt = this.#prompt.value;
     this.#start.disabled = true;
     this.#stop.disabled = false;

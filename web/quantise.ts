@@ -6,12 +6,12 @@
  * @module
  */
 
-import { sizeQuality } from "./charts.ts";
-import { bytesText, download, field, h, numberText, select, show } from "./dom.ts";
+import { bytesText, field, h, numberText, select, show } from "./dom.ts";
 import { Cancelled, Engine, faultText } from "./engine.ts";
 import { Generation } from "./generation.ts";
 import { modelPanel } from "./model_panel.ts";
-import type { Calls, ModelView, PlanView, Progress, ResultView } from "./protocol.ts";
+import { type Result, resultTable, WORDS } from "./results.ts";
+import type { ModelView, PlanView, Progress } from "./protocol.ts";
 
 const TARGETS = [
   ["lowbit", "lowbit (safetensors)"],
@@ -24,10 +24,6 @@ const TARGETS = [
 
 /** Models over so many parameters are large: they are scored on less text. */
 const LARGE = 2e7;
-
-interface Result extends ResultView {
-  figures?: Calls["evaluate"]["result"];
-}
 
 /** Makes the view. */
 export function openQuantise(section: HTMLElement): Record<never, never> {
@@ -43,6 +39,7 @@ class Quantise {
   #recipe = "rtn-w4g64";
   #results: Result[] = [];
   #busy = false;
+  #used = false;
 
   readonly #file = h("input", {
     type: "file",
@@ -71,11 +68,12 @@ class Quantise {
   });
   readonly #own = h("textarea", { id: "own-recipe", rows: 10, spellcheck: "false" });
   readonly #run = h("button", { type: "button", id: "run", class: "main" }, "Quantise");
+  readonly #all = h("button", { type: "button", id: "all" }, "Compare all that do not calibrate");
   readonly #windows = h("input", { type: "number", id: "windows", min: 0, max: 64, value: 8 });
   readonly #choose = h("div", { hidden: true });
   readonly #outcome = h("div", { hidden: true });
   readonly #resultList = h("div", {});
-  readonly #generation = new Generation(() => this.#engine!, (error) => this.#failed(error));
+  readonly #generation = new Generation(() => this.#fresh(), (error) => this.#failed(error));
 
   constructor(section: HTMLElement) {
     this.#embedded.addEventListener("click", () => this.#open("embedded"));
@@ -94,6 +92,7 @@ class Quantise {
     });
     this.#target.addEventListener("change", () => this.#plan());
     this.#run.addEventListener("click", () => this.#quantise());
+    this.#all.addEventListener("click", () => this.#compare());
     this.#cancel.addEventListener("click", () => this.#stop());
     show(
       this.#drop,
@@ -125,7 +124,7 @@ class Quantise {
         "div",
         { class: "controls" },
         field("Score on", this.#windows, "windows of held-out text; 0 leaves it out"),
-        h("div", { class: "field" }, this.#run),
+        h("div", { class: "row" }, this.#run, this.#all),
       ),
     );
     show(
@@ -157,6 +156,7 @@ class Quantise {
   async #open(sources: readonly File[] | "embedded"): Promise<void> {
     if (this.#busy) return;
     this.#sources = sources;
+    this.#used = false;
     this.#model = undefined;
     this.#results = [];
     for (const part of [this.#choose, this.#outcome]) part.hidden = true;
@@ -250,105 +250,49 @@ class Quantise {
 
   async #quantise(): Promise<void> {
     const own = this.#own.value.trim();
-    const recipe = own === "" ? this.#recipe : own;
-    const to = this.#target.value;
     await this.#work("Quantising", async () => {
-      const engine = await this.#started();
-      const onProgress = (progress: Progress) => this.#progress(progress);
-      const result: Result = await engine.call("quantize", { recipe, to }, onProgress);
-      this.#results.unshift(result);
-      this.#outcome.hidden = false;
-      this.#showResults();
-      const windows = Number(this.#windows.value);
-      if (windows > 0 && this.#model!.tokenizer) {
-        const length = this.#model!.parameters > LARGE ? 128 : 256;
-        const scoring = await this.#renewed(engine);
-        result.figures = await scoring.call("evaluate", { windows, length }, onProgress);
-        this.#showResults();
-      }
-      if (this.#model!.tokenizer) await this.#renewed(await this.#engine!);
-      const { seconds, bytes } = result;
-      return `Done: ${result.recipe} in ${numberText(seconds, 3)} s, ${bytesText(bytes)}.`;
+      const { recipe, seconds, bytes } = await this.#one(own === "" ? this.#recipe : own);
+      return `Done: ${recipe} in ${numberText(seconds, 3)} s, ${bytesText(bytes)}.`;
     });
   }
 
-  #showResults(): void {
-    const rows = this.#results.map((result) => {
-      const { figures } = result;
-      return h(
-        "tr",
-        {},
-        h("th", { scope: "row" }, `${result.recipe} to ${result.to}`),
-        h("td", {}, bytesText(result.bytes)),
-        h("td", {}, numberText(result.bits)),
-        h("td", {}, figures ? numberText(figures.perplexity, 5) : "–"),
-        h("td", {}, figures ? numberText(figures.kl) : "–"),
-        h("td", {}, figures ? `${(100 * figures.top1).toFixed(1)} %` : "–"),
-        h("td", {}, numberText(result.seconds, 3)),
-        h(
-          "td",
-          { class: "words" },
-          ...result.files.map(({ name, blob }) =>
-            h("button", {
-              type: "button",
-              class: "quiet",
-              "aria-label": `Download ${name} of ${result.recipe}`,
-              onclick: () => download(name, blob),
-            }, name)
-          ),
-        ),
-      );
-    });
-    const original = this.#results.find(({ figures }) => figures)?.figures;
-    const head = ["result", "size", "bits a weight", "perplexity", "KL", "same first choice", "s"];
-    const measured = this.#results.filter(({ figures }) => figures);
-    show(
-      this.#resultList,
-      h(
-        "div",
-        { class: "panel scroll" },
-        h(
-          "table",
-          { id: "results" },
-          h(
-            "caption",
-            {},
-            original
-              ? `Beside the original, whose perplexity is ${
-                numberText(original.original, 5)
-              }; ${original.tokens} predictions`
-              : "Beside the original",
-          ),
-          h(
-            "thead",
-            {},
-            h(
-              "tr",
-              {},
-              ...[...head, "download"].map((name) =>
-                h("th", { scope: "col", class: WORDS.includes(name) && "words" }, name)
-              ),
-            ),
-          ),
-          h("tbody", {}, ...rows),
-        ),
-      ),
-      measured.length > 1 && h(
-        "div",
-        { class: "panel" },
-        sizeQuality(
-          measured.map(({ recipe, bytes, figures }) => ({
-            label: recipe,
-            bytes,
-            kl: figures!.kl,
-          })),
-          Math.max(240, this.#outcome.clientWidth - 34),
-        ),
-      ),
-      ...[...new Set(this.#results.flatMap(({ warnings }) => warnings))].map((warning) =>
-        h("p", { class: "note" }, warning)
-      ),
+  /** Every recipe that needs no calibration, one after the other. */
+  async #compare(): Promise<void> {
+    const wanted = this.#plans.filter(({ conflict, calibrated, recipe }) =>
+      !conflict && !calibrated && !this.#results.some((result) => this.#same(result, recipe))
     );
+    await this.#work("Comparing", async () => {
+      for (const { recipe } of wanted) await this.#one(recipe);
+      return `Done: ${wanted.length} recipes.`;
+    });
+  }
+
+  #same(result: Result, recipe: string): boolean {
+    return result.recipe === recipe && result.to === this.#target.value;
+  }
+
+  /** Quantises by one recipe and scores the result. */
+  async #one(recipe: string): Promise<Result> {
+    const onProgress = (progress: Progress) => this.#progress(progress);
+    const to = this.#target.value;
+    const engine = await this.#fresh();
+    const result: Result = await engine.call("quantize", { recipe, to }, onProgress);
+    this.#results.unshift(result);
+    this.#outcome.hidden = false;
+    this.#showResults();
+    if (!this.#model!.tokenizer) return result;
+    const windows = Number(this.#windows.value);
+    if (windows > 0) {
+      const length = this.#model!.parameters > LARGE ? 128 : 256;
+      const scoring = await this.#fresh();
+      result.figures = await scoring.call("evaluate", { windows, length }, onProgress);
+      this.#showResults();
+    }
+    return result;
+  }
+
+  #showResults(): void {
+    show(this.#resultList, ...resultTable(this.#results, this.#outcome.clientWidth - 34));
   }
 
   #progress({ stage, done, total }: Progress): void {
@@ -365,7 +309,11 @@ class Quantise {
     this.#status.textContent = `${name} …`;
     this.#bar.removeAttribute("value");
     this.#working.hidden = false;
-    this.#run.disabled = this.#embedded.disabled = this.#target.disabled = true;
+    this.#run.disabled =
+      this.#all.disabled =
+      this.#embedded.disabled =
+      this.#target.disabled =
+        true;
     try {
       this.#status.textContent = await work();
     } catch (error) {
@@ -373,7 +321,11 @@ class Quantise {
     } finally {
       this.#busy = false;
       this.#working.hidden = true;
-      this.#run.disabled = this.#embedded.disabled = this.#target.disabled = false;
+      this.#run.disabled =
+        this.#all.disabled =
+        this.#embedded.disabled =
+        this.#target.disabled =
+          false;
     }
   }
 
@@ -395,11 +347,18 @@ class Quantise {
     await this.#engine?.catch((error) => this.#failed(error));
   }
 
-  /** After work on a large model another worker, as the memory of WebAssembly never shrinks. */
-  async #renewed(engine: Engine): Promise<Engine> {
-    if (this.#model!.parameters < LARGE) return engine;
-    engine.end();
-    return await (this.#engine = this.#restored());
+  /**
+   * A worker for heavy work: with a large model always another one, as the memory of WebAssembly
+   * never shrinks.
+   */
+  async #fresh(): Promise<Engine> {
+    const engine = await this.#started();
+    if (this.#used && this.#model!.parameters > LARGE) {
+      engine.end();
+      this.#engine = this.#restored();
+    }
+    this.#used = true;
+    return await this.#started();
   }
 
   async #restored(): Promise<Engine> {
@@ -410,9 +369,6 @@ class Quantise {
     return engine;
   }
 }
-
-/** Columns of words, which begin on the left. */
-const WORDS = ["what it does", "download"];
 
 /** The stages of a run, in words. */
 const STAGES: Record<string, string> = {

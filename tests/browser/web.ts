@@ -108,6 +108,9 @@ export async function outcome(page: Page): Promise<string> {
 
 /** The bytes that a button gives. */
 export async function downloaded(page: Page, label: string): Promise<Uint8Array> {
+  await page.evaluate(
+    "document.querySelectorAll('#results details').forEach((d) => d.open = true)",
+  );
   const waiting = page.waitForEvent("download");
   await page.click(`button[aria-label=${JSON.stringify(label)}]`);
   return await Deno.readFile(await (await waiting).path());
