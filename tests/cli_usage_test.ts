@@ -83,7 +83,7 @@ Deno.test("usage: names and options that do not exist, with exit code and neares
 Deno.test("--help of every command names its options; --version is the version", async () => {
   const { stdout: all } = await runCli(["--help"], NONE);
   const names = [...all.matchAll(/^ {2}(\w+) {2,}/gm)].map((match) => match[1]);
-  assertEquals(names.length, 9);
+  assertEquals(names.length, 10);
   for (const name of names) {
     const source = Deno.readTextFileSync(
       `${ROOT}/cli/${["plugins", "recipes", "schema"].includes(name) ? "lists" : name}.ts`,
