@@ -207,7 +207,7 @@ function mathElement({ tag, content }: MathNode): Element {
     for (const space of ["lspace", "rspace"]) element.setAttribute(space, "0.08em");
     element.setAttribute("stretchy", "false");
   }
-  if (tag === "mtext") element.textContent = `\u00a0${content}\u00a0`;
+  if (tag === "mtext" && content !== "\u2009") element.textContent = `\u00a0${content}\u00a0`;
   else if (typeof content === "string") element.textContent = content;
   else element.append(...content.map(mathElement));
   return element;

@@ -15,6 +15,7 @@ export interface MathNode {
 }
 
 const TOKEN = /"[^"]*"|\p{L}+|\d+(?:\.\d+)?|\S/gu;
+const THIN = "\u2009";
 const ACCENTS: Record<string, string> = { hat: "^", bar: "¯", tilde: "~" };
 
 /**
@@ -36,7 +37,14 @@ export function parseMath(text: string): MathNode {
   const node = (tag: string, ...content: MathNode[]): MathNode => ({ tag, content });
   const row = (end?: string): MathNode => {
     const items: MathNode[] = [];
-    while (at < tokens.length && tokens[at] !== end) items.push(scripted());
+    while (at < tokens.length && tokens[at] !== end) {
+      const name = /^\p{L}{2}/u.test(tokens[at]) && !(tokens[at] in ACCENTS);
+      items.push(scripted());
+      // A name of several letters stands apart from what it is applied to.
+      if (name && /^[\p{L}\d|]/u.test(tokens[at] ?? "")) {
+        items.push({ tag: "mtext", content: THIN });
+      }
+    }
     if (end !== undefined && tokens[at++] !== end) throw new Error(`${end} is missing: ${text}`);
     return node("mrow", ...items);
   };
@@ -48,6 +56,11 @@ export function parseMath(text: string): MathNode {
     const token = tokens[at++];
     if (token === undefined) throw new Error(`ends too early: ${text}`);
     if (token === "{") return row("}");
+    if (token === "(") {
+      // Scripts behind a bracket belong to all of it.
+      const operator = (content: string): MathNode => ({ tag: "mo", content });
+      return node("mrow", operator("("), ...row(")").content as MathNode[], operator(")"));
+    }
     if (token === "frac") return node("mfrac", group(), group());
     if (token === "sqrt") return node("msqrt", group());
     if (token in ACCENTS) return node("mover", group(), { tag: "mo", content: ACCENTS[token] });
