@@ -49,11 +49,12 @@ function serve(files: ReadonlyMap<string, string>, port: number): Deno.HttpServe
   if (port > 65535) throw new LowbitError("USAGE", "--port must be at most 65535");
   try {
     return Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, async (request) => {
-      const path = decodeURI(new URL(request.url).pathname.slice(1)) || "index.html";
+      const path = new URL(request.url).pathname.slice(1) || "index.html";
       const file = files.get(path);
       if (file === undefined) return new Response("not found\n", { status: 404, headers: HEADERS });
       const type = TYPES[path.split(".").at(-1)!] ?? "application/octet-stream";
-      const body = (await Deno.open(file)).readable;
+      // As a whole: a stream would keep its file open when the browser goes away.
+      const body = await Deno.readFile(file);
       return new Response(body, { headers: { ...HEADERS, "content-type": type } });
     });
   } catch (error) {
