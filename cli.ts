@@ -26,6 +26,7 @@ import { writeError, writeLine } from "./cli/progress.ts";
 import { planCommand } from "./cli/plan.ts";
 import { quantizeCommand } from "./cli/quantize.ts";
 import { verifyCommand } from "./cli/verify.ts";
+import { webCommand } from "./cli/web.ts";
 import { VERSION } from "./engine/version.ts";
 import { LowbitError, printable, unknownName } from "./spec/mod.ts";
 
@@ -44,6 +45,7 @@ const COMMANDS: readonly Command[] = [
   pluginsCommand,
   recipesCommand,
   schemaCommand,
+  webCommand,
   doctorCommand,
   completionsCommand(() => COMMANDS),
 ];

@@ -7,7 +7,16 @@
 import { ROOT } from "./process.ts";
 
 /** Folders that hold what tools made or fetched, and nothing that is checked in. */
-const SKIPPED = [".git", "node_modules", "target", "out", ".cache", "coverage", "__pycache__"];
+const SKIPPED = [
+  ".git",
+  "node_modules",
+  "target",
+  "out",
+  "dist",
+  ".cache",
+  "coverage",
+  "__pycache__",
+];
 
 /** The paths of all files, relative to the repository, sorted. */
 export function allFiles(): string[] {

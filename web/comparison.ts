@@ -1,0 +1,73 @@
+/// <reference lib="dom" />
+/**
+ * The formats of the explorer beside each other: their figures, and which colour is whose.
+ *
+ * @module
+ */
+
+import { h, numberText } from "./dom.ts";
+import type { FormatView } from "./protocol.ts";
+
+/** A format and its place in the comparison. */
+export interface Shown {
+  /** The format. */
+  view: FormatView;
+  /** The place. */
+  slot: number;
+}
+
+/** The table of figures; `size` numbers share a scale. */
+export function comparison(shown: readonly Shown[], size: number): HTMLElement {
+  const names = [...new Set(shown.flatMap(({ view }) => view.facts.map(([name]) => name)))];
+  const row = (name: string, cell: (view: FormatView) => string) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, name),
+      ...shown.map(({ view }) => h("td", {}, cell(view))),
+    );
+  const fact = (view: FormatView, name: string) => {
+    const found = view.facts.find(([own]) => own === name);
+    return found ? numberText(found[1]) : "–";
+  };
+  return h(
+    "table",
+    { id: "comparison" },
+    h("caption", {}, "What the formats make of these numbers"),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        h("td", {}),
+        ...shown.map(({ view, slot }) =>
+          h("th", { scope: "col" }, h("span", { class: `swatch slot-${slot}` }), view.id)
+        ),
+      ),
+    ),
+    h(
+      "tbody",
+      {},
+      row("signal to noise, dB", ({ error }) => numberText(error.sqnr_db)),
+      row("error, % of the signal", ({ error }) => numberText(100 * error.relative, 3)),
+      row("entropy of codes, bits", ({ error }) => numberText(error.entropy, 3)),
+      row(
+        "bits a number, f16 scales",
+        ({ bits }) => numberText(bits + (size === 0 ? 0 : 16 / size)),
+      ),
+      ...names.map((name) => row(name.replaceAll("_", " "), (view) => fact(view, name))),
+    ),
+  );
+}
+
+/** The names of the formats with their colours. */
+export function legend(shown: readonly Shown[]): HTMLElement {
+  return h(
+    "p",
+    { class: "legend" },
+    ...shown.map(({ view, slot }) =>
+      h("span", {}, h("span", { class: `swatch slot-${slot}` }), view.id)
+    ),
+  );
+}
