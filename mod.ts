@@ -28,7 +28,14 @@ export type { LinearOptions } from "./engine/executor.ts";
 export type { QuantizeResult } from "./engine/quantize.ts";
 export { VERSION } from "./engine/version.ts";
 export { memoryOutput } from "./formats/containers/output.ts";
-export { openCheckpoint as open } from "./formats/open.ts";
+export {
+  open,
+  type OpenedCheckpoint,
+  type OpenedTensor,
+  type TensorCodes,
+  type TensorRange,
+} from "./formats/library.ts";
+export type { SourceOptions } from "./formats/sources/mod.ts";
 export type { Tools } from "./formats/dialects/coded.ts";
 export { type ModelGraph, openModel, type ParameterInfo } from "./models/architecture.ts";
 export { type AttentionMemory, type AttentionPast, KeyValueCache } from "./models/cache.ts";

@@ -10,6 +10,7 @@ import { openModel } from "../models/architecture.ts";
 import { type Checkpoint, LowbitError } from "../spec/mod.ts";
 import { createWorkbench, DEFAULT_CONTEXT, type Workbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import {
   activationsOf,
   activationsOption,
@@ -44,6 +45,7 @@ export const evalCommand: Command = {
       help: "full-precision model to compare with",
     },
     activationsOption,
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
       name: "plugin",
@@ -60,6 +62,7 @@ export const evalCommand: Command = {
     }
     const view = progressView(args);
     using lowbit = await createWorkbench({
+      sources: sourceOptions(args),
       threads: args.number("threads") ?? 0,
       plugins: await importPlugins(args),
       onEvent: view.onEvent,

@@ -7,6 +7,7 @@
 import { LowbitError, printable } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { activationsOf, activationsOption } from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 
@@ -22,6 +23,7 @@ export const generateCommand: Command = {
     { name: "temperature", type: "number", value: "T", help: "0 is greedy (the default)" },
     { name: "seed", type: "integer", value: "N", help: "seed of the sampling (0)" },
     activationsOption,
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
   async run(args) {
@@ -29,7 +31,11 @@ export const generateCommand: Command = {
     if (prompt === undefined) throw new LowbitError("USAGE", "--prompt is missing");
     const view = progressView(args);
     const { onEvent } = view;
-    using lowbit = await createWorkbench({ threads: args.number("threads") ?? 0, onEvent });
+    using lowbit = await createWorkbench({
+      sources: sourceOptions(args),
+      threads: args.number("threads") ?? 0,
+      onEvent,
+    });
     const model = await lowbit.open(args.positional[0]);
     const json = args.flag("json");
     const ids: number[] = [];

@@ -8,6 +8,7 @@ import { stringify } from "@std/yaml";
 import { LowbitError } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { readCalibration, readRecipe } from "./inputs.ts";
 import { plain, print } from "./lists.ts";
@@ -25,6 +26,7 @@ export const planCommand: Command = {
     { name: "calibration", type: "text", value: "TEXT|IDS.json[#KEY]", help: "calibration text" },
     { name: "to", type: "text", value: "TARGET", help: "the target whose bytes count" },
     ...BUDGET_OPTIONS,
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
   async run(args) {
@@ -33,6 +35,7 @@ export const planCommand: Command = {
     const recipe = withBudget(await readRecipe(name), args);
     const view = progressView(args);
     using lowbit = await createWorkbench({
+      sources: sourceOptions(args),
       threads: args.number("threads") ?? 0,
       onEvent: view.onEvent,
     });

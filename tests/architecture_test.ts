@@ -67,7 +67,9 @@ Deno.test("every imported module is there", () => {
 const PACKAGES: Record<string, RegExp> = {
   zod: /^spec\/|^plugins\/[a-z]+\/[a-z0-9-]+\/mod\.ts$|^tests\/engine_bench\.ts$|_test\.ts$/,
   "@huggingface/tokenizers": /^models\/tokenizer\.ts$/,
-  "@noble/hashes/sha2.js": /^engine\/hash\.ts$/,
+  "@noble/hashes/sha2.js": /^formats\/containers\/sha256\.ts$/,
+  "@huggingface/hub": /^formats\/sources\/hub\.ts$/,
+  aws4fetch: /^formats\/sources\/s3\.ts$/,
   "@jax-js/jax": /^autodiff\/mod\.ts$/,
   highs: /^engine\/integer_program\.ts$/,
   "cli-progress": /^cli\/progress\.ts$/,
