@@ -43,7 +43,7 @@ export const quantizeCommand: Command = {
       name: "to",
       type: "text",
       value: "TARGET",
-      help: "lowbit, compressed-tensors, gptq, awq, bitsandbytes or gguf",
+      help: "lowbit, compressed-tensors, gptq, awq, bitsandbytes, gguf or onnx",
     },
     ...BUDGET_OPTIONS,
     ...SOURCE_OPTIONS,

@@ -9,6 +9,7 @@ import { bitsandbytesTarget } from "./dialects/bitsandbytes.ts";
 import { compressedTensorsTarget } from "./dialects/compressed_tensors.ts";
 import { ggufTarget } from "./dialects/gguf.ts";
 import { awqTarget, gptqTarget } from "./dialects/gptq.ts";
+import { onnxTarget } from "./dialects/onnx.ts";
 import { lowbitTarget, type TargetTools } from "./dialects/lowbit.ts";
 
 /**
@@ -28,5 +29,6 @@ export function createTargets(tools: TargetTools = {}): Target[] {
     awqTarget(tools),
     bitsandbytesTarget(tools),
     ggufTarget(tools),
+    onnxTarget(tools),
   ];
 }

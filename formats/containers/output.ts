@@ -110,13 +110,13 @@ async function checkReplaceable(path: string, info: Deno.FileInfo): Promise<void
     try {
       for await (const entry of Deno.readDir(path)) {
         names.push(entry.name);
-        if (entry.isDirectory) folders++;
+        if (entry.isDirectory && entry.name !== "onnx") folders++;
       }
     } catch (error) {
       throw ioError(error, path, "read");
     }
     const checkpoint = names.includes("config.json") &&
-      names.some((name) => name.endsWith(".safetensors"));
+      names.some((name) => name.endsWith(".safetensors") || name === "onnx");
     if (folders === 0 && (names.length === 0 || checkpoint)) return;
   }
   throw new LowbitError("EXISTS", "is not a checkpoint, so --overwrite does not replace it", {
@@ -192,6 +192,7 @@ export async function directoryOutput(
     name: path,
     async file(name) {
       checkName(name, path);
+      if (name.includes("/")) await Deno.mkdir(`${partial}/onnx`, { recursive: true });
       const sink = await diskSink(`${partial}/${name}`, `${final}/${name}`);
       sinks.push(sink);
       names.push(name);
@@ -297,10 +298,13 @@ function checkOpen(state: string, path: string): void {
   }
 }
 
-/** Names inside an output folder are plain: no separators, no `..`, no control characters. */
+/**
+ * Names inside an output folder are plain (no separators, no `..`, no control characters), but for
+ * those of files in `onnx/`, where transformers.js looks for models.
+ */
 function checkName(name: string, path: string): void {
   // deno-lint-ignore no-control-regex
-  if (!/^[^/\\:\u0000-\u001f]{1,255}$/.test(name) || name === "." || name === "..") {
+  if (!/^(?:onnx\/)?[^/\\:\u0000-\u001f]{1,255}$/.test(name) || /(^|\/)\.\.?$/.test(name)) {
     throw new LowbitError("IO", `${JSON.stringify(name)} is not a plain file name`, { file: path });
   }
 }
