@@ -30,6 +30,7 @@ import { openGguf } from "./dialects/gguf_read.ts";
 import { parseLowbitMetadata, SIDE_FILE } from "./dialects/lowbit_metadata.ts";
 import { lowbitTensor } from "./dialects/lowbit_read.ts";
 import { lowbitVector } from "./dialects/lowbit_vector.ts";
+import { type OnnxWeights, onnxWeights } from "./dialects/onnx_read.ts";
 import { quantizedTensors } from "./dialects/quantized.ts";
 import { openRemote, type SourceOptions } from "./sources/mod.ts";
 import { checkIndex, type Shard, sidecars, weightFiles } from "./dialects/weight_files.ts";
@@ -93,7 +94,7 @@ export async function openCheckpoint(
   if (info.isDirectory) return await openFolder(await diskFolder(input), options);
   const source = await fileSource(input);
   try {
-    return await openSource(source, input, options);
+    return await openSource(source, input, options, true);
   } catch (error) {
     source.close();
     throw error;
@@ -105,6 +106,7 @@ async function openSource(
   source: ByteSource,
   name: string,
   options: OpenOptions,
+  onDisk = false,
 ): Promise<Checkpoint> {
   const start = await source.read(0, Math.min(9, source.size));
   const text = String.fromCharCode(...start);
@@ -116,6 +118,20 @@ async function openSource(
     return await openArrays("npz", name, source, options);
   }
   if (isTorch(start)) return await openArrays("torch", name, source, options);
+  if (/\.onnx$/i.test(source.name)) {
+    const beside = async (file: string) => {
+      if (!onDisk) {
+        throw new LowbitError("NOT_FOUND", `its data are in ${file}`, {
+          file: source.name,
+          advice: "open the folder",
+        });
+      }
+      return await (await diskFolder(name.replace(/[^/\\]*$/, "") || ".")).open(file);
+    };
+    const weights = await onnxWeights(source, beside);
+    const texts = new Map<string, string>();
+    return await assemble(name, [weights.file], {}, texts, [source], options, weights);
+  }
   if (text[8] === "{" || /\.safetensors$/i.test(source.name)) {
     const file = { ...await readSafetensors(source), source };
     return await assemble(name, [file], {}, new Map(), [source], options);
@@ -215,6 +231,13 @@ async function openFolder(folder: Folder, options: OpenOptions): Promise<Checkpo
       const texts = await sidecars(folder);
       return checkpointOf({ name: folder.name, kind, tensors, config, texts, sources });
     }
+    if (kind === "onnx") {
+      const beside = (name: string) => open(names[0].replace(/[^/]*$/, "") + name);
+      const weights = await onnxWeights(await open(names[0]), beside);
+      const all = [...opened, await open("config.json")];
+      const texts = await sidecars(folder);
+      return await assemble(folder.name, [weights.file], config, texts, all, options, weights);
+    }
     const files: SafetensorsFile[] = [];
     for (const name of names) {
       const source = await open(name);
@@ -245,6 +268,7 @@ async function assemble(
   texts: ReadonlyMap<string, string>,
   sources: readonly ByteSource[],
   tools: Tools,
+  onnx?: OnnxWeights,
 ): Promise<Checkpoint> {
   const directory = new DirectoryTensors(files);
   const coded = new Map<string, StoredTensor>();
@@ -272,7 +296,9 @@ async function assemble(
     transforms.push(...metadata.transforms);
   }
   const anchors = new Map([...coded.keys()].map((tensor) => [`${tensor}.codes`, tensor]));
-  const quantized = await quantizedTensors(directory, config, `${name}/config.json`, tools);
+  const quantized = onnx
+    ? { kind: "onnx", found: onnx.find(directory, tools) }
+    : await quantizedTensors(directory, config, `${name}/config.json`, tools);
   if (quantized) {
     const { found } = quantized;
     kind = quantized.kind;

@@ -35,7 +35,7 @@ import { withoutQuantization, writeSettings } from "./directory.ts";
 import type { TargetTools } from "./lowbit.ts";
 import {
   buildDecoder,
-  constantType,
+  constantNode,
   decoderSizes,
   GraphBuilder,
   transpose,
@@ -288,16 +288,7 @@ async function create(
     return message(...dims, [2, place.type], [8, place.name], ...data);
   };
   // The initializers come last, so that their data can be written as they are made.
-  const constants = g.constants.map((constant): Field => [
-    5,
-    message(
-      ...constant.shape.map((size): Field => [1, size]),
-      [2, constantType(constant)],
-      [8, constant.name],
-      [9, new Uint8Array(constant.values.buffer)],
-    ),
-  ]);
-  const graphStart = message(...g.fields, [2, "decoder"], ...constants);
+  const graphStart = message(...g.constants.map(constantNode), ...g.fields, [2, "decoder"]);
   let offset = 0;
   const starts = places.map((place) => {
     const inner = head(place, offset);

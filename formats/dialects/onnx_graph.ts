@@ -6,7 +6,6 @@
  */
 
 import { LowbitError } from "../../spec/mod.ts";
-import { ONNX_NUMBERS } from "../containers/onnx_types.ts";
 import { type Field, message } from "../containers/protobuf.ts";
 
 /** A small constant of the graph. */
@@ -252,6 +251,13 @@ export function transpose(g: GraphBuilder, x: string, order: number[]): string {
   return name;
 }
 
-/** The numbers of the types that constants have. */
-export const constantType = ({ values }: Constant): number =>
-  values instanceof Float32Array ? ONNX_NUMBERS.get("float32")! : INT64;
+/** The node of a constant. Initializers are for the parameters of the model alone. */
+export function constantNode({ name, shape, values }: Constant): Field {
+  const tensor = message(
+    ...shape.map((size): Field => [1, size]),
+    [2, values instanceof Float32Array ? FLOAT : INT64],
+    [9, new Uint8Array(values.buffer)],
+  );
+  const value = message([1, "value"], [5, tensor], [20, 4]);
+  return [1, message([2, name], [3, name], [4, "Constant"], [5, value])];
+}

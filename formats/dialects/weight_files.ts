@@ -8,12 +8,13 @@
 import { LowbitError } from "../../spec/mod.ts";
 import { byCodeUnits } from "../containers/json.ts";
 import { checkPlainName, type Folder, readJsonObject, readText } from "./folder.ts";
+import { onnxFile } from "./onnx_read.ts";
 import { SIDE_FILE } from "./lowbit_metadata.ts";
 
 /** What the weights of a folder are. */
 export interface WeightFiles {
   /** Their container. */
-  kind: "safetensors" | "torch" | "gguf";
+  kind: "safetensors" | "torch" | "gguf" | "onnx";
   /** Their names, in order. */
   names: string[];
   /** The index that names them, if there is one. */
@@ -55,6 +56,8 @@ export async function weightFiles(folder: Folder): Promise<WeightFiles> {
       advice: "open one of them by its name",
     });
   }
+  const onnx = onnxFile(names, file);
+  if (onnx !== undefined) return { kind: "onnx", names: [onnx] };
   const pickles = some(/\.(bin|pt|pth|ckpt)$/i);
   if (pickles.length > 0) return { kind: "torch", names: pickles.slice(0, 1) };
   throw new LowbitError("NOT_FOUND", "has no weights: neither safetensors nor GGUF files", {
