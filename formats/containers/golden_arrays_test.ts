@@ -1,4 +1,7 @@
-/** Arrays and pickled checkpoints that NumPy and PyTorch wrote: `tools/golden/tensors.py`. */
+/**
+ * Arrays, pickled checkpoints and ONNX files that NumPy, PyTorch and onnx wrote:
+ * `tools/golden/tensors.py`, `tools/golden/onnx_files.py`.
+ */
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { LowbitError } from "../../spec/errors.ts";
@@ -7,7 +10,9 @@ import { openCheckpoint } from "../open.ts";
 const folder = decodeURIComponent(
   new URL("../../tests/golden/tensors/", import.meta.url).pathname,
 );
-const expected = JSON.parse(Deno.readTextFileSync(`${folder}expected.json`));
+const expectedOf = (path: string): [string, Wanted[]][] =>
+  Object.entries<Wanted[]>(JSON.parse(Deno.readTextFileSync(`${path}expected.json`)).files)
+    .map(([file, tensors]) => [path + file, tensors]);
 
 interface Wanted {
   name: string;
@@ -21,9 +26,11 @@ const bits = (values: Float32Array | number[]) => {
   return words.map((word) => (word & 0x7fffffff) > 0x7f800000 ? NaN : word);
 };
 
-for (const [file, tensors] of Object.entries<Wanted[]>(expected.files)) {
-  Deno.test(`golden ${file}: values and rows are those of ${file.includes("np") ? "NumPy" : "PyTorch"}`, async () => {
-    const checkpoint = await openCheckpoint(folder + file, { pickleTensors: true });
+const onnx = folder.replace("/tensors/", "/onnx/");
+
+for (const [file, tensors] of [...expectedOf(folder), ...expectedOf(onnx)]) {
+  Deno.test(`golden ${file.replace(/^.*golden./, "")}: values and rows are those of its writer`, async () => {
+    const checkpoint = await openCheckpoint(file, { pickleTensors: true });
     assertEquals([...checkpoint.tensors.keys()].sort(), tensors.map(({ name }) => name).sort());
     for (const { name, shape, bits: stored } of tensors) {
       const wanted = bits(stored);
