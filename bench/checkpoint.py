@@ -2,7 +2,7 @@
 
     python bench/checkpoint.py OUT --gigabytes 6
 
-Needs numpy alone. Weights are written a tensor at a time, four blocks a shard; the same seed gives the
+Needs numpy alone. Weights are written a tensor at a time, sixteen blocks a shard; the same seed gives the
 same bytes. Its largest tensor is the embedding.
 """
 
@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 
-HIDDEN, INTERMEDIATE, HEADS, KV_HEADS, VOCABULARY = 2048, 5632, 32, 4, 16384
+HIDDEN, INTERMEDIATE, HEADS, KV_HEADS, VOCABULARY = 1024, 2816, 16, 4, 8192
 
 
 def block_shapes(i):
@@ -62,8 +62,8 @@ def main():
     }
     blocks = max(1, round((arguments.gigabytes * 1e9 - size(ends)) / size(block_shapes(0))))
     groups = [ends] + [
-        {k: v for i in range(at, min(at + 4, blocks)) for k, v in block_shapes(i).items()}
-        for at in range(0, blocks, 4)
+        {k: v for i in range(at, min(at + 16, blocks)) for k, v in block_shapes(i).items()}
+        for at in range(0, blocks, 16)
     ]
     rng = np.random.default_rng(1)
     weight_map = {}

@@ -209,8 +209,7 @@ if (import.meta.main) {
       const command = new Deno.Command(Deno.execPath(), {
         args: [
           "run",
-          "--allow-read",
-          "--allow-write",
+          "-A",
           new URL(import.meta.url).pathname,
           ...["--one", reader, "--mutations", String(mutations), "--seed", String(seed)],
         ],

@@ -21,7 +21,7 @@ import {
   type PickleValue,
   readPickle,
 } from "./pickle.ts";
-import { rowMajor, stridedTensor } from "./strided.ts";
+import { stridedTensor } from "./strided.ts";
 import { readZip } from "./zip.ts";
 
 const STORAGES: Readonly<Record<string, PlainType>> = {
@@ -243,8 +243,8 @@ function collect(root: PickleValue, find: FindStorage, bigEndian: boolean): Stor
     const { key, type: stored, elements } = storageOf(reference);
     const shape = counts(sizes);
     if (!isCount(start) || !shape) throw fail("has no shape");
-    const strides = counts(steps) ?? rowMajor(shape);
-    if (strides.length !== shape.length || shape.length > 64) throw fail("has no strides");
+    const strides = counts(steps);
+    if (strides?.length !== shape.length || shape.length > 64) throw fail("has no strides");
     const storage = find(key, stored, elements);
     let type = storage.type;
     if (rebuild.endsWith("_v3")) {
