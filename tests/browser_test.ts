@@ -8,7 +8,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Browser } from "./browser/playwright.d.ts";
 import { chromium } from "./browser/playwright.ts";
-import { type Digests, digests, FILES } from "./browser/page.ts";
+import { type Digests, digests, FILES, library } from "./browser/page.ts";
 import { runDeno } from "./process.ts";
 import { type Temporary, temporary, UNTIED } from "./temporary.ts";
 
@@ -43,6 +43,14 @@ function serve(path: string, isolated: boolean): Deno.HttpServer<Deno.NetAddr> {
   return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
     const [type, body] = await answer(new URL(request.url).pathname.slice(1));
     headers.set("content-type", type);
+    const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.get("range") ?? "");
+    if (range && typeof body !== "string") {
+      const part = body.slice(Number(range[1]), Number(range[2]) + 1);
+      headers.set("content-range", `bytes ${range[1]}-${range[2]}/${body.length}`);
+      const response = new Response(part, { status: 206, headers });
+      headers.delete("content-range");
+      return response;
+    }
     return new Response(body, { headers });
   });
 }
@@ -106,6 +114,27 @@ Deno.test({
       });
       await t.step("one thread, where memory cannot be shared", async () => {
         assertEquals(await inBrowser(browser, path, 2, false), expected);
+      });
+      await t.step("tensors of a file that is chosen, and of an address", async () => {
+        const file = new File([await load("model.safetensors")], "model.safetensors");
+        const wanted = await library(file) as { sliced: number };
+        assertEquals(wanted.sliced, 64);
+        const server = serve(path, false);
+        const page = await browser.newPage();
+        try {
+          await page.goto(`http://127.0.0.1:${server.addr.port}/`);
+          const run = `import("/bundle.mjs").then(async ({ library }) => {
+            const bytes = await (await fetch("/model.safetensors")).arrayBuffer();
+            const file = await library(new File([bytes], "model.safetensors"));
+            return [file, await library(location.origin + "/model.safetensors")];
+          })`;
+          const [ofFile, ofAddress] = await page.evaluate(run) as unknown[];
+          assertEquals(ofFile, wanted);
+          assertEquals(ofAddress, { ...wanted, sliced: 0 });
+        } finally {
+          await page.close();
+          await server.shutdown();
+        }
       });
     } finally {
       await browser.close();
