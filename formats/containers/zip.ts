@@ -260,7 +260,13 @@ async function inflate(
   let done = 0;
   try {
     const bytes = await archive.read(start, packed);
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+    const whole = new ReadableStream<Uint8Array<ArrayBuffer>>({
+      start(controller) {
+        controller.enqueue(bytes);
+        controller.close();
+      },
+    });
+    const stream = whole.pipeThrough(new DecompressionStream("deflate-raw"));
     for await (const chunk of stream) {
       if (done + chunk.length > size) throw broken(`inflates to more than its ${size} bytes`);
       out.set(chunk, done);

@@ -5,7 +5,7 @@
  */
 
 import { bytes, field, le, type Member, nheader, npy, onnx, otensor, zip } from "./bytes.ts";
-import { type Case, one } from "./cases.ts";
+import { type Case, one } from "./case.ts";
 
 const M = "error[MALFORMED]", T = "error[TRUNCATED]", L = "error[LIMIT]", U = "error[UNSUPPORTED]";
 

@@ -5,7 +5,7 @@
  */
 
 import { bytes, entry, gguf, gtext, info, le, pair, safetensors } from "./bytes.ts";
-import { type Case, one } from "./cases.ts";
+import { type Case, one } from "./case.ts";
 
 const F = (begin: number, end: number, shape: unknown = [(end - begin) / 4]) =>
   entry("F32", shape, begin, end);

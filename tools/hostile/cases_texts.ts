@@ -5,7 +5,7 @@
  */
 
 import { entry, safetensors } from "./bytes.ts";
-import type { Case } from "./cases.ts";
+import type { Case } from "./case.ts";
 
 const M = "error[MALFORMED]", S = "error[SCHEMA]";
 const WEIGHTS = safetensors({ a: entry("F32", [1], 0, 4) }, 4);
