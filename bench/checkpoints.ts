@@ -33,10 +33,16 @@ async function json(program: string, line: string[]): Promise<Record<string, unk
 async function memoryRun(): Promise<Record<string, unknown>> {
   if (args.run) return JSON.parse(await Deno.readTextFile(args.run));
   const big = `${folder}/big`;
-  await json(python, ["bench/checkpoint.py", big, "--gigabytes", args.gigabytes ?? "6"]);
+  const made = await json(python, [
+    "bench/checkpoint.py",
+    big,
+    "--gigabytes",
+    args.gigabytes ?? "6",
+  ]);
   const line = ["run", "--allow-read", "--allow-write", "cli.ts", "quantize", big, `${big}-out`];
   const more = ["--recipe", "rtn-w4g64", "--threads", "2", "--max-memory", "512MiB"];
-  return await json(Deno.execPath(), [...line, ...more, "--json", "--quiet"]);
+  const run = await json(Deno.execPath(), [...line, ...more, "--json", "--quiet"]);
+  return { ...run, source_bytes: made.bytes };
 }
 
 interface Speed {
@@ -128,7 +134,9 @@ const text = [
   "## Memory",
   "",
   "A sharded Llama checkpoint of random bfloat16 weights (`bench/checkpoint.py`), quantised by `rtn-w4g64`",
-  `with \`--max-memory 512MiB\`: 6.0 GB on disk, its largest tensor 16 MiB.`,
+  `with \`--max-memory 512MiB\`: ${
+    (Number(run.source_bytes) / 1e9).toFixed(1)
+  } GB on disk, its largest tensor 16 MiB.`,
   "",
   "| figure | |",
   "| --- | ---: |",

@@ -11,7 +11,7 @@ export * from "./conformance/ours.ts";
 export * from "./conformance/vectors.ts";
 export * from "./containers/output.ts";
 export { blobSource, fileSource, memorySource } from "./containers/source.ts";
-export { type HttpOptions, httpSource } from "./sources/http.ts";
+export { type HttpOptions, httpSource, type RemoteFile } from "./sources/http.ts";
 export * from "./library.ts";
 export type { SourceOptions } from "./sources/mod.ts";
 export { encodeFile } from "./encode_file.ts";

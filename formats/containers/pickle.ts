@@ -228,7 +228,9 @@ class Machine {
       return this.push(new PickleCall(callee.name, args));
     }
     const dict = new PickleDict();
-    for (const pair of (args[0] ?? []) as PickleValue[][]) {
+    const [pairs = []] = args;
+    if (!Array.isArray(pairs)) throw this.fail("makes a dictionary of no pairs");
+    for (const pair of pairs) {
       if (!Array.isArray(pair) || pair.length !== 2) throw this.fail("has a pair that is none");
       dict.pairs.push([pair[0], pair[1]]);
     }
