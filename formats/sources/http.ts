@@ -150,7 +150,6 @@ export async function rangedFile(
 
 /** What may be gone the next time: broken transfers and servers that are busy. */
 function worthAnother({ code, problem }: LowbitError): boolean {
-  if (code === "TRUNCATED") return true;
   return code === "IO" && /^the transfer failed|answers (5\d\d|429|408)/.test(problem);
 }
 
