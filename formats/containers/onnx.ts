@@ -175,6 +175,7 @@ class Reader {
   ): Promise<{ source: ByteSource; offset: number }> {
     const file = external.get("location") ?? "";
     const [offset, length] = [external.get("offset") ?? "0", external.get("length")];
+    // deno-lint-ignore no-control-regex
     const plain = /^[^/\\:%\u0000-\u001f]{1,255}$/.test(file) && file !== "." && file !== "..";
     if (!plain) {
       throw new LowbitError("MALFORMED", `its data are in ${JSON.stringify(file.slice(0, 200))}`, {

@@ -9,7 +9,7 @@ import { baseName } from "./folder.ts";
 import { type OnnxNode, type OpenBeside, readOnnx } from "../containers/onnx.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import type { Tools } from "./coded.ts";
-import { type DirectoryTensors, type SafetensorsFile, type TensorPart } from "./directory.ts";
+import type { DirectoryTensors, SafetensorsFile, TensorPart } from "./directory.ts";
 import {
   allValues,
   FoundTensors,
