@@ -33,7 +33,14 @@ export type { QuantizeResult } from "./engine/quantize.ts";
 export { SharedStatistics } from "./engine/shared_statistics.ts";
 export { VERSION } from "./engine/version.ts";
 export { memoryOutput } from "./formats/containers/output.ts";
-export { openCheckpoint as open } from "./formats/open.ts";
+export {
+  open,
+  type OpenedCheckpoint,
+  type OpenedTensor,
+  type TensorCodes,
+  type TensorRange,
+} from "./formats/library.ts";
+export type { SourceOptions } from "./formats/sources/mod.ts";
 export type { Tools } from "./formats/dialects/coded.ts";
 export { type ModelGraph, openModel } from "./models/architecture.ts";
 export type { ParameterInfo } from "./models/parameters.ts";

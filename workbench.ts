@@ -27,7 +27,8 @@ import type { SharedStatistics } from "./engine/shared_statistics.ts";
 import { createCodecs } from "./formats/codec.ts";
 import { fileSource, memorySource } from "./formats/containers/source.ts";
 import { outputAt, writeText } from "./formats/containers/output_at.ts";
-import { openCheckpoint } from "./formats/open.ts";
+import { open, type OpenedCheckpoint } from "./formats/library.ts";
+import type { SourceOptions } from "./formats/sources/mod.ts";
 import type { UserFormats } from "./formats/lookup.ts";
 import { createTargets } from "./formats/targets.ts";
 import { parseYaml } from "./formats/yaml.ts";
@@ -73,6 +74,8 @@ export interface WorkbenchOptions {
   formats?: UserFormats;
   /** Takes progress, warnings and reports. */
   onEvent?: EventSink;
+  /** How checkpoints are opened: pickled tensors, remote files. */
+  sources?: SourceOptions;
 }
 
 /** What {@linkcode Workbench.quantize} needs. */
@@ -137,6 +140,7 @@ export class Workbench implements Disposable {
   /** What quantised models can be written as. */
   readonly targets: readonly Target[];
   readonly #onEvent?: EventSink;
+  readonly #sources: SourceOptions;
 
   /** Puts kernels and plugins together. */
   constructor(kernels: Kernels, options: Omit<WorkbenchOptions, "threads" | "device"> = {}) {
@@ -145,12 +149,20 @@ export class Workbench implements Disposable {
     this.plugins = joinPlugins(options.plugins ?? []);
     this.targets = createTargets({ kernels, codecs: this.codecs });
     this.#onEvent = options.onEvent;
+    this.#sources = options.sources ?? {};
   }
 
-  /** Opens a checkpoint: a path, a URL, sources, or `embedded` for the shipped model. */
-  open(source: string | readonly ByteSource[]): Promise<Checkpoint> {
+  /**
+   * Opens a checkpoint: a path, a URL (`https:`, `hf:`, `s3:`), sources, or `embedded` for the shipped
+   * model.
+   */
+  open(
+    source: string | readonly ByteSource[],
+    options: SourceOptions = {},
+  ): Promise<OpenedCheckpoint> {
     const { kernels, codecs } = this;
-    return openCheckpoint(modelPath(source), { kernels, codecs });
+    const tools = { kernels, codecs, onEvent: this.#onEvent };
+    return open(modelPath(source), { ...tools, ...this.#sources, ...options });
   }
 
   /** The tokenizer of a checkpoint; `NOT_FOUND` if it has none. */

@@ -11,6 +11,7 @@ import type { Checkpoint } from "../spec/mod.ts";
 import { createWorkbench, type Workbench } from "../workbench.ts";
 import { Arguments, type Command } from "./arguments.ts";
 import { asksForMore, measureMore, MORE_OPTIONS, moreTables } from "./eval_more.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import {
   activationsOf,
   activationsOption,
@@ -39,6 +40,7 @@ export const evalCommand: Command = {
     activationsOption,
     deviceOption,
     ...MORE_OPTIONS,
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
       name: "plugin",
@@ -52,6 +54,7 @@ export const evalCommand: Command = {
     const view = progressView(args);
     using lowbit = await createWorkbench({
       device: deviceOf(args),
+      sources: sourceOptions(args),
       threads: args.number("threads") ?? 0,
       plugins: await importPlugins(args),
       onEvent: view.onEvent,

@@ -7,6 +7,7 @@
 import { LowbitError, printable } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { activationsOf, activationsOption, deviceOf, deviceOption } from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 
@@ -23,6 +24,7 @@ export const generateCommand: Command = {
     { name: "seed", type: "integer", value: "N", help: "seed of the sampling (0)" },
     activationsOption,
     deviceOption,
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
   async run(args) {
@@ -30,8 +32,12 @@ export const generateCommand: Command = {
     if (prompt === undefined) throw new LowbitError("USAGE", "--prompt is missing");
     const view = progressView(args);
     const { onEvent } = view;
-    const [threads, device] = [args.number("threads") ?? 0, deviceOf(args)];
-    using lowbit = await createWorkbench({ threads, device, onEvent });
+    using lowbit = await createWorkbench({
+      sources: sourceOptions(args),
+      threads: args.number("threads") ?? 0,
+      device: deviceOf(args),
+      onEvent,
+    });
     const model = await lowbit.open(args.positional[0]);
     const json = args.flag("json");
     const ids: number[] = [];

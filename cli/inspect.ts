@@ -4,11 +4,12 @@
  * @module
  */
 
-import { openCheckpoint } from "../formats/open.ts";
+import { open } from "../formats/library.ts";
 import { openModel } from "../models/architecture.ts";
 import { LowbitError, storageLabel, type StoredTensor } from "../spec/mod.ts";
 import { modelPath } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { writeError, writeLine } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
 
@@ -18,9 +19,12 @@ export const inspectCommand: Command = {
   usage: "PATH",
   summary: "List the tensors of a checkpoint, from its headers alone.",
   positional: [1, 1],
-  options: [],
+  options: SOURCE_OPTIONS.filter(({ name }) => name !== "no-download"),
   async run(args) {
-    const checkpoint = await openCheckpoint(modelPath(args.positional[0]));
+    const checkpoint = await open(modelPath(args.positional[0]), {
+      ...sourceOptions(args),
+      download: false,
+    });
     try {
       const tensors = [...checkpoint.tensors.values()].map(describe);
       const elements = tensors.reduce((sum, tensor) => sum + tensor.elements, 0);

@@ -8,6 +8,7 @@ import { stringify } from "@std/yaml";
 import { LowbitError } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
 import { setOption, withSettings } from "./recipe_options.ts";
@@ -28,6 +29,7 @@ export const planCommand: Command = {
     calibrationOption,
     { name: "to", type: "text", value: "TARGET", help: "the target whose bytes count" },
     ...BUDGET_OPTIONS,
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
   async run(args) {
@@ -36,6 +38,7 @@ export const planCommand: Command = {
     const recipe = withBudget(withSettings(await readRecipe(name), args), args);
     const view = progressView(args);
     using lowbit = await createWorkbench({
+      sources: sourceOptions(args),
       threads: args.number("threads") ?? 0,
       onEvent: view.onEvent,
     });

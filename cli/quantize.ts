@@ -11,6 +11,7 @@ import { LowbitError, type Plan, type Recipe } from "../spec/mod.ts";
 import { beforeCalibration, createWorkbench } from "../workbench.ts";
 import type { BudgetPlan } from "../engine/budget.ts";
 import type { Arguments, Command } from "./arguments.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
@@ -34,9 +35,10 @@ export const quantizeCommand: Command = {
       name: "to",
       type: "text",
       value: "TARGET",
-      help: "lowbit, compressed-tensors, gptq, awq, bitsandbytes or gguf",
+      help: "lowbit, compressed-tensors, gptq, awq, bitsandbytes, gguf or onnx",
     },
     ...BUDGET_OPTIONS,
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
       name: "max-memory",
@@ -93,6 +95,7 @@ async function quantize(
   const view = progressView(args);
   const { onEvent } = view;
   using lowbit = await createWorkbench({
+    sources: sourceOptions(args),
     threads: args.number("threads") ?? 0,
     plugins,
     formats,

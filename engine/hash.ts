@@ -1,17 +1,17 @@
 /**
- * SHA-256, incrementally: the one module that sees the hash library.
+ * Hashes of files, texts and JSON values.
  *
  * @module
  */
 
-import { sha256 } from "@noble/hashes/sha2.js";
+import { runningSha256, sha256Hex } from "../formats/containers/sha256.ts";
 import type { ByteSource, FileHash } from "../spec/mod.ts";
 
 const CHUNK = 1 << 22;
 
 /** The SHA-256 of bytes, hexadecimal. */
 export function hashBytes(bytes: Uint8Array): string {
-  return hex(sha256(bytes));
+  return sha256Hex(bytes);
 }
 
 /** The SHA-256 of a text in UTF-8, hexadecimal. */
@@ -37,12 +37,12 @@ export function canonicalJson(value: unknown): string {
 
 /** Name (without folders), size and hash of a source, read in pieces of 4 MiB. */
 async function hashSource(source: ByteSource): Promise<FileHash> {
-  const hash = sha256.create();
+  const hash = runningSha256();
   for (let at = 0; at < source.size; at += CHUNK) {
     hash.update(await source.read(at, Math.min(CHUNK, source.size - at)));
   }
   const name = source.name.split(/[\\/]/).at(-1)!;
-  return { name, bytes: source.size, sha256: hex(hash.digest()) };
+  return { name, bytes: source.size, sha256: hash.hex() };
 }
 
 /** Hashes of sources, in the order of their names; closes nothing. */
@@ -50,8 +50,4 @@ export async function hashSources(sources: readonly ByteSource[]): Promise<FileH
   const hashes: FileHash[] = [];
   for (const source of sources) hashes.push(await hashSource(source));
   return hashes.sort((a, b) => a.name < b.name ? -1 : 1);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

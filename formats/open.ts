@@ -13,17 +13,17 @@ import {
   type StoredTensor,
 } from "../spec/mod.ts";
 import { ioError } from "./containers/io.ts";
-import { byCodeUnits } from "./containers/json.ts";
 import { readSafetensors } from "./containers/safetensors.ts";
-import { fileSource, httpSource } from "./containers/source.ts";
+import { fileSource } from "./containers/source.ts";
+import { isNpy, readNpy, readNpz } from "./containers/npy.ts";
+import { isTorch, readTorch } from "./containers/torch.ts";
 import type { Tools } from "./dialects/coded.ts";
 import { DirectoryTensors, type SafetensorsFile } from "./dialects/directory.ts";
 import {
-  checkPlainName,
+  baseName,
   diskFolder,
   type Folder,
   readJsonObject,
-  readText,
   sourceFolder,
 } from "./dialects/folder.ts";
 import { openGguf } from "./dialects/gguf_read.ts";
@@ -32,12 +32,19 @@ import { withInputScales } from "./dialects/input_scales.ts";
 import { inputNames } from "./dialects/lowbit_parts.ts";
 import { lowbitTensor } from "./dialects/lowbit_read.ts";
 import { lowbitVector } from "./dialects/lowbit_vector.ts";
+import { type OnnxWeights, onnxWeights } from "./dialects/onnx_read.ts";
 import { quantizedTensors } from "./dialects/quantized.ts";
+import { openRemote, type SourceOptions } from "./sources/mod.ts";
+import { checkIndex, type Shard, sidecars, weightFiles } from "./dialects/weight_files.ts";
+
+/** How a checkpoint is opened: what reads it, and where it may come from. */
+export interface OpenOptions extends Tools, SourceOptions {}
 
 /**
  * Opens a checkpoint: a Hugging Face folder (plain, sharded, of the dialects lowbit, GPTQ, AWQ,
- * bitsandbytes, compressed-tensors, FP8, HQQ and quanto), one `.safetensors` or `.gguf` file, an
- * `http(s)` URL of such a file, or the files that a browser was given. What it is, is decided by its content.
+ * bitsandbytes, compressed-tensors, FP8, HQQ and quanto), one `.safetensors`, `.gguf`, `.npy` or `.npz`
+ * file, an `http(s)` URL of such a file, or the files that a browser was given. What it is, is decided
+ * by its content. PyTorch's `.bin` and `.pt` need `pickleTensors`.
  *
  * Only headers, settings and tokenizer files are read. Kernels and codecs make reading coded
  * tensors fast; without them plain TypeScript does it.
@@ -67,25 +74,29 @@ import { quantizedTensors } from "./dialects/quantized.ts";
  */
 export async function openCheckpoint(
   input: string | readonly ByteSource[],
-  tools: Tools = {},
+  options: OpenOptions = {},
 ): Promise<Checkpoint> {
   if (typeof input !== "string") {
     if (input.length === 0) throw new LowbitError("NOT_FOUND", "no file was given");
-    if (input.length === 1) return await openSource(input[0], input[0].name, tools);
-    const checkpoint = await openFolder(sourceFolder(input, "files"), tools);
+    if (input.length === 1) return await openSource(input[0], input[0].name, options);
+    const checkpoint = await openFolder(sourceFolder(input, "files"), options);
     return { ...checkpoint, close: () => input.forEach((source) => source.close()) };
   }
-  if (/^https?:\/\//.test(input)) return await openSource(await httpSource(input), input, tools);
+  const remote = await openRemote(input, options);
+  if (remote) {
+    if ("names" in remote) return await openFolder(remote, options);
+    return await openSource(remote, remote.name, options);
+  }
   let info: Deno.FileInfo;
   try {
     info = await Deno.stat(input);
   } catch (error) {
     throw ioError(error, input, "read");
   }
-  if (info.isDirectory) return await openFolder(await diskFolder(input), tools);
+  if (info.isDirectory) return await openFolder(await diskFolder(input), options);
   const source = await fileSource(input);
   try {
-    return await openSource(source, input, tools);
+    return await openSource(source, input, options, true);
   } catch (error) {
     source.close();
     throw error;
@@ -93,33 +104,104 @@ export async function openCheckpoint(
 }
 
 /** One file, by its first bytes. */
-async function openSource(source: ByteSource, name: string, tools: Tools): Promise<Checkpoint> {
+async function openSource(
+  source: ByteSource,
+  name: string,
+  options: OpenOptions,
+  onDisk = false,
+): Promise<Checkpoint> {
   const start = await source.read(0, Math.min(9, source.size));
   const text = String.fromCharCode(...start);
   if (text.startsWith("GGUF") || /\.gguf$/i.test(source.name)) {
-    return await openGguf(source, name, tools);
+    return await openGguf(source, name, options);
   }
-  if (text.startsWith("PK\x03\x04") || text.startsWith("\x80\x02")) throw pickled(source.name);
+  if (isNpy(start)) return await openArrays("npy", name, source, options);
+  if (text.startsWith("PK\x03\x04") && /\.npz$/i.test(source.name)) {
+    return await openArrays("npz", name, source, options);
+  }
+  if (isTorch(start)) return await openArrays("torch", name, source, options);
+  if (/\.onnx$/i.test(source.name)) {
+    const beside = async (file: string) => {
+      if (!onDisk) {
+        throw new LowbitError("NOT_FOUND", `its data are in ${file}`, {
+          file: source.name,
+          advice: "open the folder",
+        });
+      }
+      return await (await diskFolder(name.replace(/[^/\\]*$/, "") || ".")).open(file);
+    };
+    const weights = await onnxWeights(source, beside);
+    const texts = new Map<string, string>();
+    return await assemble(name, [weights.file], {}, texts, [source], options, weights);
+  }
   if (text[8] === "{" || /\.safetensors$/i.test(source.name)) {
     const file = { ...await readSafetensors(source), source };
-    return await assemble(name, [file], {}, new Map(), [source], tools);
+    return await assemble(name, [file], {}, new Map(), [source], options);
   }
-  throw new LowbitError("UNSUPPORTED", "is neither a safetensors nor a GGUF file", {
+  throw new LowbitError("UNSUPPORTED", "is neither a safetensors, GGUF, NumPy nor PyTorch file", {
     file: source.name,
   });
 }
 
-function pickled(file: string): LowbitError {
-  return new LowbitError("UNSUPPORTED", "is a pickled PyTorch file, which can run any code", {
-    file,
-    advice: "convert it to safetensors, for example with transformers' save_pretrained",
+/** Tensors that need no settings to be read. */
+async function openArrays(
+  kind: string,
+  name: string,
+  source: ByteSource,
+  options: OpenOptions,
+): Promise<Checkpoint> {
+  const tensors = await readArrays(kind, source, options);
+  return checkpointOf({ name, kind, tensors, config: {}, texts: new Map(), sources: [source] });
+}
+
+async function readArrays(
+  kind: string,
+  source: ByteSource,
+  options: OpenOptions,
+): Promise<StoredTensor[]> {
+  if (kind === "npy") return [await readNpy(source, baseName(source.name).replace(/\.npy$/i, ""))];
+  if (kind === "npz") return await readNpz(source);
+  if (options.pickleTensors) return await readTorch(source);
+  throw new LowbitError("UNSUPPORTED", "is a pickled PyTorch file, which can run any code", {
+    file: source.name,
+    advice: "convert it to safetensors, or read its tensors alone with --allow-pickle-tensors",
   });
 }
 
-const WEIGHTS = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
+/** A checkpoint of plain tensors. */
+function checkpointOf(
+  { name, kind, tensors, config, texts, sources }: {
+    name: string;
+    kind: string;
+    tensors: readonly StoredTensor[];
+    config: Record<string, unknown>;
+    texts: ReadonlyMap<string, string>;
+    sources: readonly ByteSource[];
+  },
+): Checkpoint {
+  const byName = new Map<string, StoredTensor>();
+  for (const tensor of tensors) {
+    if (byName.has(tensor.name)) {
+      throw new LowbitError("MALFORMED", "the tensor is in two files", {
+        file: name,
+        field: tensor.name,
+      });
+    }
+    byName.set(tensor.name, tensor);
+  }
+  return {
+    name,
+    kind,
+    naming: "huggingface",
+    config,
+    tensors: byName,
+    files: sources,
+    sidecars: texts,
+    close: () => sources.forEach((source) => source.close()),
+  };
+}
 
-async function openFolder(folder: Folder, tools: Tools): Promise<Checkpoint> {
+async function openFolder(folder: Folder, options: OpenOptions): Promise<Checkpoint> {
   const opened: ByteSource[] = [];
   const open = async (name: string) => {
     const source = await folder.open(name);
@@ -127,9 +209,9 @@ async function openFolder(folder: Folder, tools: Tools): Promise<Checkpoint> {
     return source;
   };
   try {
-    const names = await weightFiles(folder);
+    const { names, index, kind } = await weightFiles(folder);
     if (names.length === 1 && /\.gguf$/i.test(names[0])) {
-      return await openGguf(await open(names[0]), folder.name, tools);
+      return await openGguf(await open(names[0]), folder.name, options);
     }
     if (!folder.names.includes("config.json")) {
       throw new LowbitError("NOT_FOUND", "config.json is missing", {
@@ -138,116 +220,46 @@ async function openFolder(folder: Folder, tools: Tools): Promise<Checkpoint> {
       });
     }
     const config = await readJsonObject(folder, "config.json");
+    if (kind === "torch") {
+      const tensors: StoredTensor[] = [];
+      const shards: Shard[] = [];
+      for (const name of names) {
+        const found = await readArrays(kind, await open(name), options);
+        shards.push({ name, tensors: found });
+        tensors.push(...found);
+      }
+      await checkIndex(folder, index, shards);
+      const sources = [...opened, await open("config.json")];
+      const texts = await sidecars(folder);
+      return checkpointOf({ name: folder.name, kind, tensors, config, texts, sources });
+    }
+    if (kind === "onnx") {
+      const beside = (name: string) => open(names[0].replace(/[^/]*$/, "") + name);
+      const weights = await onnxWeights(await open(names[0]), beside);
+      const all = [...opened, await open("config.json")];
+      const texts = await sidecars(folder);
+      return await assemble(folder.name, [weights.file], config, texts, all, options, weights);
+    }
     const files: SafetensorsFile[] = [];
     for (const name of names) {
       const source = await open(name);
       files.push({ ...await readSafetensors(source), source });
     }
-    await checkIndex(folder, files);
+    await checkIndex(
+      folder,
+      index,
+      files.map(({ source, tensors }) => ({ name: baseName(source.name), tensors })),
+    );
     if (folder.names.includes(SIDE_FILE) && !names.includes(SIDE_FILE)) {
       const source = await open(SIDE_FILE);
       files.push({ ...await readSafetensors(source), source });
     }
     const all = [...opened, await open("config.json")];
-    return await assemble(folder.name, files, config, await sidecars(folder), all, tools);
+    return await assemble(folder.name, files, config, await sidecars(folder), all, options);
   } catch (error) {
     for (const source of opened) source.close();
     throw error;
   }
-}
-
-/** The files with weights, in order. */
-async function weightFiles(folder: Folder): Promise<string[]> {
-  const { names } = folder;
-  if (names.includes(WEIGHTS)) return [WEIGHTS];
-  if (names.includes(INDEX)) {
-    return [...new Set((await weightMap(folder)).values())].sort(byCodeUnits);
-  }
-  const some = (pattern: RegExp) => names.filter((name) => pattern.test(name));
-  const weights = some(/\.safetensors$/i).filter((name) => name !== SIDE_FILE);
-  if (weights.length === 1) return weights;
-  const file = folder.name;
-  if (weights.length > 1) {
-    throw new LowbitError("NOT_FOUND", `has several safetensors files, but no ${INDEX}`, { file });
-  }
-  const ggufs = some(/\.gguf$/i);
-  if (ggufs.length === 1) return ggufs;
-  if (ggufs.length > 1) {
-    throw new LowbitError("CONFLICT", `has several GGUF files: ${ggufs.slice(0, 5).join(", ")}`, {
-      file,
-      advice: "open one of them by its name",
-    });
-  }
-  const pickles = some(/\.(bin|pt|pth|ckpt)$/i);
-  if (pickles.length > 0) throw pickled(`${file}/${pickles[0]}`);
-  throw new LowbitError("NOT_FOUND", "has no weights: neither safetensors nor GGUF files", {
-    file,
-  });
-}
-
-/** The file of every tensor, as the index says. Names must be plain. */
-async function weightMap(folder: Folder): Promise<Map<string, string>> {
-  const file = `${folder.name}/${INDEX}`;
-  const map = (await readJsonObject(folder, INDEX)).weight_map;
-  if (typeof map !== "object" || map === null || Array.isArray(map)) {
-    throw new LowbitError("MALFORMED", "is not an object", { file, field: "weight_map" });
-  }
-  const entries = Object.entries(map);
-  if (entries.length === 0) {
-    throw new LowbitError("MALFORMED", "names no tensor", { file, field: "weight_map" });
-  }
-  for (const [, shard] of entries) {
-    if (typeof shard !== "string") {
-      throw new LowbitError("MALFORMED", "must map names to file names", {
-        file,
-        field: "weight_map",
-      });
-    }
-    checkPlainName(shard, file);
-    if (!/\.safetensors$/i.test(shard)) {
-      throw new LowbitError("MALFORMED", `${JSON.stringify(shard)} is not a safetensors file`, {
-        file,
-      });
-    }
-    if (!folder.names.includes(shard)) {
-      throw new LowbitError("NOT_FOUND", `the shard ${JSON.stringify(shard)} is missing`, {
-        file,
-        advice: "download the whole checkpoint",
-      });
-    }
-  }
-  return new Map(entries);
-}
-
-/** Every tensor of the index must be in the shard that it names. */
-async function checkIndex(folder: Folder, files: readonly SafetensorsFile[]): Promise<void> {
-  if (folder.names.includes(WEIGHTS) || !folder.names.includes(INDEX)) return;
-  const found = new Map(
-    files.map((file) => [
-      file.source.name.replace(/^.*[/\\]/, ""),
-      new Set(file.tensors.map((tensor) => tensor.name)),
-    ]),
-  );
-  for (const [name, shard] of await weightMap(folder)) {
-    if (!found.get(shard)?.has(name)) {
-      throw new LowbitError("MALFORMED", `is not in ${shard}, as the index says`, {
-        file: `${folder.name}/${INDEX}`,
-        field: name,
-      });
-    }
-  }
-}
-
-/** Files of a model that are text and belong beside its weights. */
-const SIDECARS =
-  /^(tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.json|vocab\.txt|merges\.txt|generation_config\.json|chat_template\.(jinja|json)|preprocessor_config\.json)$/;
-
-async function sidecars(folder: Folder): Promise<Map<string, string>> {
-  const texts = new Map<string, string>();
-  for (const name of folder.names) {
-    if (SIDECARS.test(name)) texts.set(name, await readText(folder, name));
-  }
-  return texts;
 }
 
 /** A checkpoint from its safetensors files and settings; finds out the dialect. */
@@ -258,6 +270,7 @@ async function assemble(
   texts: ReadonlyMap<string, string>,
   sources: readonly ByteSource[],
   tools: Tools,
+  onnx?: OnnxWeights,
 ): Promise<Checkpoint> {
   const directory = new DirectoryTensors(files);
   const coded = new Map<string, StoredTensor>();
@@ -287,7 +300,9 @@ async function assemble(
     transforms.push(...metadata.transforms);
   }
   const anchors = new Map([...coded.keys()].map((tensor) => [`${tensor}.codes`, tensor]));
-  const quantized = await quantizedTensors(directory, config, `${name}/config.json`, tools);
+  const quantized = onnx
+    ? { kind: "onnx", found: onnx.find(directory, tools) }
+    : await quantizedTensors(directory, config, `${name}/config.json`, tools);
   if (quantized) {
     const { found } = quantized;
     kind = quantized.kind;

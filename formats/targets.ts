@@ -11,6 +11,7 @@ import { ggufTarget } from "./dialects/gguf.ts";
 import { awqTarget, gptqTarget } from "./dialects/gptq.ts";
 import { marlinTarget } from "./dialects/marlin.ts";
 import { safetensorsTarget } from "./dialects/safetensors_target.ts";
+import { onnxTarget } from "./dialects/onnx.ts";
 import { lowbitTarget, type TargetTools } from "./dialects/lowbit.ts";
 
 /**
@@ -32,5 +33,6 @@ export function createTargets(tools: TargetTools = {}): Target[] {
     bitsandbytesTarget(tools),
     ggufTarget(tools),
     safetensorsTarget(),
+    onnxTarget(tools),
   ];
 }

@@ -37,10 +37,17 @@ export type PlainType =
   | "uint8"
   | "bool"
   | "float8_e4m3fn"
-  | "float8_e5m2";
+  | "float8_e4m3fnuz"
+  | "float8_e5m2"
+  | "float8_e5m2fnuz"
+  | "float8_e8m0fnu"
+  | "float6_e2m3fn"
+  | "float6_e3m2fn"
+  | "float4_e2m1fn";
 
 /**
- * Bytes of one element of a plain type.
+ * Bytes of one element of a plain type. Below a byte, elements are a stream of bits, low first:
+ * two or four of them fill bytes.
  *
  * @example
  * ```ts
@@ -65,7 +72,13 @@ export const PLAIN_BYTES: Readonly<Record<PlainType, number>> = {
   uint8: 1,
   bool: 1,
   float8_e4m3fn: 1,
+  float8_e4m3fnuz: 1,
   float8_e5m2: 1,
+  float8_e5m2fnuz: 1,
+  float8_e8m0fnu: 1,
+  float6_e2m3fn: 0.75,
+  float6_e3m2fn: 0.75,
+  float4_e2m1fn: 0.5,
 };
 
 /**
@@ -113,8 +126,12 @@ export interface StoredTensor {
   read(rows?: { start: number; end: number }): Promise<Float32Array>;
   /** The stored bytes of a plain tensor, or of a coded one whose parameters lie in its blocks. */
   raw(): Promise<Uint8Array>;
-  /** Codes and parameters; only for coded tensors. */
-  quantized(): Promise<QuantizedTensor>;
+  /** Bytes of a plain tensor whose elements lie in order, from a byte on. */
+  bytesAt?(start: number, length: number): Promise<Uint8Array>;
+  /** Values of such a tensor, from an element on. */
+  decodeAt?(start: number, count: number): Promise<Float32Array>;
+  /** Codes and parameters; only for coded tensors. Of rows of the matrix, if given. */
+  quantized(rows?: { start: number; end: number }): Promise<QuantizedTensor>;
   /** Codes, tables and scales; only for tensors in a vector format. */
   vector?(): Promise<VectorTensor>;
 }

@@ -8,12 +8,13 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Browser } from "./browser/playwright.d.ts";
 import { chromium } from "./browser/playwright.ts";
-import { type Digests, digests, FILES } from "./browser/page.ts";
+import { type Digests, digests, FILES, library } from "./browser/page.ts";
 import { bundle, CHROMIUM, serve } from "./browser/serve.ts";
 import { temporary, UNTIED } from "./temporary.ts";
 
 const load = (name: string) => Deno.readFile(`${UNTIED}/${name}`);
 const expected = await digests(1, load);
+const files = Object.fromEntries(FILES.map((name) => [name, () => load(name)]));
 
 /** The digests in a page of the browser. */
 async function inBrowser(
@@ -22,7 +23,6 @@ async function inBrowser(
   threads: number,
   isolated: boolean,
 ): Promise<Digests> {
-  const files = Object.fromEntries(FILES.map((name) => [name, () => load(name)]));
   const server = serve(path, { isolated, files });
   const page = await browser.newPage();
   try {
@@ -81,6 +81,27 @@ Deno.test({
       }
       await t.step("one thread, where memory cannot be shared", async () => {
         assertEquals(await inBrowser(browser, path, 2, false), expected);
+      });
+      await t.step("tensors of a file that is chosen, and of an address", async () => {
+        const file = new File([await load("model.safetensors")], "model.safetensors");
+        const wanted = await library(file) as { sliced: number };
+        assertEquals(wanted.sliced, 64);
+        const server = serve(path, { isolated: false, files });
+        const page = await browser.newPage();
+        try {
+          await page.goto(`http://127.0.0.1:${server.addr.port}/`);
+          const run = `import("/bundle.mjs").then(async ({ library }) => {
+            const bytes = await (await fetch("/model.safetensors")).arrayBuffer();
+            const file = await library(new File([bytes], "model.safetensors"));
+            return [file, await library(location.origin + "/model.safetensors")];
+          })`;
+          const [ofFile, ofAddress] = await page.evaluate(run) as unknown[];
+          assertEquals(ofFile, wanted);
+          assertEquals(ofAddress, { ...wanted, sliced: 0 });
+        } finally {
+          await page.close();
+          await server.shutdown();
+        }
       });
     } finally {
       await browser.close();

@@ -148,6 +148,7 @@ export async function directoryOutput(
     name: path,
     async file(name) {
       checkName(name, path);
+      if (name.includes("/")) await Deno.mkdir(`${partial}/onnx`, { recursive: true });
       const sink = await diskSink(`${partial}/${name}`, `${final}/${name}`);
       sinks.push(sink);
       names.push(name);
@@ -254,10 +255,13 @@ function checkOpen(state: string, path: string): void {
   }
 }
 
-/** Names inside an output folder are plain: no separators, no `..`, no control characters. */
+/**
+ * Names inside an output folder are plain (no separators, no `..`, no control characters), but for
+ * those of files in `onnx/`, where transformers.js looks for models.
+ */
 function checkName(name: string, path: string): void {
   // deno-lint-ignore no-control-regex
-  if (!/^[^/\\:\u0000-\u001f]{1,255}$/.test(name) || name === "." || name === "..") {
+  if (!/^(?:onnx\/)?[^/\\:\u0000-\u001f]{1,255}$/.test(name) || /(^|\/)\.\.?$/.test(name)) {
     throw new LowbitError("IO", `${JSON.stringify(name)} is not a plain file name`, { file: path });
   }
 }

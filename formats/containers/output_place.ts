@@ -53,13 +53,13 @@ async function checkReplaceable(path: string, info: Deno.FileInfo): Promise<void
     try {
       for await (const entry of Deno.readDir(path)) {
         names.push(entry.name);
-        if (entry.isDirectory) folders++;
+        if (entry.isDirectory && entry.name !== "onnx") folders++;
       }
     } catch (error) {
       throw ioError(error, path, "read");
     }
     const checkpoint = names.includes("config.json") &&
-      names.some((name) => name.endsWith(".safetensors"));
+      names.some((name) => name.endsWith(".safetensors") || name === "onnx");
     if (folders === 0 && (names.length === 0 || checkpoint)) return;
   }
   throw new LowbitError("EXISTS", "is not a checkpoint, so --overwrite does not replace it", {

@@ -43,6 +43,7 @@ export function decodePlain(type: PlainType, bytes: Uint8Array): Float32Array<Ar
     throw new LowbitError("SHAPE", `${bytes.length} bytes are not whole elements of ${type}`);
   }
   const count = bytes.length / size;
+  if (size < 1) return lookUp(tableOf(type), bitCodes(bytes, 8 * size, count));
   const data = aligned(bytes, size);
   const [buffer, at] = [data.buffer, data.byteOffset];
   switch (type) {
@@ -59,7 +60,13 @@ export function decodePlain(type: PlainType, bytes: Uint8Array): Float32Array<Ar
     case "float16":
       return lookUp(tableOf(type), new Uint16Array(buffer, at, count));
     case "float8_e4m3fn":
+    case "float8_e4m3fnuz":
     case "float8_e5m2":
+    case "float8_e5m2fnuz":
+    case "float8_e8m0fnu":
+    case "float6_e2m3fn":
+    case "float6_e3m2fn":
+    case "float4_e2m1fn":
       return lookUp(tableOf(type), data);
     case "int64":
       return big(new BigInt64Array(buffer, at, count));
@@ -80,6 +87,18 @@ export function decodePlain(type: PlainType, bytes: Uint8Array): Float32Array<Ar
     case "bool":
       return Float32Array.from(data, (value) => value === 0 ? 0 : 1);
   }
+}
+
+/** Codes of fewer than 8 bits out of a stream of bits, low first. */
+function bitCodes(bytes: Uint8Array, bits: number, count: number): Uint8Array {
+  const out = new Uint8Array(count);
+  const mask = (1 << bits) - 1;
+  for (let i = 0; i < count; i++) {
+    const at = i * bits;
+    const pair = bytes[at >> 3] | ((bytes[(at >> 3) + 1] ?? 0) << 8);
+    out[i] = (pair >> (at & 7)) & mask;
+  }
+  return out;
 }
 
 const tables = new Map<string, Float32Array>();

@@ -36,13 +36,19 @@ export const SAFETENSORS_TYPES: ReadonlyMap<string, PlainType> = new Map<string,
   ["U8", "uint8"],
   ["BOOL", "bool"],
   ["F8_E4M3", "float8_e4m3fn"],
+  ["F8_E4M3FNUZ", "float8_e4m3fnuz"],
   ["F8_E5M2", "float8_e5m2"],
+  ["F8_E5M2FNUZ", "float8_e5m2fnuz"],
+  ["F8_E8M0", "float8_e8m0fnu"],
+  ["F6_E2M3", "float6_e2m3fn"],
+  ["F6_E3M2", "float6_e3m2fn"],
+  ["F4", "float4_e2m1fn"],
 ]);
 
 const TYPE_NAMES = new Map([...SAFETENSORS_TYPES].map(([name, type]) => [type, name] as const));
 
 /** Types of the container that are valid but have no plain type here. */
-const OTHER_TYPES = ["F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"];
+const OTHER_TYPES = ["C64"];
 
 /** What a header says. */
 export interface SafetensorsHeader {
@@ -158,12 +164,17 @@ function entry(name: string, value: JsonValue, dataBytes: number): Omit<PlainPla
     return fail(`its shape ${shown(shape)} is not a list of counts`);
   }
   if (shape.length > 16) return fail(`has ${shape.length} dimensions, more than 16`, "LIMIT");
-  let bytes = PLAIN_BYTES[type];
+  let elements = 1;
   for (const dimension of shape as number[]) {
-    bytes *= dimension;
-    if (!Number.isSafeInteger(bytes)) {
+    elements *= dimension;
+    // Also where a later dimension is 0: the product of the others must fit.
+    if (!Number.isSafeInteger(8 * elements)) {
       return fail(`its shape ${shown(shape)} is too large`, "LIMIT");
     }
+  }
+  const bytes = elements * PLAIN_BYTES[type];
+  if (!Number.isInteger(bytes)) {
+    return fail(`its shape ${shown(shape)} is not whole bytes of ${dtype}`);
   }
   const offsets = value.get("data_offsets");
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {

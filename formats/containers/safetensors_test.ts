@@ -60,9 +60,9 @@ const HOSTILE: [what: string, bytes: Uint8Array, code: ErrorCode, names?: string
   ["missing dtype", file('{"a":{"shape":[1],"data_offsets":[0,4]}}', 4), "MALFORMED", "a"],
   [
     "known, unsupported",
-    file('{"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}', 1),
+    file('{"a":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}', 8),
     "UNSUPPORTED",
-    "F4",
+    "C64",
   ],
   ["negative dimension", file(`{"a":${F32(0, 4, [-1])}}`, 4), "MALFORMED", "a"],
   ["fractional dimension", file(`{"a":${F32(0, 4, [1.5])}}`, 4), "MALFORMED", "a"],

@@ -1,5 +1,5 @@
 /**
- * Random access to bytes: a file, memory, a browser's `File`, or a URL that answers range requests.
+ * Random access to bytes: a file, memory, or a browser's `File`. Remote ones are in `../sources/`.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { LowbitError } from "../../spec/errors.ts";
 import { ioError } from "./io.ts";
 
 /** Checks the range of a read against the size; the error says how much is missing. */
-function checkRange(name: string, size: number, offset: number, length: number): void {
+export function checkRange(name: string, size: number, offset: number, length: number): void {
   if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 0) {
     throw new LowbitError("TRUNCATED", `cannot read ${length} bytes from offset ${offset}`, {
       file: name,
@@ -25,7 +25,7 @@ function checkRange(name: string, size: number, offset: number, length: number):
 }
 
 /** A buffer, or one clear error where the runtime has no such amount of memory. */
-function allocate(name: string, length: number): Uint8Array<ArrayBuffer> {
+export function allocate(name: string, length: number): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(length);
   } catch (cause) {
@@ -146,94 +146,6 @@ export function blobSource(blob: Blob, name?: string): ByteSource {
       } catch (error) {
         throw ioError(error, title, "read");
       }
-    },
-    close() {},
-  };
-}
-
-/** Options of {@linkcode httpSource}. */
-export interface HttpOptions {
-  /** Headers sent with every request, for access tokens. */
-  headers?: Record<string, string>;
-  /** Another `fetch`, for tests. */
-  fetch?: typeof fetch;
-}
-
-/**
- * A URL whose server answers range requests; only the bytes that are read are transferred.
- *
- * Errors: `NOT_FOUND` (404), `UNSUPPORTED` (a server without ranges), `TRUNCATED`, `IO`.
- *
- * @example
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { httpSource } from "./source.ts";
- * // A server of three bytes; without `fetch` the one of the runtime is asked.
- * const fetch = (_url: unknown, init?: RequestInit) => {
- *   const [, from, to] = /(\d+)-(\d+)/.exec(new Headers(init?.headers).get("range")!)!;
- *   const headers = { "content-range": `bytes ${from}-${to}/3` };
- *   const body = Uint8Array.of(1, 2, 3).slice(Number(from), Number(to) + 1);
- *   return Promise.resolve(new Response(body, { status: 206, headers }));
- * };
- * const source = await httpSource("https://example.org/three.bin", { fetch });
- * assertEquals([...await source.read(1, 2)], [2, 3]);
- * ```
- */
-export async function httpSource(url: string, options: HttpOptions = {}): Promise<ByteSource> {
-  const request = options.fetch ?? fetch;
-  const get = async (offset: number, length: number): Promise<Response> => {
-    const range = `bytes=${offset}-${offset + length - 1}`;
-    try {
-      return await request(url, { headers: { ...options.headers, range } });
-    } catch (error) {
-      throw ioError(error, url, "read");
-    }
-  };
-  const check = async (response: Response) => {
-    if (response.status === 206) return;
-    await response.body?.cancel();
-    if (response.status === 404) {
-      throw new LowbitError("NOT_FOUND", "the server answers 404", { file: url });
-    }
-    if (response.ok) {
-      throw new LowbitError("UNSUPPORTED", "the server ignores range requests", {
-        file: url,
-        advice: "download the file and open the copy",
-      });
-    }
-    throw new LowbitError("IO", `the server answers ${response.status}`, { file: url });
-  };
-  const first = await get(0, 1);
-  await check(first);
-  await first.arrayBuffer();
-  const total = /\/(\d{1,15})$/.exec(first.headers.get("content-range") ?? "")?.[1];
-  if (total === undefined) {
-    throw new LowbitError("UNSUPPORTED", "the server does not say how large the file is", {
-      file: url,
-      advice: "download the file and open the copy",
-    });
-  }
-  const size = Number(total);
-  return {
-    name: url,
-    size,
-    async read(offset, length) {
-      checkRange(url, size, offset, length);
-      if (length === 0) return new Uint8Array(0);
-      const response = await get(offset, length);
-      await check(response);
-      let bytes: Uint8Array<ArrayBuffer>;
-      try {
-        bytes = new Uint8Array(await response.arrayBuffer());
-      } catch (error) {
-        throw ioError(error, url, "read");
-      }
-      if (bytes.length !== length) {
-        throw new LowbitError("TRUNCATED", `the server sent ${bytes.length} of ${length} bytes`, {
-          file: url,
-        });
-      }
-      return bytes;
     },
     close() {},
   };

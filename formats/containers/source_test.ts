@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import type { ByteSource } from "../../spec/checkpoint.ts";
 import { LowbitError } from "../../spec/errors.ts";
-import { blobSource, fileSource, httpSource, memorySource } from "./source.ts";
+import { httpSource } from "../sources/http.ts";
+import { blobSource, fileSource, memorySource } from "./source.ts";
 
 const here = decodeURIComponent(
   new URL("../../tests/golden/containers/dtypes.safetensors", import.meta.url).pathname,

@@ -69,6 +69,7 @@ export function plainTensor(place: PlainPlace): StoredTensor {
   const { name, type, shape, source, offset } = place;
   const rowElements = elementCount(shape.slice(1));
   const bytes = elementCount(shape) * PLAIN_BYTES[type];
+  const wholeRows = Number.isInteger(rowElements * PLAIN_BYTES[type]);
   return {
     name,
     shape,
@@ -77,12 +78,24 @@ export function plainTensor(place: PlainPlace): StoredTensor {
     async read(rows) {
       const { start, end } = rowRange(name, shape, rows);
       const stride = rowElements * PLAIN_BYTES[type];
+      if (!wholeRows) {
+        // Rows of less than whole bytes: the bytes of all of them.
+        const all = decodePlain(type, await source.read(offset, bytes));
+        return all.slice(start * rowElements, end * rowElements);
+      }
       return decodePlain(
         type,
         await source.read(offset + start * stride, (end - start) * stride),
       );
     },
     raw: () => source.read(offset, bytes),
+    ...(PLAIN_BYTES[type] >= 1 && {
+      bytesAt: (start: number, length: number) => source.read(offset + start, length),
+      decodeAt: async (start: number, count: number) => {
+        const size = PLAIN_BYTES[type];
+        return decodePlain(type, await source.read(offset + start * size, count * size));
+      },
+    }),
     // deno-lint-ignore require-await
     async quantized() {
       throw new LowbitError("FORMAT", "is not quantised", { file: source.name, field: name });

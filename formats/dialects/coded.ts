@@ -106,6 +106,18 @@ export function codedTensor(place: CodedPlace, tools: Tools): StoredTensor {
           advice: "use quantized()",
         });
       }),
-    quantized: () => inside(() => place.load(0, matrixRows)),
+    quantized: (rows) =>
+      inside(async () => {
+        if (!rows) return await place.load(0, matrixRows);
+        const { start, end } = rowRange(name, [matrixRows], rows);
+        const { granularity } = scheme;
+        const tileRows = granularity.kind === "block" ? granularity.rows : 1;
+        if (start % tileRows !== 0) {
+          throw new LowbitError("SHAPE", `row ${start} is not the first of a tile`, {
+            advice: `begin at a multiple of ${tileRows}`,
+          });
+        }
+        return await place.load(start, end);
+      }),
   };
 }

@@ -19,10 +19,13 @@ export interface Folder {
   open(name: string): Promise<ByteSource>;
 }
 
-/** Refuses names that are not plain: separators, `..`, drive letters, control characters. */
+/**
+ * Refuses names that are not plain: separators, `..`, drive letters, control characters, percent signs
+ * (which an address would decode).
+ */
 export function checkPlainName(name: string, file: string): void {
   // deno-lint-ignore no-control-regex
-  if (/^[^/\\:\u0000-\u001f]{1,255}$/.test(name) && name !== "." && name !== "..") return;
+  if (/^[^/\\:%\u0000-\u001f]{1,255}$/.test(name) && name !== "." && name !== "..") return;
   throw new LowbitError("MALFORMED", `${JSON.stringify(name)} is not a file of its folder`, {
     file,
     advice: "names of shards must be plain file names",
@@ -37,7 +40,12 @@ export async function diskFolder(path: string): Promise<Folder> {
   const names: string[] = [];
   let root: string;
   try {
-    for await (const entry of Deno.readDir(path)) if (!entry.isDirectory) names.push(entry.name);
+    for await (const entry of Deno.readDir(path)) {
+      if (!entry.isDirectory) names.push(entry.name);
+      else if (entry.name === "onnx") {
+        for await (const { name } of Deno.readDir(`${path}/onnx`)) names.push(`onnx/${name}`);
+      }
+    }
     root = await Deno.realPath(path);
   } catch (error) {
     throw ioError(error, path, "read");
@@ -49,7 +57,7 @@ export async function diskFolder(path: string): Promise<Folder> {
     name: path,
     names,
     async open(name) {
-      checkPlainName(name, path);
+      checkPlainName(name.replace(/^onnx\//, ""), path);
       const file = `${path}${separator}${name}`;
       let real: string;
       try {

@@ -8,7 +8,8 @@
 import { hashBytes } from "../../engine/hash.ts";
 import { createCodecs } from "../../formats/codec.ts";
 import { memoryOutput } from "../../formats/containers/output.ts";
-import { memorySource } from "../../formats/containers/source.ts";
+import { blobSource, memorySource } from "../../formats/containers/source.ts";
+import { open } from "../../formats/library.ts";
 import { loadKernels } from "../../kernels-wasm/mod.ts";
 import type { Kernels } from "../../spec/mod.ts";
 import { Workbench } from "../../workbench.ts";
@@ -77,4 +78,26 @@ async function tinyModel(
   const quantized = await lowbit.open(files);
   const figures = await lowbit.evaluate({ model: quantized, windows, reference: model });
   return { model: hashBytes(out.files.get("model.safetensors")!), figures };
+}
+
+/**
+ * What `open` reads of a file that a person chose, or of an address: kinds of tensors, one slice, and the
+ * bytes that were asked for.
+ */
+export async function library(source: File | string): Promise<unknown> {
+  let bytes = 0;
+  const file = typeof source === "string" ? source : [blobSource(source)].map((inner) => ({
+    ...inner,
+    read(offset: number, length: number) {
+      bytes += length;
+      return inner.read(offset, length);
+    },
+  }));
+  const checkpoint = await open(file);
+  const tensors = [...checkpoint.tensors.values()].map(({ name, format, shape }) =>
+    `${name} ${format} ${shape}`
+  );
+  const header = bytes;
+  const values = await checkpoint.tensors.get("lm_head.weight")!.slice({ start: 3, end: 4 });
+  return { tensors, values: [...values], sliced: bytes - header };
 }

@@ -43,6 +43,13 @@ export function serve(
   return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
     const [type, body] = await answer(new URL(request.url).pathname.slice(1));
     headers.set("content-type", type);
+    const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.get("range") ?? "");
+    if (range && typeof body !== "string") {
+      const part = body.slice(Number(range[1]), Number(range[2]) + 1);
+      const span = `bytes ${range[1]}-${range[2]}/${body.length}`;
+      const partial = new Headers([...headers, ["content-range", span]]);
+      return new Response(part, { status: 206, headers: partial });
+    }
     return new Response(body, { headers });
   });
 }

@@ -11,9 +11,9 @@ export interface Case {
   /** What is done to the weights. */
   recipe: Recipe;
   /** The target that it is written for. */
-  to: "lowbit" | "compressed-tensors" | "gptq" | "awq" | "bitsandbytes" | "gguf";
+  to: "lowbit" | "compressed-tensors" | "gptq" | "awq" | "bitsandbytes" | "gguf" | "onnx";
   /** The program that it is written for. */
-  runtime: "transformers" | "gptqmodel" | "llama.cpp";
+  runtime: "transformers" | "gptqmodel" | "llama.cpp" | "onnxruntime";
   /** The largest relative difference of perplexity that is accepted. */
   limit: number;
 }
@@ -80,6 +80,7 @@ export const CASES: readonly Case[] = [
   { ...forTransformers(nearest("nf4", "nf4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
   { ...forTransformers(nearest("nf4-double", "nf4_b64_dq"), "bitsandbytes"), limit: SIXTEEN_BITS },
   { ...forTransformers(nearest("fp4", "fp4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
+  ...[FULL_PRECISION, "rtn-w4g64", "rtn-w4g64-sym", "gptq-w4g64", "rtn-w8"].map(forOnnxRuntime),
   forLlamaCpp(FULL_PRECISION, SAME_ARITHMETIC),
   forLlamaCpp("ggml-q8_0"),
   forLlamaCpp("ggml-q4_0"),
@@ -97,6 +98,12 @@ function forTransformers(name: string | Recipe, to: Case["to"] = "compressed-ten
 
 function forGptqModel(recipe: Recipe, to: Case["to"]): Case {
   return { recipe, to, runtime: "gptqmodel", limit: SIXTEEN_BITS };
+}
+
+/** onnxruntime multiplies weights of 8 bits with inputs that it rounds to 8 bits. */
+function forOnnxRuntime(name: string | Recipe): Case {
+  const recipe = typeof name === "string" ? presetRecipe(name) : name;
+  return { recipe, to: "onnx", runtime: "onnxruntime", limit: ROUNDED_ACTIVATIONS };
 }
 
 function forLlamaCpp(name: string | Recipe, limit = ROUNDED_ACTIVATIONS): Case {

@@ -38,6 +38,7 @@ const SCRIPTS = {
   "transformers": "perplexity_transformers.py",
   "gptqmodel": "perplexity_gptqmodel.py",
   "llama.cpp": "perplexity_llama_cpp.py",
+  "onnxruntime": "perplexity_onnxruntime.py",
 };
 
 /** Text that tokenizers disagree on, if they disagree. */
