@@ -25,7 +25,7 @@ const LAYERS: Record<string, readonly string[]> = {
 };
 
 /** Folders of what puts everything together; they import what they like, and only they do. */
-const OUTER = ["cli", "tests", "tools", "bench", "examples", "web", "docs"];
+const OUTER = ["cli", "testing", "tests", "tools", "bench", "examples", "web", "docs"];
 /** Modules at the top that put everything together. */
 const ROOTS = ["mod.ts", "cli.ts", "workbench.ts"];
 
