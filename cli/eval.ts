@@ -15,6 +15,7 @@ import {
   activationsOption,
   checkFor,
   importPlugins,
+  pluginOptions,
   readIds,
   readText,
 } from "./inputs.ts";
@@ -45,13 +46,7 @@ export const evalCommand: Command = {
     },
     activationsOption,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
-    {
-      name: "plugin",
-      type: "text",
-      value: "PATH",
-      help: "import a plugin (runs its code)",
-      many: true,
-    },
+    ...pluginOptions,
   ],
   async run(args) {
     const { text, ids } = { text: args.text("text"), ids: args.text("ids") };

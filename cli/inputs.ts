@@ -9,7 +9,13 @@ import { openModel } from "../models/architecture.ts";
 import type { UserFormats } from "../formats/lookup.ts";
 import { type FormatFile, readUserFormats } from "../formats/user_formats.ts";
 import { presetRecipe } from "../recipes/mod.ts";
-import { type Checkpoint, LowbitError, type Plugin, type Recipe } from "../spec/mod.ts";
+import {
+  checkManifest,
+  type Checkpoint,
+  LowbitError,
+  type Plugin,
+  type Recipe,
+} from "../spec/mod.ts";
 import { parseRecipe, type Workbench } from "../workbench.ts";
 import type { LinearOptions } from "../engine/executor.ts";
 import type { Arguments, Option } from "./arguments.ts";
@@ -29,30 +35,43 @@ export function activationsOf(args: Arguments): LinearOptions["activations"] {
   throw new LowbitError("USAGE", `--activations must be f32 or int8, not ${wanted}`);
 }
 
+/** The options of commands that run plugins. */
+export const pluginOptions: readonly Option[] = [
+  {
+    name: "plugin",
+    type: "text",
+    value: "PATH",
+    help: "import a plugin (runs its code)",
+    many: true,
+  },
+];
+
 /** The plugins of `--plugin` paths, which are imported and run as code. */
 export async function importPlugins(args: Arguments): Promise<Plugin[]> {
   const plugins: Plugin[] = [];
-  for (const path of args.texts("plugin")) {
-    const url = /^[a-z]+:\/\//.test(path) ? path : new URL(path, `file://${Deno.cwd()}/`).href;
-    let module: Record<string, unknown>;
-    try {
-      module = await import(url);
-    } catch (cause) {
-      throw new LowbitError("PLUGIN", `cannot be imported: ${(cause as Error).message}`, {
-        file: path,
-        cause,
-      });
-    }
-    const found = Object.values(module).filter(isPlugin);
-    if (found.length === 0) {
-      throw new LowbitError("PLUGIN", "exports no plugin", {
-        file: path,
-        advice: "export the result of definePlugin",
-      });
-    }
-    plugins.push(...found);
-  }
+  for (const path of args.texts("plugin")) plugins.push(...await importPlugin(path));
+  for (const plugin of plugins) checkManifest(plugin);
   return plugins;
+}
+
+/** The plugins that a module exports. */
+export async function importPlugin(path: string): Promise<Plugin[]> {
+  const url = /^[a-z]+:\/\//.test(path) ? path : new URL(path, `file://${Deno.cwd()}/`).href;
+  let module: Record<string, unknown>;
+  try {
+    module = await import(url);
+  } catch (cause) {
+    throw new LowbitError("PLUGIN", `cannot be imported: ${(cause as Error).message}`, {
+      file: path,
+      cause,
+    });
+  }
+  const found = [...new Set(Object.values(module).filter(isPlugin))];
+  if (found.length > 0) return found;
+  throw new LowbitError("PLUGIN", "exports no plugin", {
+    file: path,
+    advice: "export the result of definePlugin",
+  });
 }
 
 function isPlugin(value: unknown): value is Plugin {

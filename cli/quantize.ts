@@ -16,6 +16,7 @@ import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
 import {
   importPlugins,
   nameRecipeFile,
+  pluginOptions,
   readCalibration,
   readFormats,
   readRecipe,
@@ -47,13 +48,7 @@ export const quantizeCommand: Command = {
     ...BUDGET_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     { name: "max-memory", type: "bytes", value: "SIZE", help: "refuse a run that needs more" },
-    {
-      name: "plugin",
-      type: "text",
-      value: "PATH",
-      help: "import a plugin (runs its code)",
-      many: true,
-    },
+    ...pluginOptions,
     {
       name: "format",
       type: "text",

@@ -150,21 +150,29 @@ const OPERATIONS: Operations = {
     const { kernels, tokens, memory, hyperparameters } = args;
     const { heads, kv_heads: kvHeads, head_size: headSize } = hyperparameters;
     const q = get(node.query), key = get(node.key), value = get(node.value);
-    const past = memory?.extend(key, value, tokens);
     const y = kernels.alloc("f32", q.length);
-    kernels.attention({
-      q,
-      k: past?.keys ?? key,
-      v: past?.values ?? value,
-      y,
-      tokens,
-      past: past === undefined ? 0 : past.length - tokens,
-      heads,
-      kvHeads,
-      headSize,
-      scale: 1 / Math.sqrt(headSize),
-    });
-    past?.release();
+    const rows = memory?.stepwise ? 1 : tokens;
+    const part = (x: Values, start: number) => {
+      const width = x.length / tokens;
+      return rows === tokens ? x : x.slice(start * width, rows * width);
+    };
+    for (let start = 0; start < tokens; start += rows) {
+      const [k, v] = [part(key, start), part(value, start)];
+      const past = memory?.extend(k, v, rows);
+      kernels.attention({
+        q: part(q, start),
+        k: past?.keys ?? k,
+        v: past?.values ?? v,
+        y: part(y, start),
+        tokens: rows,
+        past: past === undefined ? 0 : past.length - rows,
+        heads,
+        kvHeads,
+        headSize,
+        scale: 1 / Math.sqrt(headSize),
+      });
+      past?.release();
+    }
     return y;
   },
   silu_gate(node, { args, get, take }) {

@@ -169,6 +169,11 @@ export interface CachePolicy {
   truncate(length: number): void;
   /** Bytes that a real implementation of the policy holds now. */
   readonly bytes: number;
+  /**
+   * What is read for a token depends on how many came after it: the model then gives tokens one at
+   * a time, so that each attends over what it would have seen when text is made.
+   */
+  readonly stepwise?: boolean;
 }
 
 /** Some scored positions of one window. Buffers are the caller's; read-only. */

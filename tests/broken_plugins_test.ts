@@ -183,9 +183,8 @@ const BROKEN: [name: string, check: CheckName, message: RegExp, make: () => Plug
     plugin("broken", {
       transform: ({ block }) => {
         const columns = block.linears.find(({ role }) => role === "mlp.up")!.columns;
-        const factors = new Float32Array(columns).fill(1);
-        factors[0] = 1e-43; // its inverse is lost in f32
-        return [{ op: "scale", edge: "mlp.input", factors }];
+        const factors = new Float32Array(columns).fill(3e38); // twice: lost in f32
+        return Array(2).fill({ op: "scale", edge: "mlp.input", factors });
       },
     })],
   [
