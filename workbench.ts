@@ -9,6 +9,7 @@ import { loadAutodiff } from "./autodiff/mod.ts";
 import { embeddedPath } from "./embedded/mod.ts";
 import { type BudgetPlan, planBudget } from "./engine/budget.ts";
 import { cutWindows } from "./engine/calibration.ts";
+import { type CacheChoice, openCache } from "./engine/cache.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
@@ -228,11 +229,12 @@ export class Workbench implements Disposable {
       model: Checkpoint;
       windows: readonly Int32Array[];
       reference?: Checkpoint | StreamedModel;
+      cache?: CacheChoice;
     } & LinearOptions,
   ): Promise<Record<string, number>> {
     const { kernels, codecs, plugins } = this;
-    const { model: checkpoint, windows, reference, activations } = options;
-    const what = { checkpoint, reference, windows, activations };
+    const { model: checkpoint, windows, reference, activations, cache } = options;
+    const what = { checkpoint, reference, windows, activations, cache };
     return evaluateModel({ ...what, plugins, kernels, codecs, onEvent: this.#onEvent });
   }
 
@@ -257,23 +259,35 @@ export class Workbench implements Disposable {
       temperature?: number;
       seed?: number;
       onToken?: (id: number) => void;
+      cache?: CacheChoice;
+      onCache?: (bytes: { held: number; f32: number }) => void;
     } & LinearOptions,
   ): AsyncGenerator<string, void, void> {
     const { model, prompt, tokens = 64, temperature = 0, seed = 0 } = options;
     const tokenizer = this.tokenizer(model);
     const stream = decodeStream(tokenizer);
+    const choice = options.cache && openCache({
+      plugins: this.plugins,
+      kernels: this.kernels,
+      codecs: this.codecs,
+      hyperparameters: openModel(model).hyperparameters,
+      onWarning: (message) => this.#onEvent?.({ event: "warning", message }),
+    }, options.cache);
     using language = await this.load(model, options);
+    using cache = language.cache(choice?.policy);
     const ids = language.generate({
       prompt: tokenizer.encode(prompt),
       tokens,
       temperature,
       rng: seededRng(`generate/${seed}`),
       stop: tokenizer.eos === undefined ? [] : [tokenizer.eos],
+      cache,
     });
     for await (const id of ids) {
       options.onToken?.(id);
       yield stream.push(id);
     }
+    if (choice) options.onCache?.({ held: choice.bytes, f32: choice.fullBytes });
     yield stream.flush();
   }
 

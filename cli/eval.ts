@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { CacheChoice } from "../engine/cache.ts";
 import type { LinearOptions } from "../engine/executor.ts";
 import { VERSION } from "../engine/version.ts";
 import { openModel } from "../models/architecture.ts";
@@ -13,6 +14,8 @@ import type { Arguments, Command } from "./arguments.ts";
 import {
   activationsOf,
   activationsOption,
+  cacheOf,
+  cacheOptions,
   checkFor,
   importPlugins,
   pluginOptions,
@@ -45,6 +48,7 @@ export const evalCommand: Command = {
       help: "full-precision model to compare with",
     },
     activationsOption,
+    ...cacheOptions,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     ...pluginOptions,
   ],
@@ -68,6 +72,7 @@ export const evalCommand: Command = {
         text,
         ids,
         activations: activationsOf(args),
+        cache: cacheOf(args),
       });
       view.close();
       if (args.flag("json")) writeLine(JSON.stringify(result));
@@ -89,7 +94,7 @@ export async function evaluatePaths(
   lowbit: Workbench,
   args: Arguments,
   what:
-    & { model: string; reference?: string; text?: string; ids?: string }
+    & { model: string; reference?: string; text?: string; ids?: string; cache?: CacheChoice }
     & LinearOptions,
 ): Promise<Evaluation> {
   const started = performance.now();
@@ -103,6 +108,7 @@ export async function evaluatePaths(
       windows,
       reference,
       activations: what.activations,
+      cache: what.cache,
     });
     const context = Math.max(...windows.map((window) => window.length));
     return {

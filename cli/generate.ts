@@ -7,7 +7,14 @@
 import { LowbitError, printable } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
-import { activationsOf, activationsOption } from "./inputs.ts";
+import {
+  activationsOf,
+  activationsOption,
+  cacheOf,
+  cacheOptions,
+  importPlugins,
+  pluginOptions,
+} from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 
 /** The command. */
@@ -22,6 +29,8 @@ export const generateCommand: Command = {
     { name: "temperature", type: "number", value: "T", help: "0 is greedy (the default)" },
     { name: "seed", type: "integer", value: "N", help: "seed of the sampling (0)" },
     activationsOption,
+    ...cacheOptions,
+    ...pluginOptions,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
   async run(args) {
@@ -29,12 +38,18 @@ export const generateCommand: Command = {
     if (prompt === undefined) throw new LowbitError("USAGE", "--prompt is missing");
     const view = progressView(args);
     const { onEvent } = view;
-    using lowbit = await createWorkbench({ threads: args.number("threads") ?? 0, onEvent });
+    const cache = cacheOf(args);
+    using lowbit = await createWorkbench({
+      threads: args.number("threads") ?? 0,
+      plugins: await importPlugins(args),
+      onEvent,
+    });
     const model = await lowbit.open(args.positional[0]);
     const json = args.flag("json");
     const ids: number[] = [];
     let text = "";
     let started = 0;
+    let held: { held: number; f32: number } | undefined;
     const show = (piece: string) => {
       if (!json) Deno.stdout.writeSync(new TextEncoder().encode(safe(piece)));
     };
@@ -46,6 +61,8 @@ export const generateCommand: Command = {
         temperature: args.number("temperature"),
         seed: args.number("seed"),
         activations: activationsOf(args),
+        cache,
+        onCache: (bytes) => held = bytes,
         onToken(id) {
           // The first token also stands for loading and for reading the prompt.
           if (ids.push(id) === 1) {
@@ -67,11 +84,13 @@ export const generateCommand: Command = {
     const speed = ids.length > 1 ? (ids.length - 1) / seconds : undefined;
     if (json) {
       const figures = { tokens: ids.length, seconds, tokens_per_second: speed };
-      return writeLine(JSON.stringify({ prompt, text, ids, ...figures }));
+      const memory = held && { cache_bytes: held.held, cache_bytes_f32: held.f32 };
+      return writeLine(JSON.stringify({ prompt, text, ids, ...figures, ...memory }));
     }
     writeLine("");
     if (!args.flag("quiet") && speed) {
       writeError(`${ids.length} tokens, ${speed.toFixed(1)} a second`);
+      if (held) writeError(`${held.held} bytes of cache, ${held.f32} in f32`);
     }
   },
 };

@@ -17,6 +17,7 @@ import {
   type Recipe,
 } from "../spec/mod.ts";
 import { parseRecipe, type Workbench } from "../workbench.ts";
+import type { CacheChoice } from "../engine/cache.ts";
 import type { LinearOptions } from "../engine/executor.ts";
 import type { Arguments, Option } from "./arguments.ts";
 
@@ -33,6 +34,36 @@ export function activationsOf(args: Arguments): LinearOptions["activations"] {
   const wanted = args.text("activations");
   if (wanted === undefined || wanted === "f32" || wanted === "int8") return wanted;
   throw new LowbitError("USAGE", `--activations must be f32 or int8, not ${wanted}`);
+}
+
+/** The options of commands that can run a model with the cache of a plugin. */
+export const cacheOptions: readonly Option[] = [
+  {
+    name: "cache",
+    type: "text",
+    value: "PLUGIN",
+    help: "key/value cache by a plugin, such as kivi",
+  },
+  { name: "cache-options", type: "text", value: "JSON", help: "options of that plugin" },
+];
+
+/** What `--cache` and `--cache-options` say. */
+export function cacheOf(args: Arguments): CacheChoice | undefined {
+  const use = args.text("cache");
+  const options = readObject(args, "cache-options");
+  if (use === undefined && options) throw new LowbitError("USAGE", "--cache-options need --cache");
+  return use === undefined ? undefined : { use, options };
+}
+
+/** The JSON object of an option. */
+export function readObject(args: Arguments, name: string): Record<string, unknown> | undefined {
+  const text = args.text(name);
+  if (text === undefined) return undefined;
+  try {
+    const value = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch { /* said below */ }
+  throw new LowbitError("USAGE", `--${name} must be a JSON object, not ${JSON.stringify(text)}`);
 }
 
 /** The options of commands that run plugins. */

@@ -9,7 +9,7 @@ import { PLUGINS } from "../plugins/mod.ts";
 import { LowbitError, type Plugin, PLUGIN_HOOKS, unknownName } from "../spec/mod.ts";
 import { CHECKS, inspectPlugin, type PluginReport } from "../testing/mod.ts";
 import type { Arguments, Command } from "./arguments.ts";
-import { importPlugin } from "./inputs.ts";
+import { importPlugin, readObject } from "./inputs.ts";
 import { plain, print } from "./lists.ts";
 import { newPlugin } from "./new_plugin.ts";
 import { writeLine } from "./progress.ts";
@@ -123,7 +123,7 @@ function checkoutFrom(folder: string): string | undefined {
 /** Holds the plugins of a module to the contract; 1 where one does not hold it. */
 async function test(args: Arguments, path: string): Promise<number> {
   const schemes = args.texts("scheme");
-  const options = readOptions(args.text("options"));
+  const options = readObject(args, "options");
   const reports: PluginReport[] = [];
   for (const plugin of await importPlugin(path)) {
     reports.push(
@@ -141,13 +141,4 @@ async function test(args: Arguments, path: string): Promise<number> {
       writeLine(table([plugin, "", "cases", ""], rows));
     });}
   return reports.every(({ ok }) => ok) ? 0 : 1;
-}
-
-function readOptions(text: string | undefined): Record<string, unknown> | undefined {
-  if (text === undefined) return undefined;
-  try {
-    const value = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  } catch { /* said below */ }
-  throw new LowbitError("USAGE", `--options must be a JSON object, not ${JSON.stringify(text)}`);
 }
