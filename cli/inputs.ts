@@ -19,6 +19,7 @@ import {
 import { parseRecipe, type Workbench } from "../workbench.ts";
 import type { CacheChoice } from "../engine/cache.ts";
 import type { LinearOptions } from "../engine/executor.ts";
+import { openSandbox } from "../sandbox/mod.ts";
 import type { Arguments, Option } from "./arguments.ts";
 
 /** The option of commands that run a model. */
@@ -75,12 +76,37 @@ export const pluginOptions: readonly Option[] = [
     help: "import a plugin (runs its code)",
     many: true,
   },
+  {
+    name: "sandbox",
+    type: "flag",
+    help: "run plugins of --plugin in a Worker without permissions",
+  },
+  {
+    name: "sandbox-seconds",
+    type: "number",
+    value: "S",
+    help: "the longest that a call of a plugin in the sandbox may take (60)",
+  },
+  {
+    name: "sandbox-memory",
+    type: "bytes",
+    value: "SIZE",
+    help: "the most memory that a plugin in the sandbox may take (1GiB)",
+  },
 ];
 
 /** The plugins of `--plugin` paths, which are imported and run as code. */
 export async function importPlugins(args: Arguments): Promise<Plugin[]> {
   const plugins: Plugin[] = [];
-  for (const path of args.texts("plugin")) plugins.push(...await importPlugin(path));
+  const limits = {
+    seconds: args.number("sandbox-seconds") ?? 60,
+    bytes: args.number("sandbox-memory") ?? 2 ** 30,
+  };
+  for (const path of args.texts("plugin")) {
+    if (!args.flag("sandbox")) plugins.push(...await importPlugin(path));
+    // The Worker ends with the process.
+    else plugins.push(...(await openSandbox(await readText(path), path, limits)).plugins);
+  }
   for (const plugin of plugins) checkManifest(plugin);
   return plugins;
 }
