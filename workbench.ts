@@ -9,9 +9,11 @@ import { loadAutodiff } from "./autodiff/mod.ts";
 import { embeddedPath } from "./embedded/mod.ts";
 import { type BudgetPlan, planBudget } from "./engine/budget.ts";
 import { cutWindows } from "./engine/calibration.ts";
-import { type ConversionResult, convertCheckpoint } from "./engine/convert/convert.ts";
+import type { ConversionResult } from "./engine/convert/convert.ts";
 import type { ConvertOptions } from "./engine/convert/request.ts";
-import { fallbacksOf, splitTarget, wantedType } from "./engine/convert/wanted.ts";
+import { convertToPath } from "./engine/convert/to_path.ts";
+import { splitTarget } from "./engine/convert/wanted.ts";
+import { type CacheChoice, openCache } from "./engine/cache.ts";
 import { evaluateModel, streamModel } from "./engine/evaluate.ts";
 import { checkpointLinears, type LinearOptions } from "./engine/executor.ts";
 import { quantizeToPath } from "./engine/output_path.ts";
@@ -23,13 +25,10 @@ import {
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
 import { refuseConflicts } from "./engine/preflight.ts";
 import { seededRng } from "./engine/rng.ts";
-import type { SharedStatistics } from "./engine/shared_statistics.ts";
 import { createCodecs } from "./formats/codec.ts";
 import { fileSource, memorySource } from "./formats/containers/source.ts";
-import { outputAt, writeText } from "./formats/containers/output_at.ts";
 import { open, type OpenedCheckpoint } from "./formats/library.ts";
 import type { SourceOptions } from "./formats/sources/mod.ts";
-import type { UserFormats } from "./formats/lookup.ts";
 import { createTargets } from "./formats/targets.ts";
 import { parseYaml } from "./formats/yaml.ts";
 import { loadKernels } from "./kernels-wasm/mod.ts";
@@ -43,14 +42,12 @@ import { PLUGINS } from "./plugins/mod.ts";
 import { presetRecipe } from "./recipes/mod.ts";
 import {
   type ByteSource,
-  type CalibrationSource,
   type Checkpoint,
   type Codecs,
   type Evaluator,
   type EventSink,
   type Kernels,
   LowbitError,
-  type Output,
   type Plan,
   type Plugin,
   type Recipe,
@@ -58,59 +55,9 @@ import {
   type Target,
   unknownName,
 } from "./spec/mod.ts";
+import type { QuantizeOptions, WindowOptions, WorkbenchOptions } from "./workbench_options.ts";
 
-/** What a workbench is made with. */
-export interface WorkbenchOptions {
-  /** Threads of the kernels; 1 if absent, 0 for all cores. */
-  threads?: number;
-  /**
-   * Where packed weights are multiplied: `cpu` (the default), or `webgpu`, which is for running
-   * models: its results are not the same on every machine.
-   */
-  device?: "cpu" | "webgpu";
-  /** Plugins beside the shipped ones. */
-  plugins?: readonly Plugin[];
-  /** Number formats and schemes beside those of the catalog. */
-  formats?: UserFormats;
-  /** Takes progress, warnings and reports. */
-  onEvent?: EventSink;
-  /** How checkpoints are opened: pickled tensors, remote files. */
-  sources?: SourceOptions;
-}
-
-/** What {@linkcode Workbench.quantize} needs. */
-export interface QuantizeOptions {
-  /** The checkpoint. */
-  model: Checkpoint;
-  /** A preset's name, or a recipe. */
-  recipe: string | Recipe;
-  /** Where it is written: a path, or an output such as `memoryOutput()`. */
-  out: string | Output;
-  /** The id of a target; `lowbit` if absent. */
-  to?: string;
-  /** Windows of token ids; from the shipped text if absent and needed. */
-  calibration?: readonly Int32Array[];
-  /** Where these are from, for the receipt; see {@linkcode Workbench.calibrationFrom}. */
-  calibrationSource?: CalibrationSource;
-  /** Bytes of memory that the plan may need. */
-  maxMemory?: number;
-  /** Statistics that several runs on the same model and calibration share. */
-  shared?: SharedStatistics;
-  /** Replaces what is already at `out`. */
-  overwrite?: boolean;
-  /** Stops the run; nothing is left at `out`. */
-  signal?: AbortSignal;
-}
-
-/** How windows are cut from a text. */
-export interface WindowOptions {
-  /** Tokens of a window; 512 or the model's context if absent. */
-  length?: number;
-  /** At most so many windows. */
-  count?: number;
-  /** Spread over the text, instead of the first ones. */
-  spread?: boolean;
-}
+export type { QuantizeOptions, WindowOptions, WorkbenchOptions };
 
 /** Tokens of a window, if nothing else is said. */
 export const DEFAULT_CONTEXT = 512;
@@ -265,26 +212,10 @@ export class Workbench implements Disposable {
    * Beside a file, `OUT.conversion.json` is the record that a directory has inside.
    */
   async convert(options: ConvertOptions): Promise<ConversionResult> {
-    const { checkpoint, to, out, lossy, overwrite, signal } = options;
-    const { id, type } = splitTarget(to);
-    const target = this.target(id);
+    const { id, type } = splitTarget(options.to);
     const { kernels, codecs } = this;
-    const done = await convertCheckpoint({
-      checkpoint,
-      target,
-      ...(type !== undefined && { wanted: wantedType(type, id) }),
-      fallbacks: fallbacksOf(id),
-      lossy,
-      ...(out !== undefined && { output: await outputAt(out, target, overwrite) }),
-      signal,
-      kernels,
-      codecs,
-      onEvent: this.#onEvent,
-    });
-    if (typeof out === "string" && target.output === "file") {
-      await writeText(`${out}.conversion.json`, JSON.stringify(done, null, 2) + "\n");
-    }
-    return done;
+    const tools = { target: this.target(id), kernels, codecs, onEvent: this.#onEvent };
+    return await convertToPath(options, type, tools);
   }
 
   /**
@@ -306,6 +237,8 @@ export class Workbench implements Disposable {
       from?: readonly number[];
       /** Evaluators beside those of plugins. */
       evaluators?: readonly Evaluator[];
+      /** The key/value cache of the model; in full precision if absent. */
+      cache?: CacheChoice;
     } & LinearOptions,
   ): Promise<Record<string, number>> {
     const { kernels, codecs, plugins } = this;
@@ -335,23 +268,35 @@ export class Workbench implements Disposable {
       temperature?: number;
       seed?: number;
       onToken?: (id: number) => void;
+      cache?: CacheChoice;
+      onCache?: (bytes: { held: number; f32: number }) => void;
     } & LinearOptions,
   ): AsyncGenerator<string, void, void> {
     const { model, prompt, tokens = 64, temperature = 0, seed = 0 } = options;
     const tokenizer = this.tokenizer(model);
     const stream = decodeStream(tokenizer);
+    const choice = options.cache && openCache({
+      plugins: this.plugins,
+      kernels: this.kernels,
+      codecs: this.codecs,
+      hyperparameters: openModel(model).hyperparameters,
+      onWarning: (message) => this.#onEvent?.({ event: "warning", message }),
+    }, options.cache);
     using language = await this.load(model, options);
+    using cache = language.cache(choice?.policy);
     const ids = language.generate({
       prompt: tokenizer.encode(prompt),
       tokens,
       temperature,
       rng: seededRng(`generate/${seed}`),
       stop: tokenizer.eos === undefined ? [] : [tokenizer.eos],
+      cache,
     });
     for await (const id of ids) {
       options.onToken?.(id);
       yield stream.push(id);
     }
+    if (choice) options.onCache?.({ held: choice.bytes, f32: choice.fullBytes });
     yield stream.flush();
   }
 

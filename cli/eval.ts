@@ -5,6 +5,7 @@
  */
 
 import type { Protocol } from "../compare/document.ts";
+import type { CacheChoice } from "../engine/cache.ts";
 import type { LinearOptions } from "../engine/executor.ts";
 import { VERSION } from "../engine/version.ts";
 import type { Checkpoint } from "../spec/mod.ts";
@@ -15,9 +16,12 @@ import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import {
   activationsOf,
   activationsOption,
+  cacheOf,
+  cacheOptions,
   deviceOf,
   deviceOption,
   importPlugins,
+  pluginOptions,
 } from "./inputs.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
@@ -41,14 +45,9 @@ export const evalCommand: Command = {
     deviceOption,
     ...MORE_OPTIONS,
     ...SOURCE_OPTIONS,
+    ...cacheOptions,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
-    {
-      name: "plugin",
-      type: "text",
-      value: "PATH",
-      help: "import a plugin (runs its code)",
-      many: true,
-    },
+    ...pluginOptions,
   ],
   async run(args) {
     const view = progressView(args);
@@ -66,6 +65,7 @@ export const evalCommand: Command = {
         model,
         reference,
         activations: activationsOf(args),
+        cache: cacheOf(args),
       });
       view.close();
       if (args.flag("json")) writeLine(JSON.stringify(result));
@@ -91,7 +91,7 @@ export async function evaluatePaths(
   lowbit: Workbench,
   args: Arguments,
   what:
-    & { model: string; reference?: string; text?: string }
+    & { model: string; reference?: string; text?: string; cache?: CacheChoice }
     & LinearOptions,
 ): Promise<Evaluation> {
   const started = performance.now();
@@ -112,6 +112,7 @@ export async function evaluatePaths(
       from,
       reference,
       activations: what.activations,
+      cache: what.cache,
     });
     const seconds = (performance.now() - started) / 1000;
     const more = await measureMore(lowbit, args, model, { reference, windows });

@@ -8,7 +8,16 @@ import { LowbitError, printable } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
 import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
-import { activationsOf, activationsOption, deviceOf, deviceOption } from "./inputs.ts";
+import {
+  activationsOf,
+  activationsOption,
+  cacheOf,
+  cacheOptions,
+  deviceOf,
+  deviceOption,
+  importPlugins,
+  pluginOptions,
+} from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 
 /** The command. */
@@ -25,6 +34,8 @@ export const generateCommand: Command = {
     activationsOption,
     deviceOption,
     ...SOURCE_OPTIONS,
+    ...cacheOptions,
+    ...pluginOptions,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
   ],
   async run(args) {
@@ -32,10 +43,12 @@ export const generateCommand: Command = {
     if (prompt === undefined) throw new LowbitError("USAGE", "--prompt is missing");
     const view = progressView(args);
     const { onEvent } = view;
+    const cache = cacheOf(args);
     using lowbit = await createWorkbench({
       sources: sourceOptions(args),
       threads: args.number("threads") ?? 0,
       device: deviceOf(args),
+      plugins: await importPlugins(args),
       onEvent,
     });
     const model = await lowbit.open(args.positional[0]);
@@ -43,6 +56,7 @@ export const generateCommand: Command = {
     const ids: number[] = [];
     let text = "";
     let started = 0;
+    let held: { held: number; f32: number } | undefined;
     const show = (piece: string) => {
       if (!json) Deno.stdout.writeSync(new TextEncoder().encode(safe(piece)));
     };
@@ -54,6 +68,8 @@ export const generateCommand: Command = {
         temperature: args.number("temperature"),
         seed: args.number("seed"),
         activations: activationsOf(args),
+        cache,
+        onCache: (bytes) => held = bytes,
         onToken(id) {
           // The first token also stands for loading and for reading the prompt.
           if (ids.push(id) === 1) {
@@ -75,11 +91,13 @@ export const generateCommand: Command = {
     const speed = ids.length > 1 ? (ids.length - 1) / seconds : undefined;
     if (json) {
       const figures = { tokens: ids.length, seconds, tokens_per_second: speed };
-      return writeLine(JSON.stringify({ prompt, text, ids, ...figures }));
+      const memory = held && { cache_bytes: held.held, cache_bytes_f32: held.f32 };
+      return writeLine(JSON.stringify({ prompt, text, ids, ...figures, ...memory }));
     }
     writeLine("");
     if (!args.flag("quiet") && speed) {
       writeError(`${ids.length} tokens, ${speed.toFixed(1)} a second`);
+      if (held) writeError(`${held.held} bytes of cache, ${held.f32} in f32`);
     }
   },
 };

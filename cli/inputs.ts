@@ -9,9 +9,17 @@ import { openModel } from "../models/architecture.ts";
 import type { UserFormats } from "../formats/lookup.ts";
 import { type FormatFile, readUserFormats } from "../formats/user_formats.ts";
 import { presetRecipe } from "../recipes/mod.ts";
-import { type Checkpoint, LowbitError, type Plugin, type Recipe } from "../spec/mod.ts";
+import {
+  checkManifest,
+  type Checkpoint,
+  LowbitError,
+  type Plugin,
+  type Recipe,
+} from "../spec/mod.ts";
 import { parseRecipe, type WorkbenchOptions } from "../workbench.ts";
+import type { CacheChoice } from "../engine/cache.ts";
 import type { LinearOptions } from "../engine/executor.ts";
+import { openSandbox } from "../sandbox/mod.ts";
 import type { Arguments, Option } from "./arguments.ts";
 
 /** The option of commands that run a model. */
@@ -46,30 +54,98 @@ export function activationsOf(args: Arguments): LinearOptions["activations"] {
   throw new LowbitError("USAGE", `--activations must be f32, f32-grouped or int8, not ${wanted}`);
 }
 
+/** The options of commands that can run a model with the cache of a plugin. */
+export const cacheOptions: readonly Option[] = [
+  {
+    name: "cache",
+    type: "text",
+    value: "PLUGIN",
+    help: "key/value cache by a plugin, such as kivi",
+  },
+  { name: "cache-options", type: "text", value: "JSON", help: "options of that plugin" },
+];
+
+/** What `--cache` and `--cache-options` say. */
+export function cacheOf(args: Arguments): CacheChoice | undefined {
+  const use = args.text("cache");
+  const options = readObject(args, "cache-options");
+  if (use === undefined && options) throw new LowbitError("USAGE", "--cache-options need --cache");
+  return use === undefined ? undefined : { use, options };
+}
+
+/** The JSON object of an option. */
+export function readObject(args: Arguments, name: string): Record<string, unknown> | undefined {
+  const text = args.text(name);
+  if (text === undefined) return undefined;
+  try {
+    const value = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch { /* said below */ }
+  throw new LowbitError("USAGE", `--${name} must be a JSON object, not ${JSON.stringify(text)}`);
+}
+
+/** The options of commands that run plugins. */
+export const pluginOptions: readonly Option[] = [
+  {
+    name: "plugin",
+    type: "text",
+    value: "PATH",
+    help: "import a plugin (runs its code)",
+    many: true,
+  },
+  {
+    name: "sandbox",
+    type: "flag",
+    help: "run plugins of --plugin in a Worker without permissions",
+  },
+  {
+    name: "sandbox-seconds",
+    type: "number",
+    value: "S",
+    help: "the longest that a call of a plugin in the sandbox may take (60)",
+  },
+  {
+    name: "sandbox-memory",
+    type: "bytes",
+    value: "SIZE",
+    help: "the most memory that a plugin in the sandbox may take (1GiB)",
+  },
+];
+
 /** The plugins of `--plugin` paths, which are imported and run as code. */
 export async function importPlugins(args: Arguments): Promise<Plugin[]> {
   const plugins: Plugin[] = [];
+  const limits = {
+    seconds: args.number("sandbox-seconds") ?? 60,
+    bytes: args.number("sandbox-memory") ?? 2 ** 30,
+  };
   for (const path of args.texts("plugin")) {
-    const url = /^[a-z]+:\/\//.test(path) ? path : new URL(path, `file://${Deno.cwd()}/`).href;
-    let module: Record<string, unknown>;
-    try {
-      module = await import(url);
-    } catch (cause) {
-      throw new LowbitError("PLUGIN", `cannot be imported: ${(cause as Error).message}`, {
-        file: path,
-        cause,
-      });
-    }
-    const found = Object.values(module).filter(isPlugin);
-    if (found.length === 0) {
-      throw new LowbitError("PLUGIN", "exports no plugin", {
-        file: path,
-        advice: "export the result of definePlugin",
-      });
-    }
-    plugins.push(...found);
+    if (!args.flag("sandbox")) plugins.push(...await importPlugin(path));
+    // The Worker ends with the process.
+    else plugins.push(...(await openSandbox(await readText(path), path, limits)).plugins);
   }
+  for (const plugin of plugins) checkManifest(plugin);
   return plugins;
+}
+
+/** The plugins that a module exports. */
+export async function importPlugin(path: string): Promise<Plugin[]> {
+  const url = /^[a-z]+:\/\//.test(path) ? path : new URL(path, `file://${Deno.cwd()}/`).href;
+  let module: Record<string, unknown>;
+  try {
+    module = await import(url);
+  } catch (cause) {
+    throw new LowbitError("PLUGIN", `cannot be imported: ${(cause as Error).message}`, {
+      file: path,
+      cause,
+    });
+  }
+  const found = [...new Set(Object.values(module).filter(isPlugin))];
+  if (found.length > 0) return found;
+  throw new LowbitError("PLUGIN", "exports no plugin", {
+    file: path,
+    advice: "export the result of definePlugin",
+  });
 }
 
 function isPlugin(value: unknown): value is Plugin {

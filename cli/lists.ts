@@ -1,18 +1,17 @@
 /**
- * `lowbit plugins`, `lowbit recipes`, `lowbit schema`: what there is, and how it is written.
+ * `lowbit recipes`, `lowbit schema`: what there is, and how it is written.
  *
  * @module
  */
 
-import { stringify } from "@std/yaml";
 import { PLUGINS } from "../plugins/mod.ts";
+import { stringify } from "@std/yaml";
 import { presetRecipe, presetRecipes } from "../recipes/mod.ts";
 import {
   architectureSchema,
   layoutSchema,
   LowbitError,
   numberFormatSchema,
-  type Plugin,
   recipeSchema,
   type Schema,
   schemeSchema,
@@ -23,56 +22,6 @@ import type { Arguments, Command } from "./arguments.ts";
 import { setOption, withPluginOptions, withSettings } from "./recipe_options.ts";
 import { writeLine } from "./progress.ts";
 import { table } from "./table.ts";
-
-/** The hooks of the contract, in the order of the pipeline. */
-const HOOKS = [
-  "plan",
-  "collect",
-  "transform",
-  "quantize",
-  "quantizeVector",
-  "compensate",
-  "learn",
-  "cache",
-  "evaluate",
-] as const;
-
-/** The command `plugins`. */
-export const pluginsCommand: Command = {
-  name: "plugins",
-  usage: "[list | show NAME]",
-  summary: "The algorithms: their papers, what they need, their options.",
-  positional: [0, 2],
-  options: [],
-  run(args) {
-    const [action = "list", name] = args.positional;
-    if (action === "list") {
-      return print(args, PLUGINS.map(describePlugin), () =>
-        table(
-          ["plugin", "hooks", "paper", "what it does"],
-          PLUGINS.map((p) => [
-            p.meta.name,
-            hooksOf(p).join(", "),
-            p.meta.paper?.id ?? "-",
-            p.meta.summary,
-          ]),
-        ));
-    }
-    checkAction(action, name);
-    const plugin = PLUGINS.find((p) => p.meta.name === name);
-    if (!plugin) throw unknownName("plugin", name, PLUGINS.map((p) => p.meta.name));
-    const document = describePlugin(plugin);
-    print(args, document, () => stringify(plain(document)).trimEnd());
-  },
-};
-
-function describePlugin(plugin: Plugin) {
-  return { ...plugin.meta, hooks: hooksOf(plugin), options: plugin.options.jsonSchema() };
-}
-
-function hooksOf(plugin: Plugin): string[] {
-  return HOOKS.filter((hook) => Object.keys(plugin).some((key) => key.startsWith(hook)));
-}
 
 /** The command `recipes`. */
 export const recipesCommand: Command = {

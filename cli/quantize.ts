@@ -15,7 +15,7 @@ import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
-import { importPlugins, nameRecipeFile, readFormats, readRecipe } from "./inputs.ts";
+import { importPlugins, nameRecipeFile, pluginOptions, readFormats, readRecipe } from "./inputs.ts";
 import { setOption, withSettings } from "./recipe_options.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 import { formatBytes, table } from "./table.ts";
@@ -46,13 +46,7 @@ export const quantizeCommand: Command = {
       value: "SIZE",
       help: "keep within it: activations go to disk; what needs more is refused",
     },
-    {
-      name: "plugin",
-      type: "text",
-      value: "PATH",
-      help: "import a plugin (runs its code)",
-      many: true,
-    },
+    ...pluginOptions,
     {
       name: "format",
       type: "text",

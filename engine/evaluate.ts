@@ -16,6 +16,7 @@ import {
 import { openModel } from "../models/architecture.ts";
 import { score, StreamedModel } from "../models/evaluate.ts";
 import { checkWindows } from "./calibration.ts";
+import { type CacheChoice, type OpenCache, openCache } from "./cache.ts";
 import { checkpointLinears, type LinearOptions } from "./executor.ts";
 import { pluginContext } from "./pipeline.ts";
 
@@ -37,6 +38,8 @@ export interface EvaluateArguments extends LinearOptions {
   from?: readonly number[];
   /** Evaluators beside those of plugins; their figures are theirs to keep. */
   evaluators?: readonly Evaluator[];
+  /** The key/value cache of the model; in full precision if absent. The reference keeps its own. */
+  cache?: CacheChoice;
   /** Takes the events of the run. */
   onEvent?: EventSink;
 }
@@ -58,7 +61,9 @@ export async function evaluateModel(args: EvaluateArguments): Promise<Record<str
       ),
     })
   );
-  using model = await streamModel(args, args.checkpoint, "model", args);
+  const { hyperparameters } = openModel(args.checkpoint);
+  const cache = args.cache && openCache({ ...args, hyperparameters, onWarning }, args.cache);
+  using model = await streamModel(args, args.checkpoint, "model", args, cache);
   const { reference } = args;
   const streamed = reference && !(reference instanceof StreamedModel)
     ? await streamModel(args, reference, "reference")
@@ -73,6 +78,7 @@ export async function evaluateModel(args: EvaluateArguments): Promise<Record<str
     streamed?.free();
   }
   const figures = Object.assign({}, ...evaluators.map((evaluator) => evaluator.result()));
+  if (cache) Object.assign(figures, { cache_bytes: cache.bytes, cache_bytes_f32: cache.fullBytes });
   for (const [name, value] of Object.entries(figures)) {
     if (Number.isNaN(value)) {
       throw new LowbitError("NUMERICS", "is not a number", {
@@ -91,6 +97,7 @@ export async function streamModel(
   checkpoint: Checkpoint,
   detail: string,
   options: LinearOptions = {},
+  cache?: OpenCache,
 ): Promise<StreamedModel> {
   const { kernels, codecs, windows, onEvent } = args;
   const model = openModel(checkpoint);
@@ -98,7 +105,14 @@ export async function streamModel(
   checkWindows(windows, { vocabulary, context }, "windows");
   const linears = checkpointLinears(kernels, codecs, checkpoint, options);
   const progress = progressOf(onEvent, detail);
-  return await StreamedModel.run({ model, kernels, windows, linears, progress });
+  return await StreamedModel.run({
+    model,
+    kernels,
+    windows,
+    linears,
+    cache: cache?.policy,
+    progress,
+  });
 }
 
 function progressOf(onEvent: EventSink | undefined, detail: string) {

@@ -7,13 +7,13 @@
 
 import {
   blockColumns,
+  checkApiVersion,
   type Codecs,
   type Kernels,
   type LinearInfo,
   type LinearSchemes,
   LowbitError,
   type Plugin,
-  PLUGIN_API_VERSION,
   type PluginContext,
   type Recipe,
   refusesTail,
@@ -163,18 +163,8 @@ export function pluginContext(
   options: unknown,
   place: string,
 ): PluginContext {
-  const { name, apiVersion } = plugin.meta;
-  if (apiVersion !== PLUGIN_API_VERSION) {
-    throw new LowbitError(
-      "PLUGIN",
-      `is written for version ${apiVersion} of the plugin interface, this is version ` +
-        PLUGIN_API_VERSION,
-      {
-        file: name,
-        advice: apiVersion > PLUGIN_API_VERSION ? "update lowbit" : "update the plugin",
-      },
-    );
-  }
+  checkApiVersion(plugin.meta);
+  const { name } = plugin.meta;
   return {
     options: plugin.options.parse(options, place) as Readonly<unknown>,
     rng: (label) => seededRng(`${args.recipe.seed}/${name}/${label}`),

@@ -37,6 +37,11 @@ export function seededRng(label: string): Rng {
     state[3] = rotate(state[3], 11);
     return result;
   };
+  return rngFrom(uint32);
+}
+
+/** Random numbers of all kinds from a source of 32-bit ones. */
+export function rngFrom(uint32: () => number): Rng {
   const uniform = () => ((uint32() >>> 5) * 2 ** 26 + (uint32() >>> 6)) / 2 ** 53;
   // Sum of twelve uniforms would have thin tails; the polar method needs only +, *, /, sqrt and log.
   const normal = (): number => {

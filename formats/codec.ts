@@ -14,6 +14,7 @@ import {
   type Kernels,
   LowbitError,
   type QuantizedTensor,
+  type RangeRule,
   type Ranges,
   refusesTail,
   type ResolvedScheme,
@@ -133,6 +134,21 @@ class KernelCodec implements Codec {
     range = this.scheme.range,
     importance?: Float32Array,
   ): GridParameters {
+    // Scales that are powers of two would hide a NaN.
+    if (!x.array.every(Number.isFinite)) {
+      throw new LowbitError("NON_FINITE", "cannot quantise a NaN or an infinity", {
+        field: this.scheme.id,
+      });
+    }
+    return this.#parameters(x, tiling, range, importance);
+  }
+
+  #parameters(
+    x: Buffer<"f32">,
+    tiling: Tiling,
+    range?: RangeRule,
+    importance?: Float32Array,
+  ): GridParameters {
     return range
       ? rangedParameters(this.#kernels, this, x, tiling, range, importance)
       : this.fit(this.ranges(x, tiling));
@@ -192,7 +208,7 @@ class KernelCodec implements Codec {
     const { keep_above } = this.scheme;
     const kept = keep_above === undefined ? undefined : takeColumns(x.array, columns, keep_above);
     const tiles = this.tiling(rows, columns);
-    const parameters = given ?? this.parameters(x, tiles);
+    const parameters = given ?? this.#parameters(x, tiles, this.scheme.range);
     using codes = this.encode(x, tiles, parameters);
     this.#decodeInto(x, codes, tiles, parameters);
     if (!kept) return;

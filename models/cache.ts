@@ -25,6 +25,8 @@ export interface AttentionMemory extends Disposable {
   readonly position: number;
   /** Bytes that it holds. */
   readonly bytes: number;
+  /** New tokens must come one at a time; see `CachePolicy`. */
+  readonly stepwise?: boolean;
   /** Takes keys and values of new tokens and gives all that they attend over. */
   extend(keys: Buffer<"f32">, values: Buffer<"f32">, tokens: number): AttentionPast;
   /** Forgets everything from position `length` on. */
@@ -137,6 +139,7 @@ export function policyMemory(
     get bytes() {
       return policy.bytes;
     },
+    stepwise: policy.stepwise,
     extend(newKeys, newValues, tokens) {
       policy.append(newKeys.array.slice(), newValues.array.slice(), tokens);
       position += tokens;

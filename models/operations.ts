@@ -165,27 +165,42 @@ export const OPERATIONS: Operations = {
     const q = get(node.query), key = get(node.key), value = get(node.value);
     const tokens = rows(node.query);
     const scale = evaluateFactor(node.scale ?? { of: String(size), power: -0.5 }, hyperparameters);
-    const past = memory?.extend(key, value, tokens);
-    const k = past?.keys ?? key, v = past?.values ?? value, length = past?.length ?? tokens;
     const window = node.window === undefined ? 0 : hyperparameters[node.window];
     const { alibi, causal = true } = node;
     const cap = node.softcap === undefined ? 0 : hyperparameters[node.softcap];
     const plain = cap === 0 && alibi === undefined && causal && size === valueSize;
-    let y: Values;
-    if (plain && (window === 0 || window >= length)) {
-      y = kernels.alloc("f32", q.length);
-      const sizes = { heads, kvHeads, headSize: size };
-      kernels.attention({ q, k, v, y, tokens, past: length - tokens, ...sizes, scale });
-    } else {
+    /** Some rows of queries over all keys that there are. */
+    const over = (q: Values, k: Values, v: Values, tokens: number, length: number): Values => {
+      if (plain && (window === 0 || window >= length)) {
+        const y = kernels.alloc("f32", q.length);
+        const sizes = { heads, kvHeads, headSize: size };
+        kernels.attention({ q, k, v, y, tokens, past: length - tokens, ...sizes, scale });
+        return y;
+      }
       const slopes = alibi && alibiSlopes(heads).map((s) => alibi === "scaled" ? s * scale : s);
-      y = attend({
+      return attend({
         ...{ kernels, q, k, v, tokens, length, heads, kvHeads, size, valueSize, scale, causal },
         ...(cap > 0 && { softcap: cap }),
         ...(window > 0 && { window }),
         slopes,
       });
+    };
+    if (!memory) return over(q, key, value, tokens, tokens);
+    const remember = (q: Values, newKeys: Values, newValues: Values, rows: number): Values => {
+      const { keys, values, length, release } = memory.extend(newKeys, newValues, rows);
+      try {
+        return over(q, keys, values, rows, length);
+      } finally {
+        release();
+      }
+    };
+    if (!memory.stepwise || tokens === 1) return remember(q, key, value, tokens);
+    const y = kernels.alloc("f32", tokens * heads * valueSize);
+    for (let t = 0; t < tokens; t++) {
+      const row = (x: Values) => x.slice(t * x.length / tokens, x.length / tokens);
+      using one = remember(row(q), row(key), row(value), 1);
+      y.array.set(one.array, t * one.length);
     }
-    past?.release();
     return y;
   },
   silu_gate(node, { args, get, take }) {

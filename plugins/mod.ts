@@ -5,6 +5,7 @@
  */
 
 import type { Plugin } from "../spec/mod.ts";
+import { kivi } from "./cache/kivi/mod.ts";
 import { biasCorrection } from "./compensate/bias-correction/mod.ts";
 import { lqer } from "./compensate/lqer/mod.ts";
 import { klDivergence } from "./evaluate/kl-divergence/mod.ts";
@@ -42,6 +43,7 @@ export { hawq, type HawqOptions } from "./plan/hawq/mod.ts";
 export { sensitivity, type SensitivityOptions } from "./plan/sensitivity/mod.ts";
 export { omniquant, type OmniquantOptions } from "./learn/omniquant/mod.ts";
 export { signround, type SignroundOptions } from "./learn/signround/mod.ts";
+export { kivi, type KiviOptions } from "./cache/kivi/mod.ts";
 export { perplexity } from "./evaluate/perplexity/mod.ts";
 export { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 
@@ -64,6 +66,7 @@ export const PLUGINS: readonly Plugin[] = [
   biasCorrection,
   omniquant,
   signround,
+  kivi,
   perplexity,
   klDivergence,
 ];

@@ -11,80 +11,18 @@ import type { Autodiff, DiffReplacements, DiffScope, DiffTensor } from "./autodi
 import type { Codec, Codecs, VectorCodec } from "./codec.ts";
 import type { Edge, Hyperparameters, LinearInfo } from "./graph.ts";
 import type { Node } from "./graph_nodes.ts";
-import type { Granularity } from "./granularity.ts";
 import type { Buffer, Kernels } from "./kernels.ts";
 import type { ModelPlanner } from "./learning.ts";
-import type { NumberFormat } from "./number_format.ts";
-import type { SchemeReference, ZeroPointSpec } from "./scheme.ts";
+import { checkManifest, PLUGIN_API_VERSION, type PluginMeta } from "./plugin_manifest.ts";
+import type { SchemeReference } from "./scheme.ts";
 import type { Schema } from "./schema.ts";
 import type { QuantizedTensor, ResolvedScheme, SideTensor, VectorTensor } from "./tensor.ts";
 import type { ModelOp, TransformOp } from "./transform.ts";
 import type { VectorFormat } from "./vector_format.ts";
 
-/**
- * The version of this contract. Inside a version only optional things are added.
- *
- * @example
- * ```ts
- * import { assert } from "@std/assert";
- * import { PLUGINS } from "../plugins/mod.ts";
- * import { PLUGIN_API_VERSION } from "./plugin.ts";
- * assert(PLUGINS.every(({ meta }) => meta.apiVersion === PLUGIN_API_VERSION));
- * ```
- */
-export const PLUGIN_API_VERSION = 1;
-
-/**
- * Statistics of the inputs of a linear that the engine collects once for everybody:
- *
- * - `gram`: `X^T X` in f64, `[columns, columns]`
- * - `abs_max`, `abs_mean`: largest and mean magnitude of each input channel
- * - `moments`: smallest, largest and mean value of each input channel
- * - `fisher`: the diagonal of the empirical Fisher information of each weight, by gradient
- */
-export type StatisticName = "gram" | "abs_max" | "abs_mean" | "moments" | "fisher";
-
-/** What a plugin says about itself. */
-export interface PluginMeta {
-  /** The method's published name in kebab case. */
-  name: string;
-  /** Semantic version of the plugin. */
-  version: string;
-  /** The version of the contract it is written for: {@linkcode PLUGIN_API_VERSION}. */
-  apiVersion: number;
-  /** One line: what it does. */
-  summary: string;
-  /** Where the method was published. */
-  paper?: { title: string; id: string; equation?: string };
-  /** What it must be given. */
-  needs: {
-    /** Statistics of the inputs of the linears it works on. */
-    statistics: StatisticName[];
-    /** Gradients: its context has an `autodiff`. */
-    autodiff?: boolean;
-  };
-  /** What it can work with; what is absent is not restricted. */
-  supports: {
-    /** Families of element formats. */
-    families?: NumberFormat["family"][];
-    /** Families of vector formats, for plugins that quantise to them. */
-    vectors?: VectorFormat["family"][];
-    /** Granularities. */
-    granularities?: Granularity["kind"][];
-    /** Kinds of zero points; an empty list means symmetric schemes only. */
-    zeroPoints?: ZeroPointSpec["kind"][];
-    /** False: schemes must have a zero point. */
-    symmetric?: boolean;
-  };
-  /** Plugins that must come earlier in the pipeline, if they are in it. */
-  after?: string[];
-  /** Plugins that must not be in the same pipeline. */
-  conflicts?: string[];
-  /** Its `learn` hook may return transforms; what it changes is then stored in full precision. */
-  transforms?: boolean;
-  /** `exact`: the same bytes always; `seeded`: the same bytes for the same seed. */
-  determinism: "exact" | "seeded";
-}
+export * from "./plugin_manifest.ts";
+export { LowbitError } from "./errors.ts";
+export { type Schema, schema } from "./schema.ts";
 
 /** Random numbers, reproducible on every machine. */
 export interface Rng {
@@ -237,6 +175,11 @@ export interface CachePolicy {
   truncate(length: number): void;
   /** Bytes that a real implementation of the policy holds now. */
   readonly bytes: number;
+  /**
+   * What is read for a token depends on how many came after it: the model then gives tokens one at
+   * a time, so that each attends over what it would have seen when text is made.
+   */
+  readonly stepwise?: boolean;
 }
 
 /** Some scored positions of one window. Buffers are the caller's; read-only. */
@@ -356,13 +299,14 @@ export interface Plugin<O = unknown> {
 }
 
 /**
- * Checks the shape of a plugin's manifest at its definition, and keeps the types of its options.
+ * Checks a plugin's manifest and its hooks at its definition, and keeps the types of its options. A
+ * plugin for another version of the contract is left to whoever is asked to run it.
  *
  * @example
  * ```ts
  * import { z } from "zod";
- * import { definePlugin, PLUGIN_API_VERSION, type Plugin } from "./plugin.ts";
- * import { schema } from "./schema.ts";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ * import { definePlugin, PLUGIN_API_VERSION, type Plugin, schema } from "./plugin.ts";
  *
  * const nearest: Plugin<{ clip: number }> = definePlugin({
  *   meta: {
@@ -377,9 +321,12 @@ export interface Plugin<O = unknown> {
  *   options: schema("options", z.strictObject({ clip: z.number().default(1).describe("range factor") })),
  *   quantize: ({ weight, linear, codec }) => codec.quantize(weight, linear.rows, linear.columns),
  * });
- * nearest.meta.name; // "nearest"
+ * assertEquals(nearest.meta.name, "nearest");
+ * const meta = { ...nearest.meta, version: "one" };
+ * assertThrows(() => definePlugin({ ...nearest, meta }), Error, "nearest: meta.version");
  * ```
  */
 export function definePlugin<O>(plugin: Plugin<O>): Plugin<O> {
+  if (plugin.meta?.apiVersion === PLUGIN_API_VERSION) checkManifest(plugin);
   return plugin;
 }

@@ -53,6 +53,10 @@ export function vectorCodec(format: VectorFormat): VectorCodec {
         const problem = `has ${x.length} elements, but ${rows} x ${columns} are expected`;
         throw new LowbitError("SHAPE", problem, { field: format.id });
       }
+      if (!x.every(Number.isFinite)) {
+        const problem = "cannot quantise a NaN or an infinity";
+        throw new LowbitError("NON_FINITE", problem, { field: format.id });
+      }
       const parts = scale
         ? encodeScaled(coder, scale, x, shape, options)
         : coder.encode(x.slice(), shape, options);

@@ -69,6 +69,8 @@ export const awq: Plugin<AwqOptions> = definePlugin({
     },
     needs: { statistics: ["gram", "abs_mean"] },
     supports: {},
+    // Clipping looks at sampled rows, and scales that are powers of two jump.
+    error: { of: "outputs", factor: 2 },
     after: ["smoothquant", "os-plus"],
     determinism: "exact",
   },
@@ -95,6 +97,8 @@ export const awq: Plugin<AwqOptions> = definePlugin({
   clip({ context: { kernels, options }, linear, weight, codec, statistics }) {
     if (!options.clip || selects(options.unclipped, linear) || linear.block === undefined) return;
     if (codec.tiling(linear.rows, linear.columns).tileRows > 1) return;
+    // A scale an element has no range to shrink, and a searched range is the best one already.
+    if (codec.scheme.granularity.kind === "element" || codec.scheme.range) return;
     return searchClips(kernels, codec, weight, linear.rows, statistics, CLIPS);
   },
 });
