@@ -65,7 +65,8 @@ Deno.test("every imported module is there", () => {
 
 /** Third-party packages, and the modules that may see them. Everyone else goes through these. */
 const PACKAGES: Record<string, RegExp> = {
-  zod: /^spec\/|^sandbox\/worker\.ts$|^examples\/plugins\/|^plugins\/[a-z]+\/[a-z0-9-]+\/mod\.ts$|^tests\/engine_bench\.ts$|_test\.ts$/,
+  zod:
+    /^spec\/|^sandbox\/worker\.ts$|^examples\/plugins\/|^plugins\/[a-z]+\/[a-z0-9-]+\/mod\.ts$|^tests\/engine_bench\.ts$|_test\.ts$/,
   "@huggingface/tokenizers": /^models\/tokenizer\.ts$/,
   "@noble/hashes/sha2.js": /^engine\/hash\.ts$/,
   "@jax-js/jax": /^autodiff\/mod\.ts$/,
