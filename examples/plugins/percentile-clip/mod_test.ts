@@ -3,7 +3,8 @@ import { createWorkbench } from "@lowbit/lowbit";
 import { percentileClip } from "./mod.ts";
 
 Deno.test("percentile-clip holds the contract of plugins", async () => {
-  await testPlugin(percentileClip);
+  // For few bits: of 8, a clipped percent is most of the error.
+  await testPlugin(percentileClip, { schemes: ["int4_g32_asym", "int4_g64_sym", "iq4_nl"] });
 });
 
 Deno.test("percentile-clip: the factor is the percentile over the largest magnitude", async () => {
