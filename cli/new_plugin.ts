@@ -62,7 +62,7 @@ export const ${variable}: Plugin<Options> = definePlugin({
     summary: "round to nearest in smaller ranges",
     needs: { statistics: [] },
     supports: { families: ["int"], granularities: ["group"] },
-    error: { of: "weights", factor: 8 },
+    error: { of: "weights", factor: 20 },
     determinism: "exact",
   },
   options: schema(
