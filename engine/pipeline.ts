@@ -122,7 +122,9 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
     new Set(steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics));
   const needsCalibration = steps.some(({ plugin }) =>
     plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
-    plugin.learn !== undefined || plugin.planLosses !== undefined
+    plugin.learn !== undefined || plugin.planLosses !== undefined ||
+    // Transforms are proven on a window.
+    plugin.transform !== undefined
   );
   return { recipe, steps, schemes, quantizers, statistics, needsCalibration, conflicts };
 }

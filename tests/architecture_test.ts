@@ -67,10 +67,10 @@ Deno.test("every imported module is there", () => {
 const PACKAGES: Record<string, RegExp> = {
   // Its own public names, for projects that are not of this tree.
   "@lowbit/lowbit": /^examples\/plugins\//,
-  "@lowbit/lowbit/plugin": /^examples\/plugins\/|^tests\/sandbox_test\.ts$/,
-  "@lowbit/lowbit/testing": /^examples\/plugins\//,
+  "@lowbit/lowbit/plugin": /^examples\/plugins\/|^cli\/new_plugin\.ts$|^tests\/sandbox_test\.ts$/,
+  "@lowbit/lowbit/testing": /^examples\/plugins\/|^cli\/new_plugin\.ts$/,
   zod:
-    /^spec\/|^sandbox\/worker\.ts$|^examples\/plugins\/|^tests\/plugin_frame\.ts$|^plugins\/[a-z]+\/[a-z0-9-]+\/mod\.ts$|^tests\/engine_bench\.ts$|_test\.ts$/,
+    /^cli\/new_plugin\.ts$|^spec\/|^sandbox\/worker\.ts$|^examples\/plugins\/|^tests\/plugin_frame\.ts$|^plugins\/[a-z]+\/[a-z0-9-]+\/mod\.ts$|^tests\/engine_bench\.ts$|_test\.ts$/,
   "@huggingface/tokenizers": /^models\/tokenizer\.ts$/,
   "@noble/hashes/sha2.js": /^engine\/hash\.ts$/,
   "@jax-js/jax": /^autodiff\/mod\.ts$/,
