@@ -32,6 +32,7 @@ function denoJson(name: string, link?: string): string {
     },
     ...link !== undefined && { links: [link] },
     fmt: { lineWidth: 100 },
+    unstable: ["worker-options"],
     tasks: {
       test: "deno test",
       lowbit: "deno run --allow-read --allow-write @lowbit/lowbit/cli",
@@ -60,8 +61,8 @@ export const ${variable}: Plugin<Options> = definePlugin({
     apiVersion: PLUGIN_API_VERSION,
     summary: "round to nearest in smaller ranges",
     needs: { statistics: [] },
-    supports: { families: ["int"] },
-    error: { of: "weights", factor: 2 },
+    supports: { families: ["int"], granularities: ["group"] },
+    error: { of: "weights", factor: 20 },
     determinism: "exact",
   },
   options: schema(

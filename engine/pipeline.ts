@@ -130,7 +130,9 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
   const needsCalibration = hasStatic ||
     steps.some(({ plugin }) =>
       plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
-      plugin.learn !== undefined || plugin.planLosses !== undefined
+      plugin.learn !== undefined || plugin.planLosses !== undefined ||
+      // Transforms are proven on a window.
+      plugin.transform !== undefined
     );
   return { recipe, steps, schemes, quantizers, statistics, hasStatic, needsCalibration, conflicts };
 }

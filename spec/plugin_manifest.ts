@@ -170,10 +170,9 @@ export function checkApiVersion({ name, apiVersion }: { name: string; apiVersion
     : "does not say which version of the plugin interface it is written for";
   throw new LowbitError("PLUGIN", problem, {
     file: name,
-    field: "meta.apiVersion",
     advice: apiVersion > PLUGIN_API_VERSION
       ? "update lowbit, or use an older version of the plugin"
-      : `update the plugin to version ${PLUGIN_API_VERSION}`,
+      : "update the plugin",
   });
 }
 

@@ -67,8 +67,12 @@ Deno.test("every imported module is there", () => {
 
 /** Third-party packages, and the modules that may see them. Everyone else goes through these. */
 const PACKAGES: Record<string, RegExp> = {
+  // Its own public names, for projects that are not of this tree.
+  "@lowbit/lowbit": /^examples\/plugins\//,
+  "@lowbit/lowbit/plugin": /^examples\/plugins\/|^cli\/new_plugin\.ts$|^tests\/sandbox_test\.ts$/,
+  "@lowbit/lowbit/testing": /^examples\/plugins\/|^cli\/new_plugin\.ts$/,
   zod:
-    /^spec\/|^web\/methods\.ts$|^sandbox\/worker\.ts$|^examples\/plugins\/|^plugins\/[a-z]+\/[a-z0-9-]+\/mod\.ts$|^tests\/engine_bench\.ts$|_test\.ts$/,
+    /^cli\/new_plugin\.ts$|^spec\/|^web\/methods\.ts$|^sandbox\/worker\.ts$|^examples\/plugins\/|^tests\/plugin_frame\.ts$|^plugins\/[a-z]+\/[a-z0-9-]+\/mod\.ts$|^tests\/engine_bench\.ts$|_test\.ts$/,
   "@huggingface/tokenizers": /^models\/tokenizer\.ts$/,
   "@huggingface/jinja": /^models\/chat_template\.ts$/,
   hyparquet: /^formats\/containers\/parquet\.ts$/,

@@ -184,7 +184,7 @@ const BROKEN: [name: string, check: CheckName, message: RegExp, make: () => Plug
       transform: ({ block }) => {
         const columns = block.linears.find(({ role }) => role === "mlp.up")!.columns;
         const factors = new Float32Array(columns).fill(3e38); // twice: lost in f32
-        return Array(2).fill({ op: "scale", edge: "mlp.input", factors });
+        return Array(2).fill({ op: "scale", edge: "attention.input", factors });
       },
     })],
   [

@@ -94,7 +94,7 @@ Deno.test("a plugin of another version of the contract says which side to update
 
 Deno.test("a plugin cannot take the name of a shipped one", () => {
   const error = assertThrows(
-    () => bench(testPlugin("rtn", {})),
+    () => bench(testPlugin("rtn", { quantize: nearest.quantize })),
     LowbitError,
   );
   assertStringIncludes(error.message, "rtn: has the name of another plugin");
