@@ -23,7 +23,7 @@ import {
   type CalibrationInput,
 } from "./engine/calibration_data.ts";
 import { planRun, quantizeModel, type QuantizeResult } from "./engine/quantize.ts";
-import { refuseConflicts } from "./engine/preflight.ts";
+import { beforeCalibration, refuseConflicts } from "./engine/preflight.ts";
 import { seededRng } from "./engine/rng.ts";
 import { createCodecs } from "./formats/codec.ts";
 import { fileSource, memorySource } from "./formats/containers/source.ts";
@@ -381,11 +381,6 @@ export function parseRecipe(text: string, file = "recipe"): Recipe {
  */
 export function modelPath<T>(source: T): T | string {
   return source === "embedded" ? embeddedPath("model") : source;
-}
-
-/** The conflicts that calibration data would not solve. */
-export function beforeCalibration(conflicts: Plan["conflicts"]): Plan["conflicts"] {
-  return conflicts.filter(({ code }) => code !== "CALIBRATION");
 }
 
 function joinPlugins(more: readonly Plugin[]): Plugin[] {

@@ -290,3 +290,8 @@ function estimateMemory(
 function mebibytes(bytes: number): number {
   return Math.ceil(bytes / 2 ** 20);
 }
+
+/** The conflicts that calibration data would not solve. */
+export function beforeCalibration(conflicts: Plan["conflicts"]): Plan["conflicts"] {
+  return conflicts.filter(({ code }) => code !== "CALIBRATION");
+}

@@ -6,7 +6,14 @@
 
 import { seededRng } from "../engine/rng.ts";
 import { createCodecs } from "../formats/codec.ts";
-import type { Codecs, InputStatistics, Kernels, LinearInfo, Plugin } from "../spec/mod.ts";
+import type {
+  Codecs,
+  InputStatistics,
+  Kernels,
+  LinearInfo,
+  Plugin,
+  ResolvedScheme,
+} from "../spec/mod.ts";
 import type { PluginContext, Rng } from "../spec/mod.ts";
 
 /** Kernels with their codecs. */
@@ -94,10 +101,11 @@ export function exactInputs(tokens: number, columns: number): Float32Array {
   return x;
 }
 
-/** Every statistic that the engine knows, of inputs `[tokens, columns]`. */
+/** Every statistic that the engine knows, of inputs `[tokens, columns]` of a weight of `rows`. */
 export function statisticsOf(
   x: Float32Array,
   columns: number,
+  rows: number,
   custom: ReadonlyMap<string, unknown> = new Map(),
 ): InputStatistics {
   const tokens = x.length / columns;
@@ -119,5 +127,19 @@ export function statisticsOf(
   }
   const absMean = Float32Array.from(sums, (sum) => sum / tokens);
   mean.forEach((sum, i) => mean[i] = sum / tokens);
-  return { columns, tokens, gram, absMax, absMean, min, max, mean, custom };
+  // As if the gradients of outputs were independent of the inputs.
+  const fisher = Float32Array.from(
+    { length: rows * columns },
+    (_, i) => (1 + Math.floor(i / columns) % 3) * gram[i % columns * (columns + 1)] / tokens,
+  );
+  return { columns, tokens, gram, absMax, absMean, min, max, mean, fisher, custom };
+}
+
+/** Whether a plugin says that it supports a scheme for weights. */
+export function accepts({ meta }: Plugin, { element, granularity, zero_point }: ResolvedScheme) {
+  const { families, granularities, zeroPoints, symmetric = true } = meta.supports;
+  return granularity.kind !== "token" &&
+    (!families || families.includes(element.family)) &&
+    (!granularities || granularities.includes(granularity.kind)) &&
+    (zero_point ? !zeroPoints || zeroPoints.includes(zero_point.kind) : symmetric);
 }

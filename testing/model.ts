@@ -22,7 +22,7 @@ import {
 } from "../spec/mod.ts";
 import type { AutodiffLoader } from "../engine/differentiate.ts";
 import { loadKernels } from "../kernels-wasm/mod.ts";
-import { type Bench, benchOf } from "./bench.ts";
+import { accepts, type Bench, benchOf } from "./bench.ts";
 import { type Findings, messageOf } from "./report.ts";
 import { fingerprint } from "./snapshot.ts";
 
@@ -177,14 +177,8 @@ async function quantize(args: ModelArguments, bench: Bench): Promise<string> {
 
 /** A scheme or vector format that the plugin supports. */
 function weightOf(plugin: Plugin, { codecs }: Bench): string {
-  const { families, granularities, zeroPoints, vectors } = plugin.meta.supports;
-  const fits = (id: string) => {
-    const { element, granularity, zero_point } = codecs.resolve(id);
-    return (!families || families.includes(element.family)) &&
-      (!granularities || granularities.includes(granularity.kind)) &&
-      (!zeroPoints || !zero_point || zeroPoints.includes(zero_point.kind)) &&
-      granularity.kind !== "token";
-  };
+  const { vectors } = plugin.meta.supports;
+  const fits = (id: string) => accepts(plugin, codecs.resolve(id));
   if (!plugin.quantize && plugin.quantizeVector) {
     const shapes = [[32, 32], [16, 32], [48, 32], [32, 48]];
     return vectorFormats.ids().find((id) => {

@@ -18,6 +18,7 @@ import {
   vectorMisfit,
 } from "../spec/mod.ts";
 import {
+  accepts,
   type Bench,
   contextOf,
   exactInputs,
@@ -81,16 +82,9 @@ export async function checkWeights(args: WeightArguments): Promise<void> {
 }
 
 function declaredSchemes({ plugin, bench, schemes: only }: WeightArguments): ResolvedScheme[] {
-  const { families, granularities, zeroPoints } = plugin.meta.supports;
-  return (only ?? schemes.ids()).filter((id) => schemes.has(id)).map((id) =>
-    bench.codecs.resolve(id)
-  )
-    .filter(({ element, granularity, zero_point }) =>
-      granularity.kind !== "token" &&
-      (!families || families.includes(element.family)) &&
-      (!granularities || granularities.includes(granularity.kind)) &&
-      (!zeroPoints || !zero_point || zeroPoints.includes(zero_point.kind))
-    );
+  return (only ?? schemes.ids()).filter((id) => schemes.has(id))
+    .map((id) => bench.codecs.resolve(id))
+    .filter((scheme) => accepts(plugin, scheme));
 }
 
 function declaredVectors({ plugin, bench, schemes: only }: WeightArguments): VectorFormat[] {
@@ -130,7 +124,7 @@ function quantized(
     statistic.add(x, TOKENS, columns);
     custom.set(plugin.meta.name, statistic.value());
   }
-  const statistics = statisticsOf(inputs, columns, custom);
+  const statistics = statisticsOf(inputs, columns, rows, custom);
   const given = { context, linear, statistics };
   if (isVectorFormat(form)) {
     const codec = bench.codecs.vector(form);
@@ -189,7 +183,7 @@ function nearestOf(
 function errors(bench: Bench, coded: CodedTensor, { rows, columns, values }: HardTensor) {
   const decoded = bench.codecs.decode(coded);
   const inputs = exactInputs(TOKENS, columns);
-  const { gram } = statisticsOf(inputs, columns);
+  const { gram } = statisticsOf(inputs, columns, rows);
   let [weights, outputs] = [0, 0];
   for (let row = 0; row < rows; row++) {
     const d = Float64Array.from(

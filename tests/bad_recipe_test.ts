@@ -179,7 +179,7 @@ testRefusals([
   ["calibration on no JSON", /^MALFORMED\] DIR\/ids.json: is not JSON: /, calibrate("{")],
   [
     "calibration on a file that is not there",
-    /^NOT_FOUND\] DIR\/none.txt: there is no such file$/,
+    /^NOT_FOUND\] DIR\/none.txt: no such file or folder$/,
     (f) => quantize(UNTIED, f, "--recipe", "gptq-w4g32", "--calibration", f.at("none.txt")),
   ],
   [

@@ -4,14 +4,15 @@
  * @module
  */
 
-import type {
-  Buffer,
-  Codec,
-  GridParameters,
-  Kernels,
-  QuantizedTensor,
-  Tiling,
+import {
+  type Buffer,
+  type Codec,
+  type GridParameters,
+  type Kernels,
+  type QuantizedTensor,
+  type Tiling,
 } from "../../spec/mod.ts";
+import { refuseNonFinite } from "./finite.ts";
 import { inversePermutation, permuteColumns } from "./permutation.ts";
 
 /** How columns are quantised. */
@@ -48,6 +49,7 @@ export interface FeedbackRun {
 /** Quantises all columns in order, with scales fixed before or fitted as their group is reached. */
 export function quantizeWithFeedback(run: FeedbackRun): QuantizedTensor {
   const { kernels, codec, options, rows, columns, order } = run;
+  refuseNonFinite(run.work, codec.scheme.id);
   const tiling = codec.tiling(rows, columns);
   const groups = tiling.gridColumns;
   const fixed = run.parameters !== undefined || options.act_order || options.static_groups ||

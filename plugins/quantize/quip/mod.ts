@@ -21,13 +21,19 @@ import { quantizeWithFeedback } from "../../_math/feedback.ts";
 import { dampedInverseFactor, prepareHessian } from "../../_math/hessian.ts";
 import { randomRotation, transpose } from "../../_math/rotation.ts";
 
+/** Bits for which the paper chooses ranges by the root mean square. */
+const FEW_BITS = 4;
+
 /** Options of {@linkcode quip}. */
 export interface QuipOptions {
   /** What the rotations are. */
   rotation: "kronecker" | "hadamard";
   /** Scale columns first, so that weights and inputs are equally large. */
   rescale: boolean;
-  /** Ranges: a multiple of the root mean square, the whole, or those of least error. */
+  /**
+   * Ranges: a multiple of the root mean square (of up to 4 bits; the whole for more), the whole, or
+   * those of least error.
+   */
   range: "rms" | "min_max" | "error";
   /** The multiple of the root mean square. */
   factor: number;
@@ -63,7 +69,11 @@ export const quip: Plugin<QuipOptions> = definePlugin({
       equation: "algorithms 1 to 3",
     },
     needs: { statistics: ["gram"] },
-    supports: { granularities: ["tensor", "channel", "group"], zeroPoints: ["int"] },
+    supports: {
+      families: ["int"],
+      granularities: ["tensor", "channel", "group"],
+      zeroPoints: ["int"],
+    },
     after: ["smoothquant", "os-plus", "awq", "quarot"],
     determinism: "seeded",
   },
@@ -74,7 +84,9 @@ export const quip: Plugin<QuipOptions> = definePlugin({
         "products of two random orthogonal matrices, or Hadamard matrices with random signs",
       ),
       rescale: z.boolean().default(true).describe("scale columns before rotating"),
-      range: z.enum(["rms", "min_max", "error"]).default("rms").describe("how ranges are chosen"),
+      range: z.enum(["rms", "min_max", "error"]).default("rms").describe(
+        "a multiple of the root mean square (above 4 bits the whole), the whole, or least error",
+      ),
       factor: z.number().min(0.5).max(20).default(2.4).describe("range over root mean square"),
       damping: z.number().min(0).max(10).default(0.01).describe("share of the mean diagonal"),
       escalations: z.int().min(0).max(8).default(4).describe("times damping may grow tenfold"),
@@ -108,7 +120,8 @@ export const quip: Plugin<QuipOptions> = definePlugin({
       );
       return { ...codec.quantize(work, rows, columns), side: [part] };
     }
-    const parameters = options.range === "rms"
+    // What a range of the root mean square cuts off is less than a step of few bits only.
+    const parameters = options.range === "rms" && codec.scheme.element.bits <= FEW_BITS
       ? rmsParameters(kernels, codec, work, rows, columns, options.factor)
       : undefined;
     const tensor = quantizeWithFeedback({

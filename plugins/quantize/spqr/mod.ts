@@ -12,6 +12,7 @@ import {
   PLUGIN_API_VERSION,
   schema,
 } from "../../../spec/mod.ts";
+import { refuseNonFinite } from "../../_math/finite.ts";
 import { descendingDiagonal, expandRows, uploadGrid } from "../../_math/feedback.ts";
 import { dampedInverseFactor, prepareHessian } from "../../_math/hessian.ts";
 import { sparsePart } from "../../_math/outliers.ts";
@@ -79,6 +80,7 @@ export const spqr: Plugin<SpqrOptions> = definePlugin({
   quantize({ context, linear, weight, codec, statistics }) {
     const { kernels, options } = context;
     const { rows, columns } = linear;
+    refuseNonFinite(weight, linear.id); // a NaN would pass as an outlier
     if (!statistics.gram) {
       throw new LowbitError("CALIBRATION", "has no Hessian", {
         field: linear.id,
