@@ -275,13 +275,13 @@ const REFUSED: [what: string, files: () => Promise<Files>, code: ErrorCode, name
     "model.safetensors",
   ],
   [
-    "lowbit metadata: version 3",
+    "lowbit metadata: version 99",
     async () => ({
       ...CONFIG,
-      "model.safetensors": await weights(["a"], { lowbit: '{"version":3}' }),
+      "model.safetensors": await weights(["a"], { lowbit: '{"version":99}' }),
     }),
     "UNSUPPORTED",
-    "version 3",
+    "version 99",
   ],
   [
     "lowbit metadata: transforms in version 1",

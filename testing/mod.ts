@@ -102,8 +102,7 @@ export async function inspectPlugin<O>(
 export async function testPlugin<O>(
   plugin: Plugin<O>,
   options: TestOptions = {},
-): Promise<PluginReport> {
+): Promise<void> {
   const report = await inspectPlugin(plugin, options);
   if (!report.ok) throw brokenError(report);
-  return report;
 }

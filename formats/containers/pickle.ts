@@ -76,7 +76,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { readPickle } from "./pickle.ts";
- * const bytes = new TextEncoder().encode("\x80\x02K\x07K\x08\x86.".replace("\x80", ""));
+ * const bytes = Uint8Array.of(0x80, 2, 0x4b, 7, 0x4b, 8, 0x86, 0x2e); // protocol 2, 7, 8, a pair
  * assertEquals(readPickle(bytes, 0, () => false).value, [7, 8]);
  * ```
  */

@@ -4,13 +4,13 @@
  * @module
  */
 
-import {
-  type Buffer,
-  type Codec,
-  type GridParameters,
-  type Kernels,
-  type QuantizedTensor,
-  type Tiling,
+import type {
+  Buffer,
+  Codec,
+  GridParameters,
+  Kernels,
+  QuantizedTensor,
+  Tiling,
 } from "../../spec/mod.ts";
 import { refuseNonFinite } from "./finite.ts";
 import { inversePermutation, permuteColumns } from "./permutation.ts";
