@@ -74,7 +74,7 @@ export function seeds(): Record<string, Seed[]> {
   return {
     safetensors: [one("containers/dtypes.safetensors")],
     gguf: [one("containers/golden.gguf")],
-    onnx: ["inline", "external", "numbers"].map((name) =>
+    onnx: ["inline", "external", "numbers", "qdq4"].map((name) =>
       name === "external"
         ? files({
           "model.onnx": "onnx/external.onnx",
