@@ -2,7 +2,8 @@
  * Whole checkpoints: memory of a data-free run on one that is larger than what it may use, and speed
  * beside other programs. `deno task bench:checkpoints --python PYTHON [--gigabytes 6] [--folder DIR]`
  *
- * Peaks of memory are those of whole processes (VmHWM of Linux). Needs Python with `bench/peers/requirements.txt`. Writes docs/generated/bench-checkpoints.md.
+ * Runs that are done are kept in `DIR/runs.ndjson`, so that an interrupted benchmark goes on with the
+ * same `--folder`. Peaks of memory are those of whole processes (VmHWM of Linux). Needs Python with `bench/peers/requirements.txt`. Writes docs/generated/bench-checkpoints.md.
  *
  * @module
  */
@@ -20,6 +21,7 @@ const args = parseArgs(Deno.args, { string: ["python", "gigabytes", "folder"] })
 };
 const python = args.python ?? "python3";
 const folder = args.folder ?? await Deno.makeTempDir({ prefix: "lowbit-checkpoints-" });
+const RUNS = `${folder}/runs.ndjson`;
 
 async function json(program: string, line: string[]): Promise<Record<string, unknown>> {
   const command = new Deno.Command(program, { args: line, stderr: "piped" });
@@ -58,25 +60,35 @@ async function watched(line: string[]): Promise<{ seconds: number; peak: number 
   return { seconds: (performance.now() - start) / 1000, peak };
 }
 
+/** The runs that are done. */
+function finishedRuns(): MemoryRun[] {
+  try {
+    return Deno.readTextFileSync(RUNS).trim().split("\n").map((line) => JSON.parse(line));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
 /** Large checkpoints quantised and converted, each in a process of its own. */
 async function memoryRuns(): Promise<MemoryRun[]> {
-  const runs: MemoryRun[] = [];
+  const runs = finishedRuns();
   const quantize = ["--recipe", "rtn-w4g64", "--threads", "2", "--max-memory", "512MiB"];
   const convert = ["--to", "lowbit", "--threads", "2"];
   for (const [hidden, gigabytes] of [["1024", args.gigabytes ?? "6"], ["2048", "1"]]) {
+    const works = ([["quantize", quantize], ["convert", convert]] as const)
+      .map(([name, more]) => ({ name, more, what: `${name} ${more[1]}, hidden ${hidden}` }))
+      .filter(({ what }) => !runs.some((run) => run.what === what));
+    if (works.length === 0) continue;
     const big = `${folder}/${hidden}`;
+    await Deno.remove(big, { recursive: true }).catch(() => {});
     const line = ["bench/checkpoint.py", big, "--gigabytes", gigabytes, "--hidden", hidden];
     const made = await json(python, line) as { bytes: number; largest: number };
-    const common = { source: made.bytes, largest: made.largest };
-    for (const [name, more] of [["quantize", quantize], ["convert", convert]] as const) {
+    for (const { name, more, what } of works) {
       const out = `${big}-out`;
       const run = await watched([name, big, out, ...more]);
-      runs.push({
-        what: `${name} ${more.slice(0, 2).join(" ")}, hidden ${hidden}`,
-        ...common,
-        ...run,
-      });
-      console.error(JSON.stringify(runs.at(-1)));
+      runs.push({ what, source: made.bytes, largest: made.largest, ...run });
+      await Deno.writeTextFile(RUNS, JSON.stringify(runs.at(-1)) + "\n", { append: true });
       await Deno.remove(out, { recursive: true });
     }
     await Deno.remove(big, { recursive: true });
