@@ -1,9 +1,10 @@
 """A sharded Llama checkpoint of random bfloat16 weights, larger than memory may be.
 
-    python bench/checkpoint.py OUT --gigabytes 6
+    python bench/checkpoint.py OUT --gigabytes 6 [--hidden 1024]
 
 Needs numpy alone. Weights are written a tensor at a time, sixteen blocks a shard; the same seed gives the
-same bytes. Its largest tensor is the embedding.
+same bytes. At the width of 1024 its largest tensor is the embedding, at 2048 a matrix of the MLP is
+nearly as large as it.
 """
 
 import argparse
@@ -12,21 +13,21 @@ import pathlib
 
 import numpy as np
 
-HIDDEN, INTERMEDIATE, HEADS, KV_HEADS, VOCABULARY = 1024, 2816, 16, 4, 8192
+HEADS, KV_HEADS, VOCABULARY = 16, 4, 8192
 
 
-def block_shapes(i):
-    name, kv = f"model.layers.{i}.", HIDDEN // HEADS * KV_HEADS
+def block_shapes(i, hidden):
+    name, kv, intermediate = f"model.layers.{i}.", hidden // HEADS * KV_HEADS, hidden * 11 // 4
     return {
-        f"{name}input_layernorm.weight": (HIDDEN,),
-        f"{name}self_attn.q_proj.weight": (HIDDEN, HIDDEN),
-        f"{name}self_attn.k_proj.weight": (kv, HIDDEN),
-        f"{name}self_attn.v_proj.weight": (kv, HIDDEN),
-        f"{name}self_attn.o_proj.weight": (HIDDEN, HIDDEN),
-        f"{name}post_attention_layernorm.weight": (HIDDEN,),
-        f"{name}mlp.gate_proj.weight": (INTERMEDIATE, HIDDEN),
-        f"{name}mlp.up_proj.weight": (INTERMEDIATE, HIDDEN),
-        f"{name}mlp.down_proj.weight": (HIDDEN, INTERMEDIATE),
+        f"{name}input_layernorm.weight": (hidden,),
+        f"{name}self_attn.q_proj.weight": (hidden, hidden),
+        f"{name}self_attn.k_proj.weight": (kv, hidden),
+        f"{name}self_attn.v_proj.weight": (kv, hidden),
+        f"{name}self_attn.o_proj.weight": (hidden, hidden),
+        f"{name}post_attention_layernorm.weight": (hidden,),
+        f"{name}mlp.gate_proj.weight": (intermediate, hidden),
+        f"{name}mlp.up_proj.weight": (intermediate, hidden),
+        f"{name}mlp.down_proj.weight": (hidden, intermediate),
     }
 
 
@@ -53,16 +54,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--gigabytes", type=float, default=6)
+    parser.add_argument("--hidden", type=int, default=1024)
     arguments = parser.parse_args()
+    hidden = arguments.hidden
     arguments.out.mkdir(parents=True)
     ends = {
-        "model.embed_tokens.weight": (VOCABULARY, HIDDEN),
-        "model.norm.weight": (HIDDEN,),
-        "lm_head.weight": (VOCABULARY, HIDDEN),
+        "model.embed_tokens.weight": (VOCABULARY, hidden),
+        "model.norm.weight": (hidden,),
+        "lm_head.weight": (VOCABULARY, hidden),
     }
-    blocks = max(1, round((arguments.gigabytes * 1e9 - size(ends)) / size(block_shapes(0))))
+    blocks = max(1, round((arguments.gigabytes * 1e9 - size(ends)) / size(block_shapes(0, hidden))))
     groups = [ends] + [
-        {k: v for i in range(at, min(at + 16, blocks)) for k, v in block_shapes(i).items()}
+        {k: v for i in range(at, min(at + 16, blocks)) for k, v in block_shapes(i, hidden).items()}
         for at in range(0, blocks, 16)
     ]
     rng = np.random.default_rng(1)
@@ -77,8 +80,8 @@ def main():
     config = {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
-        "hidden_size": HIDDEN,
-        "intermediate_size": INTERMEDIATE,
+        "hidden_size": hidden,
+        "intermediate_size": hidden * 11 // 4,
         "num_hidden_layers": blocks,
         "num_attention_heads": HEADS,
         "num_key_value_heads": KV_HEADS,
@@ -89,7 +92,8 @@ def main():
         "torch_dtype": "bfloat16",
     }
     (arguments.out / "config.json").write_text(json.dumps(config))
-    print(json.dumps({"bytes": total, "blocks": blocks, "shards": len(groups)}))
+    largest = max(size({name: shape}) for group in groups for name, shape in group.items())
+    print(json.dumps({"bytes": total, "largest": largest, "blocks": blocks, "shards": len(groups)}))
 
 
 if __name__ == "__main__":

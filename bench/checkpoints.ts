@@ -2,7 +2,8 @@
  * Whole checkpoints: memory of a data-free run on one that is larger than what it may use, and speed
  * beside other programs. `deno task bench:checkpoints --python PYTHON [--gigabytes 6] [--folder DIR]`
  *
- * Needs Python with `bench/peers/requirements.txt`. Writes docs/generated/bench-checkpoints.md.
+ * Runs that are done are kept in `DIR/runs.ndjson`, so that an interrupted benchmark goes on with the
+ * same `--folder`. Peaks of memory are those of whole processes (VmHWM of Linux). Needs Python with `bench/peers/requirements.txt`. Writes docs/generated/bench-checkpoints.md.
  *
  * @module
  */
@@ -13,14 +14,14 @@ import { createWorkbench, recipeSchema } from "../mod.ts";
 const REPORT = "docs/generated/bench-checkpoints.md";
 const MAX_MEMORY = 512 * 2 ** 20;
 
-const args = parseArgs(Deno.args, { string: ["python", "gigabytes", "folder", "run"] }) as {
+const args = parseArgs(Deno.args, { string: ["python", "gigabytes", "folder"] }) as {
   python?: string;
   gigabytes?: string;
   folder?: string;
-  run?: string;
 };
 const python = args.python ?? "python3";
 const folder = args.folder ?? await Deno.makeTempDir({ prefix: "lowbit-checkpoints-" });
+const RUNS = `${folder}/runs.ndjson`;
 
 async function json(program: string, line: string[]): Promise<Record<string, unknown>> {
   const command = new Deno.Command(program, { args: line, stderr: "piped" });
@@ -29,20 +30,70 @@ async function json(program: string, line: string[]): Promise<Record<string, unk
   return JSON.parse(new TextDecoder().decode(stdout).trim().split("\n").at(-1)!);
 }
 
-/** Makes the large checkpoint and quantises it in a process of its own, unless a run is given. */
-async function memoryRun(): Promise<Record<string, unknown>> {
-  if (args.run) return JSON.parse(await Deno.readTextFile(args.run));
-  const big = `${folder}/big`;
-  const made = await json(python, [
-    "bench/checkpoint.py",
-    big,
-    "--gigabytes",
-    args.gigabytes ?? "6",
-  ]);
-  const line = ["run", "--allow-read", "--allow-write", "cli.ts", "quantize", big, `${big}-out`];
-  const more = ["--recipe", "rtn-w4g64", "--threads", "2", "--max-memory", "512MiB"];
-  const run = await json(Deno.execPath(), [...line, ...more, "--json", "--quiet"]);
-  return { ...run, source_bytes: made.bytes };
+interface MemoryRun {
+  what: string;
+  source: number;
+  largest: number;
+  peak: number;
+  seconds: number;
+}
+
+/** Runs the program in a process of its own; its seconds and the highest of its memory. */
+async function watched(line: string[]): Promise<{ seconds: number; peak: number }> {
+  const start = performance.now();
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-read", "--allow-write", "cli.ts", ...line],
+    ...{ stdout: "null", stderr: "inherit" },
+  }).spawn();
+  let peak = 0;
+  const timer = setInterval(() => {
+    try {
+      const status = Deno.readTextFileSync(`/proc/${child.pid}/status`);
+      peak = Math.max(peak, 1024 * Number(/VmHWM:\s*(\d+)/.exec(status)?.[1] ?? 0));
+    } catch {
+      // It has just ended.
+    }
+  }, 250);
+  const { success } = await child.status;
+  clearInterval(timer);
+  if (!success) throw new Error(`lowbit ${line.join(" ")} failed`);
+  return { seconds: (performance.now() - start) / 1000, peak };
+}
+
+/** The runs that are done. */
+function finishedRuns(): MemoryRun[] {
+  try {
+    return Deno.readTextFileSync(RUNS).trim().split("\n").map((line) => JSON.parse(line));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+/** Large checkpoints quantised and converted, each in a process of its own. */
+async function memoryRuns(): Promise<MemoryRun[]> {
+  const runs = finishedRuns();
+  const quantize = ["--recipe", "rtn-w4g64", "--threads", "2", "--max-memory", "512MiB"];
+  const convert = ["--to", "lowbit", "--threads", "2"];
+  for (const [hidden, gigabytes] of [["1024", args.gigabytes ?? "6"], ["2048", "1"]]) {
+    const works = ([["quantize", quantize], ["convert", convert]] as const)
+      .map(([name, more]) => ({ name, more, what: `${name} ${more[1]}, hidden ${hidden}` }))
+      .filter(({ what }) => !runs.some((run) => run.what === what));
+    if (works.length === 0) continue;
+    const big = `${folder}/${hidden}`;
+    await Deno.remove(big, { recursive: true }).catch(() => {});
+    const line = ["bench/checkpoint.py", big, "--gigabytes", gigabytes, "--hidden", hidden];
+    const made = await json(python, line) as { bytes: number; largest: number };
+    for (const { name, more, what } of works) {
+      const out = `${big}-out`;
+      const run = await watched([name, big, out, ...more]);
+      runs.push({ what, source: made.bytes, largest: made.largest, ...run });
+      await Deno.writeTextFile(RUNS, JSON.stringify(runs.at(-1)) + "\n", { append: true });
+      await Deno.remove(out, { recursive: true });
+    }
+    await Deno.remove(big, { recursive: true });
+  }
+  return runs;
 }
 
 interface Speed {
@@ -123,9 +174,10 @@ async function speeds(): Promise<{ bytes: number; lines: Speed[] }> {
   return { bytes: made.bytes as number, lines };
 }
 
-const run = await memoryRun();
+const runs = await memoryRuns();
 const { bytes, lines } = await speeds();
-const mib = (value: unknown) => (Number(value) / 2 ** 20).toFixed(0);
+const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
+const over = runs.filter(({ peak }) => peak > MAX_MEMORY);
 const text = [
   "# Whole checkpoints",
   "",
@@ -133,17 +185,20 @@ const text = [
   "",
   "## Memory",
   "",
-  "A sharded Llama checkpoint of random bfloat16 weights (`bench/checkpoint.py`), quantised by `rtn-w4g64`",
-  `with \`--max-memory 512MiB\`: ${
-    (Number(run.source_bytes) / 1e9).toFixed(1)
-  } GB on disk, its largest tensor 16 MiB.`,
+  "Sharded Llama checkpoints of random bfloat16 weights (`bench/checkpoint.py`), quantised with",
+  "`--max-memory 512MiB`, and converted, which works tensor by tensor and has no such option. Peaks are",
+  "those of the whole process, of which about 200 MiB are the program itself. " +
+  (over.length === 0
+    ? "None was over 512 MiB."
+    : `Over 512 MiB: ${over.map(({ what }) => what).join("; ")}.`),
   "",
-  "| figure | |",
-  "| --- | ---: |",
-  `| peak resident memory, MiB | ${mib(run.peak_rss_bytes)} |`,
-  `| allowed, MiB | ${mib(MAX_MEMORY)} |`,
-  `| seconds | ${Number(run.seconds).toFixed(0)} |`,
-  `| bytes written | ${run.bytes} |`,
+  "| work | on disk, GB | largest tensor, MiB | peak resident, MiB | seconds |",
+  "| --- | ---: | ---: | ---: | ---: |",
+  ...runs.map(({ what, source, largest, peak, seconds }) =>
+    `| ${what} | ${(source / 1e9).toFixed(1)} | ${mib(largest)} | ${mib(peak)} | ${
+      seconds.toFixed(0)
+    } |`
+  ),
   "",
   "## Speed",
   "",

@@ -7,17 +7,16 @@
 import { fileSource } from "../formats/containers/source.ts";
 import {
   checkFiles,
-  checkRecipeHash,
   checkWindowsHash,
   compareHashes,
   type FileCheck,
+  parseReceipt,
 } from "../engine/verify.ts";
 import {
   type ByteSource,
   type Checkpoint,
   LowbitError,
   type Receipt,
-  receiptSchema,
   type Recipe,
 } from "../spec/mod.ts";
 import { createWorkbench, type Workbench } from "../workbench.ts";
@@ -51,8 +50,7 @@ export const verifyCommand: Command = {
         advice: "give it with --model",
       });
     }
-    const receipt = await readReceipt(path);
-    checkRecipeHash(receipt, path);
+    const receipt = parseReceipt(await readText(path), path);
     const folder = /^(.*[/\\])?[^/\\]*$/.exec(path)![1] ?? "";
     const checks: Check[] = tag(
       "output",
@@ -81,17 +79,6 @@ type Check = FileCheck & { what: "output" | "model" | "rerun" };
 
 const tag = (what: Check["what"], checks: FileCheck[]): Check[] =>
   checks.map((check) => ({ what, ...check }));
-
-async function readReceipt(path: string): Promise<Receipt> {
-  const text = await readText(path);
-  let document: unknown;
-  try {
-    document = JSON.parse(text);
-  } catch (cause) {
-    throw new LowbitError("MALFORMED", `is not JSON: ${(cause as Error).message}`, { file: path });
-  }
-  return receiptSchema.parse(document, path);
-}
 
 /** Checks the input, and the output made again if that is asked for. */
 async function withModel(

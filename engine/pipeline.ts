@@ -66,6 +66,8 @@ export interface Pipeline {
   hasStatic: boolean;
   /** Whether any step needs calibration data. */
   needsCalibration: boolean;
+  /** Whether weights are quantised one at a time, as no step looks at a block. */
+  streams: boolean;
   /** What does not fit together. */
   conflicts: Conflict[];
 }
@@ -134,7 +136,10 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
       // Transforms are proven on a window.
       plugin.transform !== undefined
     );
-  return { recipe, steps, schemes, quantizers, statistics, hasStatic, needsCalibration, conflicts };
+  // Compensation may add a bias, which is a parameter of the block.
+  const streams = !needsCalibration && !steps.some(({ plugin }) => plugin.compensate);
+  const needs = { hasStatic, needsCalibration, streams };
+  return { recipe, steps, schemes, quantizers, statistics, ...needs, conflicts };
 }
 
 function compileStep(

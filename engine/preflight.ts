@@ -234,14 +234,15 @@ function* tiedConflicts(model: ModelGraph, pipeline: Pipeline): Generator<Confli
 /** Bytes of the program itself, its code, heap and threads, before any tensor. */
 const BASE_MEMORY = 200 * 2 ** 20;
 
-/** Bytes an element that a tensor outside the blocks needs on its way from codes, or from plain. */
+/** Bytes an element that a tensor alone needs on its way from codes, or from plain. */
 const FROM_CODES = { coded: 8, vector: 12, plain: 14 };
 
 /**
  * The memory that a run needs, from shapes alone and on the safe side, since memory that was used
  * once is not always given back: three copies of the largest block (as read, as multiplied by, at
  * work), its statistics four times, two sets of calibration activations, one window inside a block,
- * and the largest tensor outside the blocks with all the forms that it takes.
+ * and the largest tensor outside the blocks with all the forms that it takes. Where tensors go one at
+ * a time, it is only the largest of all tensors with its forms.
  */
 function estimateMemory(
   model: ModelGraph,
@@ -252,7 +253,8 @@ function estimateMemory(
 ): number {
   const { hidden, intermediate, blocks } = model.hyperparameters;
   const elements = (parameter: ParameterInfo) => parameter.shape.reduce((a, b) => a * b, 1);
-  const inside = model.parameters.filter((parameter) => parameter.block === 0);
+  const { streams } = pipeline;
+  const inside = model.parameters.filter((parameter) => parameter.block === 0 && !streams);
   const block = 4 * inside.reduce((sum, parameter) => sum + elements(parameter), 0);
   const inputs = new Map(
     model.linears.filter((linear) => linear.block === 0).map((l) => [l.input, l] as const),
@@ -261,7 +263,7 @@ function estimateMemory(
   for (const linear of inputs.values()) {
     if (pipeline.statistics(linear).has("gram")) statistics += 8 * linear.columns ** 2;
   }
-  const outside = planned.filter(({ parameter }) => parameter.block === undefined);
+  const outside = planned.filter(({ parameter }) => streams || parameter.block === undefined);
   const largest = Math.max(
     0,
     ...outside.map(({ parameter, tensor }) => {

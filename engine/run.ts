@@ -70,9 +70,10 @@ export class Run {
       let block = 0;
       for (const planned of this.#parameters) {
         const { parameter } = planned;
-        if (parameter.block === undefined) await this.#outside(planned);
+        if (parameter.block === undefined) await this.#alone(planned);
         else if (parameter.block === block) {
           if (block < done) await this.#replay(finished[block]);
+          else if (this.#pipeline.streams) await this.#stream(block);
           else states = await this.#block(block, states);
           block++;
           this.#progress("quantize", block, blocks);
@@ -128,6 +129,22 @@ export class Run {
       warnings.push(message);
       this.#args.onEvent?.({ event: "warning", message });
     }
+  }
+
+  /** Writes a block one tensor at a time, where no step looks at more than one. */
+  async #stream(index: number): Promise<void> {
+    const before = { reports: this.reports.length, warnings: this.#parts.warnings.length };
+    this.#journal?.begin(index);
+    for (const planned of this.#parameters) {
+      if (planned.parameter.block !== index) continue;
+      await this.#alone(planned);
+      await this.#breathe();
+    }
+    this.#journal?.end({
+      block: index,
+      reports: this.reports.slice(before.reports),
+      warnings: this.#parts.warnings.slice(before.warnings),
+    });
   }
 
   /** Makes and writes a block; the activations behind it come back, `states` are freed. */
@@ -270,8 +287,8 @@ export class Run {
     }
   }
 
-  /** A parameter outside the blocks: an embedding, the last norm, the head. */
-  async #outside(planned: PlannedParameter): Promise<void> {
+  /** A parameter by itself: outside the blocks, or where nothing asks for a whole block. */
+  async #alone(planned: PlannedParameter): Promise<void> {
     const { parameter, tensor } = planned;
     const stored = parameterTensor(this.#model, parameter.id);
     const quantizes = this.#pipeline.quantizers.has(parameter.id);

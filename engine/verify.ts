@@ -4,7 +4,14 @@
  * @module
  */
 
-import { type ByteSource, type FileHash, LowbitError, type Receipt } from "../spec/mod.ts";
+import {
+  type ByteSource,
+  type FileHash,
+  LowbitError,
+  type Receipt,
+  receiptSchema,
+} from "../spec/mod.ts";
+import { parseJson, toPlain } from "../formats/containers/json.ts";
 import { hashWindows } from "./calibration.ts";
 import { hashJson, hashSources } from "./hash.ts";
 
@@ -14,6 +21,13 @@ export interface FileCheck {
   name: string;
   /** What was found. */
   state: "same" | "missing" | "different";
+}
+
+/** Reads a receipt that anybody may have written, and checks that its recipe is the one it hashes. */
+export function parseReceipt(text: string, file: string): Receipt {
+  const receipt = receiptSchema.parse(toPlain(parseJson(text, { file })), file);
+  checkRecipeHash(receipt, file);
+  return receipt;
 }
 
 /** Hashes files and holds them against those of a receipt. A file that cannot be opened is missing. */
@@ -55,7 +69,7 @@ export function compareHashes(
 }
 
 /** Throws `MISMATCH` if the recipe in a receipt is not the one that it has the hash of. */
-export function checkRecipeHash({ recipe }: Receipt, file: string): void {
+function checkRecipeHash({ recipe }: Receipt, file: string): void {
   if (hashJson(recipe.document) === recipe.sha256) return;
   throw new LowbitError("MISMATCH", "is not the recipe that the receipt has the hash of", {
     file,

@@ -7,7 +7,7 @@
 
 import { type ByteSource, PLAIN_BYTES, type PlainType } from "../../spec/checkpoint.ts";
 import { LowbitError } from "../../spec/errors.ts";
-import { ONNX_TYPES } from "./onnx_types.ts";
+import { ONNX_NIBBLES, ONNX_TYPES } from "./onnx_types.ts";
 import { type WireField, WireReader } from "./protobuf.ts";
 import { memorySource } from "./source.ts";
 import { elementCount, type PlainPlace } from "./stored.ts";
@@ -34,8 +34,18 @@ export interface OnnxNode {
   ints: Map<string, number>;
 }
 
+/** An initializer of two codes a byte; its bytes are among the tensors as uint8. */
+export interface Nibbles {
+  /** The shape of its codes. */
+  shape: number[];
+  /** Whether they are INT4; else UINT4. */
+  signed: boolean;
+}
+
 /** What an ONNX file says. */
 export interface OnnxModel {
+  /** Those initializers that are codes of 4 bits, by name. */
+  nibbles: Map<string, Nibbles>;
   /** The initializers of plain types. */
   tensors: PlainPlace[];
   /** Initializers of other types: name and type number. */
@@ -62,13 +72,14 @@ export async function readOnnx(source: ByteSource, beside: OpenBeside): Promise<
 class Reader {
   readonly #wire: WireReader;
   readonly #files = new Map<string, Promise<ByteSource>>();
+  readonly #nibbles = new Map<string, Nibbles>();
 
   constructor(private readonly source: ByteSource, private readonly beside: OpenBeside) {
     this.#wire = new WireReader(source);
   }
 
   async model(): Promise<OnnxModel> {
-    const model: OnnxModel = { tensors: [], others: [], nodes: [] };
+    const model: OnnxModel = { tensors: [], others: [], nodes: [], nibbles: this.#nibbles };
     const names = new Set<string>();
     let graphs = 0;
     for await (const field of this.#wire.fields(0, this.source.size)) {
@@ -138,14 +149,17 @@ class Reader {
     if (dims.length > ONNX_LIMITS.dimensions) {
       throw fail("LIMIT", `has ${dims.length} dimensions, more than ${ONNX_LIMITS.dimensions}`);
     }
-    const type = ONNX_TYPES.get(number);
+    const halves = number === ONNX_NIBBLES.INT4 || number === ONNX_NIBBLES.UINT4;
+    const type = halves ? "uint8" : ONNX_TYPES.get(number);
     if (!type) return { name, type: number };
     let elements = 1n;
     for (const size of dims) {
       elements *= size;
       if (elements > BigInt(2 ** 48)) throw fail("LIMIT", `its shape [${dims}] is too large`);
     }
-    const shape = dims.map(Number);
+    const codes = dims.map(Number);
+    if (halves) this.#nibbles.set(name, { shape: codes, signed: number === ONNX_NIBBLES.INT4 });
+    const shape = halves ? [Math.ceil(elementCount(codes) / 2)] : codes;
     const bytes = Math.ceil(elementCount(shape) * PLAIN_BYTES[type]);
     const place = { name, type, shape };
     if (location === 1n) return { ...place, ...await this.#external(name, external, bytes) };

@@ -9,6 +9,7 @@ import { baseName } from "./folder.ts";
 import { type OnnxNode, type OpenBeside, readOnnx } from "../containers/onnx.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import type { Tools } from "./coded.ts";
+import { addNibbles, refuseNibbles } from "./onnx_nibbles.ts";
 import type { DirectoryTensors, SafetensorsFile, TensorPart } from "./directory.ts";
 import {
   allValues,
@@ -43,13 +44,19 @@ export async function onnxWeights(source: ByteSource, beside: OpenBeside): Promi
     find(directory, tools) {
       const found = new FoundTensors();
       const done = new Set<string>();
+      const nibbles = new Set(model.nibbles.keys());
+      const taken = (node: OnnxNode) => node.inputs.forEach((input) => nibbles.delete(input));
       for (const node of model.nodes) {
         const codes = node.inputs[node.op === "MatMulNBits" ? 1 : 0] ?? "";
         if (done.has(codes)) continue;
         done.add(codes);
         if (node.op === "MatMulNBits") addWeight(found, directory, node, source.name, tools);
-        else if (node.op === "DequantizeLinear") addRows(found, directory, node, tools);
+        else if (node.op !== "DequantizeLinear") continue;
+        else if (!model.nibbles.has(codes)) addRows(found, directory, node, tools);
+        else if (addNibbles(found, directory, node, model.nibbles, tools)) taken(node);
       }
+      const [left] = nibbles;
+      if (left !== undefined) refuseNibbles(left, source.name);
       return found;
     },
   };

@@ -1,6 +1,7 @@
 """Golden ONNX files by the onnx package: python tools/golden/onnx_files.py tests/golden/onnx
 
-Initializers as raw data, as numbers of the protocol, and as external data.
+Initializers as raw data, as numbers of the protocol, and as external data; INT4 and UINT4 weights,
+whose values are those of the reference evaluator of onnx, turned where MatMul takes inputs x outputs.
 """
 
 import json
@@ -10,6 +11,7 @@ import sys
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 
 def bits(values):
@@ -22,6 +24,38 @@ def model(initializers):
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
     graph = helper.make_graph([node], "g", [x], [y], initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+
+
+def qdq():
+    """Weights of 4 bits: blocks along either axis, channels of either axis, one scale; with what they are."""
+    rng = np.random.default_rng(4)
+    kinds = {
+        "turned_blocks": (True, (64, 6), (4, 6), {"axis": 0, "block_size": 16}),
+        "signed_blocks": (False, (32, 5), (2, 5), {"axis": 0, "block_size": 16}),
+        "row_blocks": (True, (6, 32), (6, 2), {"axis": 1, "block_size": 16}),
+        "row_channels": (False, (6, 32), (6,), {"axis": 0}),
+        "turned_channels": (True, (33, 6), (6,), {"axis": 1}),
+        "whole": (False, (6, 32), (), {}),
+    }
+    turned = {"turned_blocks", "signed_blocks", "turned_channels"}
+    initializers, nodes, outputs = [], [], []
+    for name, (unsigned, shape, grid, attributes) in kinds.items():
+        low, high, code = (0, 16, TensorProto.UINT4) if unsigned else (-8, 8, TensorProto.INT4)
+        values = rng.integers(low, high, shape)
+        initializers.append(helper.make_tensor(f"{name}_quantized", code, shape, values.reshape(-1)))
+        scales = rng.uniform(0.01, 0.1, grid).astype(np.float32)
+        initializers.append(numpy_helper.from_array(scales, f"{name}_scale"))
+        inputs = [f"{name}_quantized", f"{name}_scale"]
+        if unsigned:
+            zeros = rng.integers(0, 16, grid)
+            initializers.append(helper.make_tensor(f"{name}_zero", code, grid, zeros.reshape(-1)))
+            inputs.append(f"{name}_zero")
+        nodes.append(helper.make_node("DequantizeLinear", inputs, [name], **attributes))
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    graph = helper.make_graph(nodes, "g", [], outputs, initializers)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+    read = dict(zip(kinds, ReferenceEvaluator(made).run(None, {})))
+    return made, {n: a.T if n in turned else a for n, a in read.items()}
 
 
 def main(folder):
@@ -51,6 +85,8 @@ def main(folder):
         folder / "external.onnx", save_as_external_data=True, all_tensors_to_one_file=True,
         location="external.bin", size_threshold=0,
     )
+    made, weights = qdq()
+    onnx.save(made, folder / "qdq4.onnx")
     entries = lambda of: [
         {"name": n, "shape": list(a.shape), "bits": bits(a.astype(np.float32))} for n, a in of.items()
     ]
@@ -60,6 +96,7 @@ def main(folder):
             "inline.onnx": entries(arrays),
             "numbers.onnx": entries(arrays),
             "external.onnx": entries(large),
+            "qdq4.onnx": entries(weights),
         },
     }
     (folder / "expected.json").write_text(json.dumps(expected))

@@ -8,6 +8,7 @@
 import { readUserFormats } from "../../formats/user_formats.ts";
 import { openCheckpoint } from "../../formats/open.ts";
 import { memorySource } from "../../formats/containers/source.ts";
+import { parseReceipt } from "../../engine/verify.ts";
 import { openModel } from "../../models/architecture.ts";
 import { tokenizerFiles } from "../../models/settings.ts";
 import { createTokenizer } from "../../models/tokenizer.ts";
@@ -77,6 +78,7 @@ export const READERS: Readonly<Record<string, (files: Files) => string | Promise
   tokenizer,
   gguf_tokenizer: tokenizer,
   recipe: (files) => parseRecipe(text(files), "recipe.yaml").name,
+  receipt: (files) => parseReceipt(text(files), "receipt.json").recipe.name,
   format: (files) => {
     const found = readUserFormats([{ file: "format.yaml", text: text(files) }]);
     return Object.keys(found).length > 0 ? "fine" : "none";

@@ -1,5 +1,6 @@
 /**
- * Valid files that the fuzzer changes: small ones of the golden values, written by other programs.
+ * Valid files that the fuzzer changes: small ones of the golden values, written by other
+ * programs, and a receipt, which no other program writes.
  *
  * @module
  */
@@ -73,7 +74,7 @@ export function seeds(): Record<string, Seed[]> {
   return {
     safetensors: [one("containers/dtypes.safetensors")],
     gguf: [one("containers/golden.gguf")],
-    onnx: ["inline", "external", "numbers"].map((name) =>
+    onnx: ["inline", "external", "numbers", "qdq4"].map((name) =>
       name === "external"
         ? files({
           "model.onnx": "onnx/external.onnx",
@@ -96,6 +97,7 @@ export function seeds(): Record<string, Seed[]> {
     recipe: ["gptq-w4g128", "smoothquant-w8a8", "quarot-gptq-w4a4"].map((name) =>
       text("recipe.yaml", root(`recipes/${name}.yaml`))
     ),
+    receipt: [text("receipt.json", root("tests/hostile/receipt.json"))],
     format: ["formats/numbers/nf4", "formats/schemes/q4_k", "formats/numbers/float8_e4m3fn"].map((
       name,
     ) => text("format.yaml", root(`${name}.yaml`).replace(/^id: /m, "id: my_"))),

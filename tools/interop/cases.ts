@@ -13,7 +13,7 @@ export interface Case {
   /** The target that it is written for. */
   to: "lowbit" | "compressed-tensors" | "gptq" | "awq" | "bitsandbytes" | "gguf" | "onnx";
   /** The program that it is written for. */
-  runtime: "transformers" | "gptqmodel" | "llama.cpp" | "onnxruntime";
+  runtime: "transformers" | "gptqmodel" | "llama.cpp" | "onnxruntime" | "onnxruntime-web";
   /** The largest relative difference of perplexity that is accepted. */
   limit: number;
 }
@@ -80,7 +80,10 @@ export const CASES: readonly Case[] = [
   { ...forTransformers(nearest("nf4", "nf4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
   { ...forTransformers(nearest("nf4-double", "nf4_b64_dq"), "bitsandbytes"), limit: SIXTEEN_BITS },
   { ...forTransformers(nearest("fp4", "fp4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
-  ...[FULL_PRECISION, "rtn-w4g64", "rtn-w4g64-sym", "gptq-w4g64", "rtn-w8"].map(forOnnxRuntime),
+  ...[FULL_PRECISION, "rtn-w4g64", "rtn-w4g64-sym", "gptq-w4g64", "rtn-w8"].map((name) =>
+    forOnnxRuntime(name)
+  ),
+  ...[FULL_PRECISION, "rtn-w4g64"].map((name) => forOnnxRuntime(name, "onnxruntime-web")),
   forLlamaCpp(FULL_PRECISION, SAME_ARITHMETIC),
   forLlamaCpp("ggml-q8_0"),
   forLlamaCpp("ggml-q4_0"),
@@ -101,9 +104,12 @@ function forGptqModel(recipe: Recipe, to: Case["to"]): Case {
 }
 
 /** onnxruntime multiplies weights of 8 bits with inputs that it rounds to 8 bits. */
-function forOnnxRuntime(name: string | Recipe): Case {
+function forOnnxRuntime(
+  name: string | Recipe,
+  runtime: "onnxruntime" | "onnxruntime-web" = "onnxruntime",
+): Case {
   const recipe = typeof name === "string" ? presetRecipe(name) : name;
-  return { recipe, to: "onnx", runtime: "onnxruntime", limit: ROUNDED_ACTIVATIONS };
+  return { recipe, to: "onnx", runtime, limit: ROUNDED_ACTIVATIONS };
 }
 
 function forLlamaCpp(name: string | Recipe, limit = ROUNDED_ACTIVATIONS): Case {

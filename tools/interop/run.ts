@@ -12,7 +12,7 @@
  *
  * Always checks the embedded model; `--model FILE` adds another one. `--windows` and
  * `--model-windows` are how many windows of 512 ids each is scored on, `--only TEXT` takes the cases
- * whose recipe has this in its name. The report goes to `--report FILE`, or to stdout. Exit code 1:
+ * whose recipe has this in its name, `--runtime TEXT` those whose program has. The report goes to `--report FILE`, or to stdout. Exit code 1:
  * something differs by more than its limit.
  *
  * @module
@@ -39,6 +39,7 @@ const SCRIPTS = {
   "gptqmodel": "perplexity_gptqmodel.py",
   "llama.cpp": "perplexity_llama_cpp.py",
   "onnxruntime": "perplexity_onnxruntime.py",
+  "onnxruntime-web": "perplexity_onnxruntime_web.ts",
 };
 
 /** Text that tokenizers disagree on, if they disagree. */
@@ -54,10 +55,11 @@ const TEXT = [
   "\u0001\u0007\u007f control characters",
 ].join("\n");
 
-/** What a Python script prints. */
+/** What a script prints. */
 interface Scored {
   perplexity: number;
-  ids_of_text: number[];
+  /** Absent where the program has no tokenizer. */
+  ids_of_text?: number[];
   versions: Record<string, string>;
 }
 
@@ -69,7 +71,7 @@ class Check {
     private readonly lowbit: Workbench,
     private readonly python: string,
     private readonly folder: string,
-    private readonly only: string,
+    private readonly only: { recipe: string; runtime: string },
   ) {}
 
   /** All cases of a model. `calibrateTwice` also compares values where that takes long. */
@@ -86,7 +88,10 @@ class Check {
       const ids = `${this.folder}/ids.json`;
       await Deno.writeTextFile(ids, JSON.stringify(windows.map((window) => [...window])));
       const cases: CaseResult[] = [];
-      for (const chosen of CASES.filter(({ recipe }) => recipe.name.includes(this.only))) {
+      const wanted = CASES.filter(({ recipe, runtime }) =>
+        recipe.name.includes(this.only.recipe) && runtime.includes(this.only.runtime)
+      );
+      for (const chosen of wanted) {
         const result = await this.#case(model, chosen, ids, calibrateTwice);
         cases.push(result);
         console.error(
@@ -133,7 +138,11 @@ class Check {
       ...["eval", written, "--ids", ids, "--json", "--quiet"],
     ]) as { perplexity: number };
     const script = `tools/interop/${SCRIPTS[runtime]}`;
-    const theirs = await this.#run(this.python, [script, written, ids, "--text", text]) as Scored;
+    const line = [script, written, ids, "--text", text];
+    const theirs =
+      await (script.endsWith(".ts")
+        ? this.#run(Deno.execPath(), ["run", "-A", "--no-lock", "--quiet", ...line])
+        : this.#run(this.python, line)) as Scored;
     Object.assign(this.versions, theirs.versions);
     const expected = this.lowbit.tokenizer(model).encode(TEXT);
     const exported = await this.lowbit.open(written);
@@ -148,7 +157,7 @@ class Check {
         sameValues: reference && await sameValues(exported, reference),
         ids: {
           count: expected.length,
-          same: sameIds(theirs.ids_of_text, expected) &&
+          same: sameIds(theirs.ids_of_text ?? expected, expected) &&
             sameIds(this.lowbit.tokenizer(exported).encode(TEXT), expected),
         },
       };
@@ -213,6 +222,12 @@ const COMMAND: Command = {
     { name: "windows", type: "integer", value: "N", help: "windows for the embedded model (8)" },
     { name: "model-windows", type: "integer", value: "N", help: "windows for the other model (4)" },
     { name: "only", type: "text", value: "TEXT", help: "cases whose recipe has this in its name" },
+    {
+      name: "runtime",
+      type: "text",
+      value: "TEXT",
+      help: "cases whose program has this in its name",
+    },
     { name: "report", type: "text", value: "FILE", help: "where the report goes; else to stdout" },
   ],
   async run(args) {
@@ -220,7 +235,8 @@ const COMMAND: Command = {
     try {
       using lowbit = await createWorkbench({ threads: 0 });
       const python = args.text("python") ?? "python3";
-      const check = new Check(lowbit, python, folder, args.text("only") ?? "");
+      const only = { recipe: args.text("only") ?? "", runtime: args.text("runtime") ?? "" };
+      const check = new Check(lowbit, python, folder, only);
       const windows = args.number("windows") ?? 8;
       const models = [await check.model("embedded", "The embedded model", windows, true)];
       const path = args.text("model");
