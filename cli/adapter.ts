@@ -45,12 +45,10 @@ export const adapterCommand: Command = {
         return { name, rank, rows: left.length / rank, columns: right.length / rank };
       });
       writeLine(
-        args.flag("json")
-          ? JSON.stringify({ output: out, weights })
-          : table(
-            ["weight", "rank", "rows", "columns"],
-            weights.map((w) => [w.name, w.rank, w.rows, w.columns]),
-          ),
+        args.flag("json") ? JSON.stringify({ output: out, weights }) : table(
+          ["weight", "rank", "rows", "columns"],
+          weights.map((w) => [w.name, w.rank, w.rows, w.columns]),
+        ),
       );
     } finally {
       checkpoint.close();

@@ -246,7 +246,7 @@ function* endless(windows: readonly number[], rng: Rng): Generator<number, numbe
 function clipped(gradients: readonly Float32Array[], most: number): number {
   if (most === 0) return 1;
   let sum = 0;
-  for (const gradient of gradients) { for (const g of gradient) sum += g * g; }
+  for (const gradient of gradients) for (const g of gradient) sum += g * g;
   const norm = Math.sqrt(sum);
   return norm > most ? most / norm : 1;
 }
