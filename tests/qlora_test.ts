@@ -154,6 +154,26 @@ Deno.test("qlora: an unknown role, and a target without room, are refused", asyn
   );
 });
 
+Deno.test("learnModel: its model is what reads back, transforms and low-rank parts included", async () => {
+  let seen = NaN;
+  const watching = testPlugin("watching", {
+    learnModel({ context: { autodiff }, model }) {
+      using program = autodiff!.compile((scope) => model.loss(scope), ["x"]);
+      const windows = model.windows.map((_, window) => window);
+      seen = program.run(model.batch(windows)).value[0];
+      return { side: new Map() };
+    },
+  }, { needs: { statistics: [], autodiff: true } });
+  using lowbit = bench(watching);
+  for (const chain of [["rtn"], ["smoothquant", "rtn", "lqer"]]) {
+    const weight = { base: "int8_channel_sym", element: "int3" };
+    const assign = [{ select: ["blocks.*"], weight }];
+    using made = await run(lowbit, recipeOf([...chain, "watching"], { assign }));
+    const { perplexity } = await figures(lowbit, made.model);
+    assertAlmostEquals(seen, Math.log(perplexity), 1e-5);
+  }
+});
+
 /** A learner that returns something. */
 const returning = (learned: ReturnType<NonNullable<Plugin["learnModel"]>>) =>
   testPlugin("returning", { learnModel: () => learned });
