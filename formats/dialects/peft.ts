@@ -9,14 +9,13 @@
  * @module
  */
 
-import { z } from "zod";
 import {
+  adapterConfigSchema,
   type ByteSource,
   type Checkpoint,
   LowbitError,
   type LowRankPart,
   type Output,
-  schema,
 } from "../../spec/mod.ts";
 import { parseJson, sortedJson, toPlain } from "../containers/json.ts";
 import { decodePlain, encodePlain } from "../containers/plain.ts";
@@ -124,19 +123,6 @@ export async function writeAdapter(
   await writer.finish();
 }
 
-const configSchema = schema(
-  CONFIG,
-  z.looseObject({
-    peft_type: z.literal("LORA"),
-    r: z.int().min(1),
-    lora_alpha: z.number(),
-    use_rslora: z.literal(false).default(false),
-    use_dora: z.literal(false).default(false),
-    rank_pattern: z.record(z.string(), z.int().min(1)).default({}),
-    alpha_pattern: z.record(z.string(), z.number()).default({}),
-  }),
-);
-
 /**
  * Reads an adapter of LoRA from its two files, with the scale in the left factors. Errors:
  * `NOT_FOUND`, `SCHEMA`, `SHAPE`, and those of the containers.
@@ -148,7 +134,7 @@ export async function readAdapter(files: readonly ByteSource[]): Promise<Adapter
     throw new LowbitError("NOT_FOUND", "is missing", { file: name });
   });
   const document = toPlain(parseJson(await settings.read(0, settings.size)));
-  const config = configSchema.parse(document, settings.name);
+  const config = adapterConfigSchema.parse(document, settings.name);
   const { tensors } = await readSafetensors(weights);
   const found = new Map<string, LowRankPart>();
   for (const { name } of tensors) {
