@@ -11,6 +11,7 @@
  * @module
  */
 
+import { adapterCommand } from "./cli/adapter.ts";
 import { type Command, commandHelp, parseArguments } from "./cli/arguments.ts";
 import { compareCommand } from "./cli/compare.ts";
 import { completionsCommand } from "./cli/completions.ts";
@@ -39,6 +40,7 @@ const COMMANDS: readonly Command[] = [
   compareCommand,
   generateCommand,
   convertCommand,
+  adapterCommand,
   inspectCommand,
   verifyCommand,
   lintCommand,

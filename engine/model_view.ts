@@ -51,7 +51,7 @@ export class WholeModel implements ModelPlanner, Disposable {
   readonly #blocks: LoadedBlock[] = [];
   /** Inputs of each block, then outputs of the last, for each window. */
   readonly #states: Buffer<"f32">[][] = [];
-  /** Log-probabilities of the model as it is. */
+  /** Log-probabilities of the model as it is, once a divergence has been asked for. */
   readonly #reference: Float32Array[] = [];
   readonly #outside = new Map<string, Float32Array>();
   #head!: LoadedPart;
@@ -83,10 +83,6 @@ export class WholeModel implements ModelPlanner, Disposable {
           whole.#outside.set(name, await parameterTensor(model, name).read());
         }
       }
-      for (const [i, x] of whole.#states.at(-1)!.entries()) {
-        using rows = whole.#logProbabilities(x, windows[i].length);
-        whole.#reference.push(rows.array.slice());
-      }
       return whole;
     } catch (error) {
       whole.free();
@@ -112,6 +108,10 @@ export class WholeModel implements ModelPlanner, Disposable {
   divergence(weights: ReadonlyMap<string, Float32Array>): number {
     const first = Math.min(...[...weights.keys()].map((id) => this.#linear(id).block!));
     let [sum, positions] = [0, 0];
+    for (let i = this.#reference.length; i < this.windows.length; i++) {
+      using rows = this.#logProbabilities(this.#states.at(-1)![i], this.windows[i].length);
+      this.#reference.push(rows.array.slice());
+    }
     for (const [i, { length }] of this.windows.entries()) {
       let x = this.#states[first][i];
       for (let index = first; index < this.#blocks.length; index++) {

@@ -117,7 +117,7 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
     else if (vector && claims.length === 0) conflicts.push(vectorClaim(linear, vector));
     else conflicts.push(claimConflict(linear, claims));
     if (vector) conflicts.push(...vectorConflicts(linear, vector, working));
-    const learners = working.filter((step) => step.plugin.learn);
+    const learners = working.filter(({ plugin }) => plugin.learn || plugin.learnModel);
     for (const { plugin } of scheme ? [...claims, ...learners] : []) {
       conflicts.push(...supportConflicts(linear, scheme!, plugin));
     }
@@ -132,7 +132,8 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
   const needsCalibration = hasStatic ||
     steps.some(({ plugin }) =>
       plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
-      plugin.learn !== undefined || plugin.planLosses !== undefined ||
+      plugin.learn !== undefined || plugin.learnModel !== undefined ||
+      plugin.planLosses !== undefined ||
       // Transforms are proven on a window.
       plugin.transform !== undefined
     );

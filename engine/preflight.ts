@@ -80,7 +80,7 @@ export function preflight(args: {
     conflicts.push({ code: "TARGET", where: target.id, problem, advice });
   }
   conflicts.push(...transformConflicts(model, pipeline, target), ...tiedConflicts(model, pipeline));
-  conflicts.push(...ggufConflicts(model, target));
+  conflicts.push(...ggufConflicts(model, target), ...adapterConflicts(pipeline, target));
   if (pipeline.needsCalibration && windows.length === 0) {
     conflicts.push({
       code: "CALIBRATION",
@@ -198,6 +198,18 @@ function* transformConflicts(
   };
 }
 
+/** Learners of the whole model, for a target that holds weights alone. */
+function* adapterConflicts({ steps }: Pipeline, target: Target): Generator<Conflict> {
+  const names = steps.filter(({ plugin }) => plugin.learnModel).map((s) => s.plugin.meta.name);
+  if (names.length === 0 || target.transforms) return;
+  yield {
+    code: "TARGET",
+    where: target.id,
+    problem: `has no place for what ${names.join(", ")} adds to weights`,
+    advice: "write with --to lowbit; `lowbit adapter` and `lowbit convert` go on from there",
+  };
+}
+
 /** Settings that GGUF has no place for, and experts, which it stacks. */
 export function* ggufConflicts(model: ModelGraph, target: Target): Generator<Conflict> {
   const conflict = (problem: string) => ({
@@ -283,7 +295,10 @@ function estimateMemory(
   const activations = pipeline.needsCalibration && blocks > 0 ? 4 * kept * hidden : 0;
   // Gradients are taken of the whole model: weights, diagonals, and what the library has of both.
   const fisher = fisherLinears(model, pipeline).reduce((sum, l) => sum + l.rows * l.columns, 0);
-  const whole = fisher > 0 ? 4 * model.parameters.reduce((n, p) => n + elements(p), 0) : 0;
+  const all = 4 * model.parameters.reduce((n, p) => n + elements(p), 0);
+  // A learner of the whole model: codes and values of all weights, and the library's copy of them.
+  const learnsAll = pipeline.steps.some(({ plugin }) => plugin.learnModel);
+  const whole = learnsAll ? 4 * all : fisher > 0 ? all : 0;
   return Math.round(
     BASE_MEMORY + whole + 24 * fisher + 3 * block + 4 * statistics + window + largest + activations,
   );

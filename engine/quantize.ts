@@ -13,6 +13,7 @@ import { provideAutodiff } from "./differentiate.ts";
 import { fisherDiagonals } from "./fisher.ts";
 import { hashJson, hashSources } from "./hash.ts";
 import { Journal } from "./journal.ts";
+import { HeldTensors, learnModel, learnsModel } from "./learn_model.ts";
 import { compilePipeline, type Pipeline } from "./pipeline.ts";
 import { type PlannedParameter, preflight, refuseConflicts } from "./preflight.ts";
 import { proveModel } from "./prove.ts";
@@ -71,7 +72,8 @@ export function planRun(
     target,
     windows: calibration.map((window) => window.length),
     maxMemory: args.maxMemory,
-    canSpill: args.work !== undefined || args.canSpill === true,
+    // Without a journal there is no place for activations.
+    canSpill: !learnsModel(pipeline) && (args.work !== undefined || args.canSpill === true),
   });
   return { original, model, pipeline, changes, ...planned };
 }
@@ -101,7 +103,9 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
     const { model, pipeline, plan, parameters, spill } = planned;
     refuseConflicts(plan);
     const files = await hashSources(args.checkpoint.files);
-    const journal = args.work && new Journal(args.work, journalKey(args, planned, files));
+    const held = learnsModel(pipeline) ? new HeldTensors() : undefined;
+    const { work } = args;
+    const journal = work && !held ? new Journal(work, journalKey(args, planned, files)) : undefined;
     await provideAutodiff(pipeline.steps, args.autodiff);
     await proveChanges(args, planned);
     const fisher = await fisherDiagonals({ ...args, model, pipeline });
@@ -112,9 +116,13 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
       parameters.map(({ tensor }) => tensor),
       args.target.naming === "gguf",
     ));
-    const parts = { model, pipeline, parameters, writer, journal, spill, warnings, fisher };
-    const run = new Run(args, parts);
+    const common = { model, pipeline, parameters, journal, spill, warnings, fisher };
+    const run = new Run(args, { ...common, writer: held ?? writer });
     await run.all();
+    if (held) {
+      await learnModel({ ...args, ...common, held, reports: run.reports });
+      await held.release(writer);
+    }
     await writer.finish();
     const receipt = makeReceipt({
       ...args,

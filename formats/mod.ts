@@ -23,6 +23,7 @@ export * from "./parameters.ts";
 export * from "./reference.ts";
 export * from "./steps.ts";
 export { type Tools } from "./dialects/coded.ts";
+export { type Adapter, lowRankParts, readAdapter, writeAdapter } from "./dialects/peft.ts";
 export { type TargetTools } from "./dialects/lowbit.ts";
 export * from "./targets.ts";
 export * from "./check_format.ts";

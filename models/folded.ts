@@ -89,11 +89,17 @@ export function filledTensor(name: string, shape: readonly number[], value: numb
  * assertEquals([...await valuesTensor("x", Float32Array.of(1, 2)).read()], [1, 2]);
  * ```
  */
-export function valuesTensor(name: string, values: Float32Array): StoredTensor {
+export function valuesTensor(
+  name: string,
+  values: Float32Array,
+  shape: readonly number[] = [values.length],
+): StoredTensor {
+  const width = shape.slice(1).reduce((a, b) => a * b, 1);
   return plain(
     name,
-    [values.length],
-    (rows) => Promise.resolve(rows ? values.slice(rows.start, rows.end) : values.slice()),
+    shape,
+    ({ start, end } = { start: 0, end: shape[0] }) =>
+      Promise.resolve(values.slice(start * width, end * width)),
   );
 }
 

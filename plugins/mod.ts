@@ -11,6 +11,7 @@ import { lqer } from "./compensate/lqer/mod.ts";
 import { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 import { perplexity } from "./evaluate/perplexity/mod.ts";
 import { omniquant } from "./learn/omniquant/mod.ts";
+import { qlora } from "./learn/qlora/mod.ts";
 import { signround } from "./learn/signround/mod.ts";
 import { hawq } from "./plan/hawq/mod.ts";
 import { sensitivity } from "./plan/sensitivity/mod.ts";
@@ -42,6 +43,7 @@ export { biasCorrection } from "./compensate/bias-correction/mod.ts";
 export { hawq, type HawqOptions } from "./plan/hawq/mod.ts";
 export { sensitivity, type SensitivityOptions } from "./plan/sensitivity/mod.ts";
 export { omniquant, type OmniquantOptions } from "./learn/omniquant/mod.ts";
+export { qlora, type QloraOptions } from "./learn/qlora/mod.ts";
 export { signround, type SignroundOptions } from "./learn/signround/mod.ts";
 export { kivi, type KiviOptions } from "./cache/kivi/mod.ts";
 export { perplexity } from "./evaluate/perplexity/mod.ts";
@@ -66,6 +68,7 @@ export const PLUGINS: readonly Plugin[] = [
   biasCorrection,
   omniquant,
   signround,
+  qlora,
   kivi,
   perplexity,
   klDivergence,

@@ -321,6 +321,18 @@ export const RECIPES: readonly unknown[] = [{
     use: "rtn",
   }],
 }, {
+  name: "qlora-nf4",
+  summary: "NF4 with double quantisation, and adapters of rank 8 learned on the calibration text",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "nf4_b64_dq",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }, {
+    use: "qlora",
+  }],
+}, {
   name: "quarot-gptq-w4a4",
   summary: "QuaRot and GPTQ, 4-bit weights by channel, 4-bit activations by token",
   assign: [{

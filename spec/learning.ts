@@ -6,7 +6,7 @@
 
 import type { DiffInputs, DiffReplacements, DiffScope, DiffTensor } from "./autodiff.ts";
 import type { Hyperparameters, LinearInfo } from "./graph.ts";
-import type { ResolvedScheme } from "./tensor.ts";
+import type { LowRankPart, ResolvedScheme } from "./tensor.ts";
 
 /** A whole model in memory, with calibration windows to learn from. */
 export interface ModelLearner {
@@ -25,6 +25,14 @@ export interface ModelLearner {
    * that has the batch among its inputs. Linears are replaced by id.
    */
   loss(scope: DiffScope, replaced?: DiffReplacements): DiffTensor;
+}
+
+/** What a learner makes of a whole quantised model. */
+export interface ModelLearned {
+  /** What is added to quantised weights, by the ids of their linears. */
+  side: ReadonlyMap<string, LowRankPart>;
+  /** Other values of parameters that are stored plainly (norms, biases), by id. */
+  parameters?: ReadonlyMap<string, Float32Array>;
 }
 
 /** A whole model before schemes are chosen. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+export * from "./adapter.ts";
 export * from "./autodiff.ts";
 export * from "./checkpoint.ts";
 export * from "./codec.ts";

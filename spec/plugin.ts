@@ -12,7 +12,7 @@ import type { Codec, Codecs, VectorCodec } from "./codec.ts";
 import type { Edge, Hyperparameters, LinearInfo } from "./graph.ts";
 import type { Node } from "./graph_nodes.ts";
 import type { Buffer, Kernels } from "./kernels.ts";
-import type { ModelPlanner } from "./learning.ts";
+import type { ModelLearned, ModelLearner, ModelPlanner } from "./learning.ts";
 import { checkManifest, PLUGIN_API_VERSION, type PluginMeta } from "./plugin_manifest.ts";
 import type { SchemeReference } from "./scheme.ts";
 import type { Schema } from "./schema.ts";
@@ -285,6 +285,18 @@ export interface Plugin<O = unknown> {
     context: PluginContext<O>;
     block: BlockLearner;
   }): Map<string, QuantizedTensor> | BlockLearned;
+
+  /**
+   * Unit: model. In order, once every weight is quantised: `model` is what reads back, and `linears`
+   * those of it that have codes and that the step selects. Low-rank parts are added to weights, which
+   * stay as they are. The engine holds the whole model in memory, and the target must have room for
+   * more than weights.
+   */
+  learnModel?(args: {
+    context: PluginContext<O>;
+    model: ModelLearner;
+    linears: readonly LinearInfo[];
+  }): ModelLearned;
 
   /** Unit: the cache of a block. Exactly one plugin decides. */
   cache?(args: {

@@ -104,6 +104,7 @@ export const PLUGIN_HOOKS = [
   "quantizeVector",
   "compensate",
   "learn",
+  "learnModel",
   "cache",
   "evaluate",
 ] as const;

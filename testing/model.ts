@@ -101,7 +101,7 @@ export interface ModelArguments {
 /** Hooks that a run calls. */
 const RUN = [
   ...["plan", "planLosses", "collect", "transformModel", "transform", "clip", "quantize"],
-  ...["quantizeVector", "compensate", "learn"],
+  ...["quantizeVector", "compensate", "learn", "learnModel"],
 ] as const;
 
 /** Quantises the tiny model twice: on one thread, and on two. */
@@ -140,7 +140,7 @@ async function quantize(args: ModelArguments, bench: Bench): Promise<string> {
   const { name } = plugin.meta;
   const rounds = plugin.quantize !== undefined || plugin.quantizeVector !== undefined;
   // Learners and compensators work on what was quantised before them.
-  const after = plugin.learn !== undefined || plugin.compensate !== undefined;
+  const after = ["learn", "learnModel", "compensate"].some((hook) => hook in plugin);
   const own = { use: name, options };
   const other = rounds ? [] : [{ use: nearest.meta.name, options: {} }];
   const weight = weightOf(plugin, bench);

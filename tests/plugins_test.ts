@@ -7,6 +7,7 @@ import { testPlugin } from "../testing/mod.ts";
 const SHORT: Record<string, Record<string, unknown>> = {
   signround: { steps: 6 },
   omniquant: { epochs: 2 },
+  qlora: { steps: 3, rank: 2, rate: 0.01 },
 };
 
 for (const plugin of PLUGINS) {

@@ -20,14 +20,17 @@ export interface AdamOptions {
   beta2?: number;
   /** Added to the root of the mean square. */
   epsilon?: number;
+  /** The share by which values shrink at a rate of 1 (AdamW). */
+  decay?: number;
 }
 
 /**
  * Adam (Kingma and Ba 2014, algorithm 1): `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
- * `x -= rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)`. Made for one array of values.
+ * `x -= rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)`; with a decay AdamW (Loshchilov and
+ * Hutter 2017, algorithm 2), which takes `rate decay x` as well. Made for one array of values.
  */
 export function adam(rate: number, options: AdamOptions = {}): Optimizer {
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, decay = 0 } = options;
   let mean: Float32Array | undefined, square: Float32Array;
   // beta^t by repeated multiplication: the host's power function is not the same everywhere.
   let [power1, power2] = [1, 1];
@@ -41,7 +44,7 @@ export function adam(rate: number, options: AdamOptions = {}): Optimizer {
       mean[i] = beta1 * mean[i] + (1 - beta1) * g;
       square[i] = beta2 * square[i] + (1 - beta2) * g * g;
       const step = mean[i] / (1 - power1) / (Math.sqrt(square[i] / (1 - power2)) + epsilon);
-      values[i] -= rate * share * step;
+      values[i] -= rate * share * (step + decay * values[i]);
     }
   };
 }
