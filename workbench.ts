@@ -311,9 +311,9 @@ export class Workbench implements Disposable {
   }
 
   #run(options: Omit<QuantizeOptions, "out">) {
-    const { recipe, model: checkpoint, calibration, maxMemory, shared } = options;
+    const { recipe, model: checkpoint, calibration, maxMemory, shared, importance } = options;
     return {
-      checkpoint,
+      ...{ checkpoint, importance },
       recipe: typeof recipe === "string" ? presetRecipe(recipe) : recipe,
       target: this.target(options.to),
       calibration,

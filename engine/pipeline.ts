@@ -64,6 +64,8 @@ export interface Pipeline {
   statistics(linear: LinearInfo): Set<StatisticName>;
   /** Whether inputs of some linear have static scales. */
   hasStatic: boolean;
+  /** Whether mean squares of inputs are collected, for quantisers that weigh errors by them. */
+  collectsImportance: boolean;
   /** Whether any step needs calibration data. */
   needsCalibration: boolean;
   /** What does not fit together. */
@@ -78,6 +80,8 @@ export interface PipelineArguments {
   plugins: readonly Plugin[];
   /** The linears of the model. */
   linears: readonly LinearInfo[];
+  /** Whether an importance matrix is given, so that none is collected. */
+  importanceGiven?: boolean;
   /** For contexts. */
   kernels: Kernels;
   /** For contexts, and to look up schemes. */
@@ -120,21 +124,26 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
       conflicts.push(...supportConflicts(linear, scheme!, plugin));
     }
   }
+  const collectsImportance = recipe.importance === true && !args.importanceGiven;
   const isStatic = (id: string) => schemes.get(id)?.activation?.timing === "static";
   const statistics = (linear: LinearInfo) =>
     new Set([
       ...steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics),
       ...(isStatic(linear.id) ? ["moments" as const] : []),
+      ...(collectsImportance ? ["mean_square" as const] : []),
     ]);
   const hasStatic = linears.some(({ id }) => isStatic(id));
-  const needsCalibration = hasStatic ||
+  const needsCalibration = hasStatic || collectsImportance ||
     steps.some(({ plugin }) =>
       plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
       plugin.learn !== undefined || plugin.planLosses !== undefined ||
       // Transforms are proven on a window.
       plugin.transform !== undefined
     );
-  return { recipe, steps, schemes, quantizers, statistics, hasStatic, needsCalibration, conflicts };
+  return {
+    ...{ recipe, steps, schemes, quantizers, statistics, conflicts },
+    ...{ hasStatic, collectsImportance, needsCalibration },
+  };
 }
 
 function compileStep(

@@ -5,13 +5,14 @@
  * @module
  */
 
-import type { FileHash, Output, Plan, Receipt } from "../spec/mod.ts";
+import type { FileHash, ImportanceMatrix, Output, Plan, Receipt } from "../spec/mod.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { type ModelChange, rewriteCheckpoint } from "../models/rewrite.ts";
 import { checkWindows, hashWindows } from "./calibration.ts";
 import { provideAutodiff } from "./differentiate.ts";
 import { fisherDiagonals } from "./fisher.ts";
 import { hashJson, hashSources } from "./hash.ts";
+import { hashImportance, Importance, importanceConflicts, importanceOf } from "./importance.ts";
 import { Journal } from "./journal.ts";
 import { compilePipeline, type Pipeline } from "./pipeline.ts";
 import { type PlannedParameter, preflight, refuseConflicts } from "./preflight.ts";
@@ -28,6 +29,8 @@ export interface QuantizeResult {
   plan: Plan;
   /** The receipt, as written beside the output. */
   receipt: Receipt;
+  /** The importance matrix that was used, given or collected. */
+  importance?: ImportanceMatrix;
 }
 
 /** A run before it starts. */
@@ -62,7 +65,22 @@ export function planRun(
   if (args.calibration) checkWindows(calibration, { vocabulary, context }, "calibration");
   const onWarning = args.onWarning ?? (() => {});
   const { linears } = original;
-  const pipeline = compilePipeline({ recipe, plugins, linears, kernels, codecs, onWarning });
+  const { importance } = args;
+  const pipeline = compilePipeline({
+    recipe,
+    plugins,
+    linears,
+    importanceGiven: importance !== undefined,
+    kernels,
+    codecs,
+    onWarning,
+  });
+  if (importance) {
+    pipeline.conflicts.push(...importanceConflicts(pipeline));
+    for (const parameter of original.parameters) {
+      if (parameter.shape.length === 2) importanceOf(importance, parameter);
+    }
+  }
   const changes = changesOf(original, pipeline);
   const model = changes.length > 0 ? openModel(rewriteCheckpoint(original, changes)) : original;
   const planned = preflight({
@@ -112,7 +130,11 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
       parameters.map(({ tensor }) => tensor),
       args.target.naming === "gguf",
     ));
-    const parts = { model, pipeline, parameters, writer, journal, spill, warnings, fisher };
+    const importance = new Importance(model, args.importance);
+    const parts = {
+      ...{ model, pipeline, parameters, writer, journal, spill },
+      ...{ warnings, fisher, importance },
+    };
     const run = new Run(args, parts);
     await run.all();
     await writer.finish();
@@ -131,7 +153,10 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
       await sink.close();
     }
     await args.output.commit();
-    return { plan, receipt };
+    const { calibration = [], calibrationSource } = args;
+    const datasets = calibrationSource?.files.map(({ name }) => name) ?? [];
+    const used = args.importance ?? importance.collected(calibration, datasets);
+    return { plan, receipt, ...(used && { importance: used }) };
   } catch (error) {
     await args.output.abort();
     throw error;
@@ -172,6 +197,7 @@ function journalKey(args: QuantizeArguments, planned: PlannedRun, files: FileHas
     calibration: planned.pipeline.needsCalibration
       ? [hashWindows(calibration), args.calibrationSource ?? null]
       : null,
+    importance: args.importance ? hashImportance(args.importance) : null,
   });
 }
 

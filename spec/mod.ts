@@ -14,6 +14,7 @@ export * from "./graph.ts";
 export type { Factor, Node, NodeKind, Nonlinearity, Size, When } from "./graph_nodes.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
 export * from "./hadamard.ts";
+export * from "./importance.ts";
 export * from "./kernel_ops.ts";
 export * from "./kernel_buffers.ts";
 export * from "./kernel_weights.ts";

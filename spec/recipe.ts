@@ -69,6 +69,11 @@ export interface Recipe {
   /** Calibration. */
   calibration: CalibrationSpec;
   /**
+   * Rounding weighs the error of each input channel by its mean square on the calibration data, as
+   * llama.cpp does with an importance matrix.
+   */
+  importance?: boolean;
+  /**
    * What the next block is calibrated on: the outputs of the original blocks (`original`), or of
    * the blocks as quantised so far (`quantized`).
    */
@@ -118,6 +123,8 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
     least_rows: z.int().min(0).max(1 << 24).optional()
       .describe("linears that see fewer rows are rounded to nearest (128)"),
   }).prefault({}),
+  importance: z.boolean().optional()
+    .describe("weighs errors of rtn by mean squares of inputs (llama.cpp's imatrix)"),
   propagate: z.enum(["original", "quantized"]).default("original")
     .describe("what the next block is calibrated on: outputs of original or quantised blocks"),
   keep: z.enum(["source", "float32", "bfloat16", "float16"]).default("source")

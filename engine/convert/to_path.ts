@@ -24,6 +24,7 @@ export async function convertToPath(
     ...(type !== undefined && { wanted: wantedType(type, id) }),
     fallbacks: fallbacksOf(id),
     lossy,
+    importance: options.importance,
     ...(out !== undefined && { output: await outputAt(out, tools.target, overwrite) }),
     signal,
   });
