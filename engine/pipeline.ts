@@ -6,7 +6,6 @@
  */
 
 import {
-  blockColumns,
   checkApiVersion,
   type Codecs,
   type Kernels,
@@ -18,7 +17,6 @@ import {
   type Recipe,
   refusesTail,
   type ResolvedScheme,
-  type SchemeReference,
   selects,
   type StatisticName,
   tiling,
@@ -26,6 +24,7 @@ import {
   type VectorFormat,
   vectorMisfit,
 } from "../spec/mod.ts";
+import { assignSchemes, resolveParts } from "./assign.ts";
 import { seededRng } from "./rng.ts";
 
 /** One step of a pipeline: a plugin with its checked options. */
@@ -80,6 +79,10 @@ export interface PipelineArguments {
   plugins: readonly Plugin[];
   /** The linears of the model. */
   linears: readonly LinearInfo[];
+  /** The embedding as a matrix, and whether the head shares it. */
+  embedding?: LinearInfo;
+  /** Whether the head shares the weight of the embedding. */
+  tied?: boolean;
   /** Whether an importance matrix is given, so that none is collected. */
   importanceGiven?: boolean;
   /** For contexts. */
@@ -107,7 +110,8 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
   }
   const quantizers = new Map<string, PipelineStep>();
   const conflicts = [...stepConflicts(steps), ...unusedPatterns(recipe, linears)];
-  for (const linear of linears) {
+  const table = args.embedding && schemes.has(args.embedding.id) ? [args.embedding] : [];
+  for (const linear of [...linears, ...table]) {
     const { weight: scheme, vector, activation } = schemes.get(linear.id) ?? {};
     if (activation) conflicts.push(...schemeConflicts(linear, activation, "activation"));
     if (!scheme && !vector) continue;
@@ -185,42 +189,6 @@ export function pluginContext(
   };
 }
 
-/** The schemes that the recipe gives each linear; later assignments win, part by part. */
-function assignSchemes({ recipe, linears, codecs }: PipelineArguments): Map<string, LinearSchemes> {
-  const schemes = new Map<string, LinearSchemes>();
-  recipe.assign.forEach((assignment, index) => {
-    const place = `${recipe.name}: assign.${index}`;
-    const parts = resolveParts(codecs, assignment, place);
-    const otherwise = assignment.otherwise === undefined
-      ? parts
-      : resolveParts(codecs, { ...assignment, weight: assignment.otherwise }, place);
-    for (const linear of linears) {
-      if (!selects(assignment.select, linear)) continue;
-      const whole = !parts.weight || linear.columns % blockColumns(parts.weight) === 0;
-      schemes.set(linear.id, { ...schemes.get(linear.id), ...whole ? parts : otherwise });
-    }
-  });
-  return schemes;
-}
-
-/** What references name; a weight has a scheme or a vector format, and replaces both. */
-function resolveParts(
-  codecs: Codecs,
-  { weight, activation }: { weight?: SchemeReference; activation?: SchemeReference },
-  place?: string,
-): LinearSchemes {
-  const parts: LinearSchemes = {};
-  if (weight !== undefined) {
-    const field = place && `${place}.weight`;
-    parts.vector = codecs.resolveVector(weight, field);
-    parts.weight = parts.vector ? undefined : codecs.resolve(weight, field);
-  }
-  if (activation !== undefined) {
-    parts.activation = codecs.resolve(activation, place && `${place}.activation`);
-  }
-  return parts;
-}
-
 function unknownLinear(plugin: Plugin, id: string): LowbitError {
   return new LowbitError("PLUGIN", `plans a scheme for ${JSON.stringify(id)}, which is no linear`, {
     file: plugin.meta.name,
@@ -229,7 +197,9 @@ function unknownLinear(plugin: Plugin, id: string): LowbitError {
 
 function* unusedPatterns(recipe: Recipe, linears: readonly LinearInfo[]): Generator<Conflict> {
   const roles = [...new Set(linears.map((linear) => linear.role))].join(", ");
-  for (const [index, { select }] of recipe.assign.entries()) {
+  for (const [index, { select, blocks }] of recipe.assign.entries()) {
+    // What refines a rule for some blocks may be of a role that only some models have.
+    if (blocks) continue;
     for (const pattern of select) {
       if (linears.some((linear) => selects([pattern], linear))) continue;
       yield {

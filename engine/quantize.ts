@@ -8,6 +8,7 @@
 import type { FileHash, ImportanceMatrix, Output, Plan, Receipt } from "../spec/mod.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { type ModelChange, rewriteCheckpoint } from "../models/rewrite.ts";
+import { embeddingOf } from "./assign.ts";
 import { checkWindows, hashWindows } from "./calibration.ts";
 import { provideAutodiff } from "./differentiate.ts";
 import { fisherDiagonals } from "./fisher.ts";
@@ -70,6 +71,8 @@ export function planRun(
     recipe,
     plugins,
     linears,
+    embedding: embeddingOf(original),
+    tied: original.tied.get("head") === "embedding",
     importanceGiven: importance !== undefined,
     kernels,
     codecs,

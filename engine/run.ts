@@ -19,6 +19,7 @@ import { inverseRows, permuteQuantized } from "../models/rows.ts";
 import { fileValues } from "../models/views.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { Activations } from "./activations.ts";
+import { embeddingOf } from "./assign.ts";
 import { LoadedBlock } from "./block.ts";
 import { checkFinite, checkTensor, checkVectorTensor, sideTotal, weightError } from "./checks.ts";
 import { clipWeight } from "./clip.ts";
@@ -297,7 +298,8 @@ export class Run {
       return await this.#write(planned);
     }
     const weight = await stored.read();
-    const linear = this.#model.linears.find(({ id }) => id === parameter.id);
+    const linear = this.#model.linears.find(({ id }) => id === parameter.id) ??
+      (quantizes ? embeddingOf(this.#model) : undefined);
     await this.#write(planned, weight, linear && this.#quantize(linear, weight));
   }
 

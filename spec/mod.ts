@@ -5,6 +5,7 @@
  */
 
 export * from "./autodiff.ts";
+export { type BlockPlace, inBlocks } from "./block_places.ts";
 export * from "./checkpoint.ts";
 export * from "./codec.ts";
 export * from "./conformance.ts";
