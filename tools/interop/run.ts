@@ -24,10 +24,15 @@ import {
   type Checkpoint,
   createWorkbench,
   embeddedPath,
+  importanceBytes,
+  type ImportanceMatrix,
   openModel,
+  readImportance,
+  type Recipe,
   VERSION,
   type Workbench,
 } from "../../mod.ts";
+import { memorySource } from "../../formats/containers/source.ts";
 import { parameterTensor } from "../../models/weights.ts";
 import { type Case, CASES } from "./cases.ts";
 import { type CaseResult, difference, type ModelResult, passed, report } from "./report.ts";
@@ -69,7 +74,6 @@ class Check {
     private readonly lowbit: Workbench,
     private readonly python: string,
     private readonly folder: string,
-    private readonly only: string,
   ) {}
 
   /** All cases of a model. `calibrateTwice` also compares values where that takes long. */
@@ -78,6 +82,7 @@ class Check {
     title: string,
     count: number,
     calibrateTwice: boolean,
+    only: string,
   ): Promise<ModelResult> {
     const model = await this.lowbit.open(path);
     try {
@@ -86,7 +91,7 @@ class Check {
       const ids = `${this.folder}/ids.json`;
       await Deno.writeTextFile(ids, JSON.stringify(windows.map((window) => [...window])));
       const cases: CaseResult[] = [];
-      for (const chosen of CASES.filter(({ recipe }) => recipe.name.includes(this.only))) {
+      for (const chosen of CASES.filter(({ recipe }) => recipe.name.includes(only))) {
         const result = await this.#case(model, chosen, ids, calibrateTwice);
         cases.push(result);
         console.error(
@@ -113,18 +118,18 @@ class Check {
     calibrateTwice: boolean,
   ): Promise<CaseResult> {
     const { recipe, to, runtime } = chosen;
-    const written = `${this.folder}/export${to === "gguf" ? ".gguf" : ""}`;
+    const written = this.#place("export", to);
     const own = `${this.folder}/own`;
-    const { plan, receipt } = await this.lowbit.quantize({
-      model,
-      recipe,
-      to,
-      out: written,
-      overwrite: true,
-    });
+    const importance = chosen.importance && await this.#importance(model, recipe);
+    const [first, ...steps] = [...chosen.through ?? [], to];
+    const out = this.#place(steps.length > 0 ? "step0" : "export", first);
+    const run = { model, recipe, to: first, importance, overwrite: true };
+    const { plan, receipt } = await this.lowbit.quantize({ ...run, out });
+    const bytes = await this.#convert(out, steps) ??
+      receipt.output.reduce((sum, file) => sum + file.bytes, 0);
     const compare = calibrateTwice || !this.lowbit.needsCalibration(model, recipe);
     if (compare) {
-      await this.lowbit.quantize({ model, recipe, to: "lowbit", out: own, overwrite: true });
+      await this.lowbit.quantize({ ...run, to: "lowbit", out: own });
     }
     const text = `${this.folder}/text.txt`;
     await Deno.writeTextFile(text, TEXT);
@@ -142,7 +147,7 @@ class Check {
       return {
         case: chosen,
         bitsPerWeight: plan.bits_per_weight,
-        bytes: receipt.output.reduce((sum, file) => sum + file.bytes, 0),
+        bytes,
         ours: ours.perplexity,
         theirs: theirs.perplexity,
         sameValues: reference && await sameValues(exported, reference),
@@ -159,6 +164,39 @@ class Check {
         await Deno.remove(path, { recursive: true }).catch(() => {});
       }
     }
+  }
+
+  #place(name: string, to: Case["to"]): string {
+    return `${this.folder}/${name}${to === "gguf" ? ".gguf" : ""}`;
+  }
+
+  /** Converts from one target to the next, the last one to where the export is; its bytes. */
+  async #convert(from: string, targets: readonly Case["to"][]): Promise<number | undefined> {
+    let bytes: number | undefined;
+    for (const [i, to] of targets.entries()) {
+      const out = this.#place(i === targets.length - 1 ? "export" : `step${i + 1}`, to);
+      const checkpoint = await this.lowbit.open(from);
+      try {
+        const done = await this.lowbit.convert({ checkpoint, to, out, overwrite: true });
+        bytes = done.files!.output.reduce((sum, file) => sum + file.bytes, 0);
+      } finally {
+        checkpoint.close();
+        await Deno.remove(from, { recursive: true });
+      }
+      from = out;
+    }
+    return bytes;
+  }
+
+  /** The importance matrix of a model, through a file as llama.cpp has it. */
+  async #importance(model: Checkpoint, recipe: Recipe): Promise<ImportanceMatrix> {
+    const { importance } = await this.lowbit.quantize({
+      ...{ model, recipe: { ...recipe, importance: true }, to: "gguf", overwrite: true },
+      out: `${this.folder}/collected.gguf`,
+    });
+    return await readImportance(
+      memorySource("imatrix", await importanceBytes(importance!, "gguf")),
+    );
   }
 
   /** Runs a program of this repository and returns the JSON document that it prints. */
@@ -213,6 +251,7 @@ const COMMAND: Command = {
     { name: "windows", type: "integer", value: "N", help: "windows for the embedded model (8)" },
     { name: "model-windows", type: "integer", value: "N", help: "windows for the other model (4)" },
     { name: "only", type: "text", value: "TEXT", help: "cases whose recipe has this in its name" },
+    { name: "model-only", type: "text", value: "TEXT", help: "the same for the other model" },
     { name: "report", type: "text", value: "FILE", help: "where the report goes; else to stdout" },
   ],
   async run(args) {
@@ -220,13 +259,16 @@ const COMMAND: Command = {
     try {
       using lowbit = await createWorkbench({ threads: 0 });
       const python = args.text("python") ?? "python3";
-      const check = new Check(lowbit, python, folder, args.text("only") ?? "");
-      const windows = args.number("windows") ?? 8;
-      const models = [await check.model("embedded", "The embedded model", windows, true)];
+      const check = new Check(lowbit, python, folder);
+      const windows = args.number("windows") ?? 8, only = args.text("only") ?? "";
+      const modelOnly = args.text("model-only") ?? only;
+      const models = [await check.model("embedded", "The embedded model", windows, true, only)];
       const path = args.text("model");
       if (path !== undefined) {
         const title = await nameOf(lowbit, path);
-        models.push(await check.model(path, title, args.number("model-windows") ?? 4, false));
+        models.push(
+          await check.model(path, title, args.number("model-windows") ?? 4, false, modelOnly),
+        );
       }
       const text = report({ models, machine: machine(), versions: check.versions });
       const file = args.text("report");
