@@ -319,9 +319,7 @@ export class Workbench implements Disposable {
       calibration,
       maxMemory,
       shared,
-      plugins: this.plugins,
-      kernels: this.kernels,
-      codecs: this.codecs,
+      ...{ plugins: this.plugins, kernels: this.kernels, codecs: this.codecs },
       autodiff: loadAutodiff,
       onEvent: this.#onEvent,
     };
