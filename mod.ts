@@ -32,6 +32,11 @@ export type { LinearOptions } from "./engine/executor.ts";
 export type { QuantizeResult } from "./engine/quantize.ts";
 export { SharedStatistics } from "./engine/shared_statistics.ts";
 export { VERSION } from "./engine/version.ts";
+export {
+  importanceBytes,
+  importanceForm,
+  readImportance,
+} from "./formats/containers/importance.ts";
 export { memoryOutput } from "./formats/containers/output.ts";
 export {
   open,

@@ -39,7 +39,7 @@ import { LanguageModel } from "./models/model.ts";
 import { tokenizerFiles } from "./models/settings.ts";
 import { createTokenizer, decodeStream, type Tokenizer } from "./models/tokenizer.ts";
 import { PLUGINS } from "./plugins/mod.ts";
-import { presetRecipe } from "./recipes/mod.ts";
+import { presetRecipe, presetRecipes } from "./recipes/mod.ts";
 import {
   type ByteSource,
   type Checkpoint,
@@ -213,8 +213,8 @@ export class Workbench implements Disposable {
    */
   async convert(options: ConvertOptions): Promise<ConversionResult> {
     const { id, type } = splitTarget(options.to);
-    const { kernels, codecs } = this;
-    const tools = { target: this.target(id), kernels, codecs, onEvent: this.#onEvent };
+    const { kernels, codecs } = this, recipes = presetRecipes().values();
+    const tools = { target: this.target(id), recipes, kernels, codecs, onEvent: this.#onEvent };
     return await convertToPath(options, type, tools);
   }
 
@@ -311,17 +311,15 @@ export class Workbench implements Disposable {
   }
 
   #run(options: Omit<QuantizeOptions, "out">) {
-    const { recipe, model: checkpoint, calibration, maxMemory, shared } = options;
+    const { recipe, model: checkpoint, calibration, maxMemory, shared, importance } = options;
     return {
-      checkpoint,
+      ...{ checkpoint, importance },
       recipe: typeof recipe === "string" ? presetRecipe(recipe) : recipe,
       target: this.target(options.to),
       calibration,
       maxMemory,
       shared,
-      plugins: this.plugins,
-      kernels: this.kernels,
-      codecs: this.codecs,
+      ...{ plugins: this.plugins, kernels: this.kernels, codecs: this.codecs },
       autodiff: loadAutodiff,
       onEvent: this.#onEvent,
     };

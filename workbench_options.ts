@@ -11,6 +11,7 @@ import type {
   CalibrationSource,
   Checkpoint,
   EventSink,
+  ImportanceMatrix,
   Output,
   Plugin,
   Recipe,
@@ -49,6 +50,8 @@ export interface QuantizeOptions {
   calibration?: readonly Int32Array[];
   /** Where these are from, for the receipt; see `Workbench.calibrationFrom`. */
   calibrationSource?: CalibrationSource;
+  /** The importance of input channels; `readImportance` reads a file of llama.cpp. */
+  importance?: ImportanceMatrix;
   /** Bytes of memory that the plan may need. */
   maxMemory?: number;
   /** Statistics that several runs on the same model and calibration share. */

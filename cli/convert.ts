@@ -8,6 +8,7 @@ import type { ConvertedTensor } from "../engine/convert/convert.ts";
 import { LowbitError } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
+import { importanceOption, readImportances } from "./importance.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 import { abortOnSignals } from "./quantize.ts";
 import { formatBytes, table } from "./table.ts";
@@ -25,6 +26,7 @@ export const convertCommand: Command = {
       value: "TARGET[:TYPE]",
       help: "a target as of quantize, or safetensors; TYPE is a scheme or a plain type (required)",
     },
+    importanceOption,
     { name: "lossy", type: "flag", help: "allow values to change; their added error is reported" },
     { name: "dry-run", type: "flag", help: "print what becomes of each tensor; write nothing" },
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
@@ -49,6 +51,7 @@ export const convertCommand: Command = {
         checkpoint,
         to,
         lossy: args.flag("lossy"),
+        importance: await readImportances(args),
         ...(!dry && { out, overwrite: args.flag("overwrite"), signal }),
       }).finally(release);
       view.close();

@@ -16,6 +16,12 @@ import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { BUDGET_OPTIONS, withBudget } from "./budget.ts";
 import { evaluatePaths, type Evaluation, evaluationRows } from "./eval.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
+import {
+  importanceOption,
+  readImportances,
+  saveImportance,
+  saveImportanceOption,
+} from "./importance.ts";
 import { importPlugins, nameRecipeFile, pluginOptions, readFormats, readRecipe } from "./inputs.ts";
 import { setOption, withSettings } from "./recipe_options.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
@@ -31,6 +37,8 @@ export const quantizeCommand: Command = {
     { name: "recipe", type: "text", value: "FILE|NAME", help: "the recipe (required)" },
     setOption,
     calibrationOption,
+    importanceOption,
+    saveImportanceOption,
     { name: "eval", type: "text", value: "TEXT", help: "score the result on a text, beside MODEL" },
     {
       name: "to",
@@ -66,10 +74,12 @@ export const quantizeCommand: Command = {
       throw new LowbitError("USAGE", "--recipe is missing", { advice: "see `lowbit recipes`" });
     }
     const formats = await readFormats(args);
-    const recipe = withBudget(
+    const asked = withBudget(
       withUnnamedFormats(withSettings(await readRecipe(name), args), formats),
       args,
     );
+    const saves = args.text("save-importance") !== undefined;
+    const recipe = saves ? { ...asked, importance: true } : asked;
     try {
       return await quantize(args, recipe, formats, started);
     } catch (error) {
@@ -99,7 +109,8 @@ async function quantize(
   const model = await lowbit.open(modelName);
   try {
     const to = args.text("to");
-    const { conflicts } = lowbit.plan({ model, recipe, to });
+    const importance = await readImportances(args);
+    const { conflicts } = lowbit.plan({ model, recipe, to, importance });
     const refused = beforeCalibration(conflicts).length > 0;
     // Planned without calibration, a recipe that needs it has just this conflict.
     const data = !refused && conflicts.length > 0
@@ -107,7 +118,10 @@ async function quantize(
       : undefined;
     const maxMemory = args.number("max-memory");
     const calibration = data?.windows;
-    const common = { model, recipe, to, calibration, calibrationSource: data?.source, maxMemory };
+    const common = {
+      ...{ model, recipe, to, calibration, calibrationSource: data?.source },
+      ...{ importance, maxMemory },
+    };
     if (args.flag("dry-run")) {
       const plan = lowbit.plan(common);
       // Without calibration only because of other conflicts: that is none of its own.
@@ -125,7 +139,7 @@ async function quantize(
     const chosen = budget?.recipe ?? recipe;
     const { signal, release } = abortOnSignals();
     const overwrite = args.flag("overwrite");
-    const { plan, receipt } = await lowbit.quantize({
+    const { plan, receipt, importance: used } = await lowbit.quantize({
       ...common,
       recipe: chosen,
       out,
@@ -133,6 +147,8 @@ async function quantize(
       signal,
     })
       .finally(release);
+    const saved = args.text("save-importance");
+    if (saved !== undefined && used) await saveImportance(saved, used);
     const seconds = (performance.now() - started) / 1000;
     const text = args.text("eval");
     const evaluation = text === undefined

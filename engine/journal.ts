@@ -17,6 +17,7 @@ import {
   type WorkFile,
   type WorkFolder,
 } from "../spec/mod.ts";
+import type { SeenSquares } from "./importance.ts";
 import { decodeRecord, encodeRecord } from "./records.ts";
 
 const LINES = "journal.ndjson";
@@ -30,6 +31,8 @@ export interface BlockEntry {
   reports: TensorReport[];
   /** What was warned of while it was made. */
   warnings: string[];
+  /** The mean squares that were collected of its inputs. */
+  importance?: SeenSquares;
   /** Bytes of each record of `block-N.bin`. */
   records: number[];
   /** Bytes of the activations behind it, if there are any. */

@@ -6,7 +6,6 @@
  */
 
 import {
-  blockColumns,
   checkApiVersion,
   type Codecs,
   type Kernels,
@@ -18,7 +17,6 @@ import {
   type Recipe,
   refusesTail,
   type ResolvedScheme,
-  type SchemeReference,
   selects,
   type StatisticName,
   tiling,
@@ -26,6 +24,7 @@ import {
   type VectorFormat,
   vectorMisfit,
 } from "../spec/mod.ts";
+import { assignSchemes, resolveParts } from "./assign.ts";
 import { seededRng } from "./rng.ts";
 
 /** One step of a pipeline: a plugin with its checked options. */
@@ -64,6 +63,8 @@ export interface Pipeline {
   statistics(linear: LinearInfo): Set<StatisticName>;
   /** Whether inputs of some linear have static scales. */
   hasStatic: boolean;
+  /** Whether mean squares of inputs are collected, for quantisers that weigh errors by them. */
+  collectsImportance: boolean;
   /** Whether any step needs calibration data. */
   needsCalibration: boolean;
   /** Whether weights are quantised one at a time, as no step looks at a block. */
@@ -80,6 +81,12 @@ export interface PipelineArguments {
   plugins: readonly Plugin[];
   /** The linears of the model. */
   linears: readonly LinearInfo[];
+  /** The embedding as a matrix, and whether the head shares it. */
+  embedding?: LinearInfo;
+  /** Whether the head shares the weight of the embedding. */
+  tied?: boolean;
+  /** Whether an importance matrix is given, so that none is collected. */
+  importanceGiven?: boolean;
   /** For contexts. */
   kernels: Kernels;
   /** For contexts, and to look up schemes. */
@@ -105,7 +112,8 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
   }
   const quantizers = new Map<string, PipelineStep>();
   const conflicts = [...stepConflicts(steps), ...unusedPatterns(recipe, linears)];
-  for (const linear of linears) {
+  const table = args.embedding && schemes.has(args.embedding.id) ? [args.embedding] : [];
+  for (const linear of [...linears, ...table]) {
     const { weight: scheme, vector, activation } = schemes.get(linear.id) ?? {};
     if (activation) conflicts.push(...schemeConflicts(linear, activation, "activation"));
     if (!scheme && !vector) continue;
@@ -122,14 +130,16 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
       conflicts.push(...supportConflicts(linear, scheme!, plugin));
     }
   }
+  const collectsImportance = recipe.importance === true && !args.importanceGiven;
   const isStatic = (id: string) => schemes.get(id)?.activation?.timing === "static";
   const statistics = (linear: LinearInfo) =>
     new Set([
       ...steps.filter((s) => s.selects(linear)).flatMap((s) => s.plugin.meta.needs.statistics),
       ...(isStatic(linear.id) ? ["moments" as const] : []),
+      ...(collectsImportance ? ["mean_square" as const] : []),
     ]);
   const hasStatic = linears.some(({ id }) => isStatic(id));
-  const needsCalibration = hasStatic ||
+  const needsCalibration = hasStatic || collectsImportance ||
     steps.some(({ plugin }) =>
       plugin.meta.needs.statistics.length > 0 || plugin.collect !== undefined ||
       plugin.learn !== undefined || plugin.learnModel !== undefined ||
@@ -139,8 +149,10 @@ export function compilePipeline(args: PipelineArguments): Pipeline {
     );
   // Compensation may add a bias, which is a parameter of the block.
   const streams = !needsCalibration && !steps.some(({ plugin }) => plugin.compensate);
-  const needs = { hasStatic, needsCalibration, streams };
-  return { recipe, steps, schemes, quantizers, statistics, ...needs, conflicts };
+  return {
+    ...{ recipe, steps, schemes, quantizers, statistics, conflicts },
+    ...{ hasStatic, collectsImportance, needsCalibration, streams },
+  };
 }
 
 function compileStep(
@@ -182,42 +194,6 @@ export function pluginContext(
   };
 }
 
-/** The schemes that the recipe gives each linear; later assignments win, part by part. */
-function assignSchemes({ recipe, linears, codecs }: PipelineArguments): Map<string, LinearSchemes> {
-  const schemes = new Map<string, LinearSchemes>();
-  recipe.assign.forEach((assignment, index) => {
-    const place = `${recipe.name}: assign.${index}`;
-    const parts = resolveParts(codecs, assignment, place);
-    const otherwise = assignment.otherwise === undefined
-      ? parts
-      : resolveParts(codecs, { ...assignment, weight: assignment.otherwise }, place);
-    for (const linear of linears) {
-      if (!selects(assignment.select, linear)) continue;
-      const whole = !parts.weight || linear.columns % blockColumns(parts.weight) === 0;
-      schemes.set(linear.id, { ...schemes.get(linear.id), ...whole ? parts : otherwise });
-    }
-  });
-  return schemes;
-}
-
-/** What references name; a weight has a scheme or a vector format, and replaces both. */
-function resolveParts(
-  codecs: Codecs,
-  { weight, activation }: { weight?: SchemeReference; activation?: SchemeReference },
-  place?: string,
-): LinearSchemes {
-  const parts: LinearSchemes = {};
-  if (weight !== undefined) {
-    const field = place && `${place}.weight`;
-    parts.vector = codecs.resolveVector(weight, field);
-    parts.weight = parts.vector ? undefined : codecs.resolve(weight, field);
-  }
-  if (activation !== undefined) {
-    parts.activation = codecs.resolve(activation, place && `${place}.activation`);
-  }
-  return parts;
-}
-
 function unknownLinear(plugin: Plugin, id: string): LowbitError {
   return new LowbitError("PLUGIN", `plans a scheme for ${JSON.stringify(id)}, which is no linear`, {
     file: plugin.meta.name,
@@ -226,7 +202,9 @@ function unknownLinear(plugin: Plugin, id: string): LowbitError {
 
 function* unusedPatterns(recipe: Recipe, linears: readonly LinearInfo[]): Generator<Conflict> {
   const roles = [...new Set(linears.map((linear) => linear.role))].join(", ");
-  for (const [index, { select }] of recipe.assign.entries()) {
+  for (const [index, { select, blocks }] of recipe.assign.entries()) {
+    // What refines a rule for some blocks may be of a role that only some models have.
+    if (blocks) continue;
     for (const pattern of select) {
       if (linears.some((linear) => selects([pattern], linear))) continue;
       yield {

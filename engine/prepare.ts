@@ -61,7 +61,7 @@ export async function prepareBlock(asked: PrepareArguments): Promise<void> {
     if (before && after) proveEqual(before, after, plugin.meta.name, `blocks.${block.index}`);
     before = after;
   }
-  if (pipeline.hasStatic || steps.some(asks)) await fresh();
+  if (pipeline.hasStatic || pipeline.collectsImportance || steps.some(asks)) await fresh();
   if (outputs && outputs.filled < states.count) await collect(args);
 }
 

@@ -5,13 +5,15 @@
  * @module
  */
 
-import type { FileHash, Output, Plan, Receipt } from "../spec/mod.ts";
+import type { FileHash, ImportanceMatrix, Output, Plan, Receipt } from "../spec/mod.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { type ModelChange, rewriteCheckpoint } from "../models/rewrite.ts";
+import { embeddingOf } from "./assign.ts";
 import { checkWindows, hashWindows } from "./calibration.ts";
 import { provideAutodiff } from "./differentiate.ts";
 import { fisherDiagonals } from "./fisher.ts";
 import { hashJson, hashSources } from "./hash.ts";
+import { hashImportance, Importance, importanceConflicts, importanceOf } from "./importance.ts";
 import { Journal } from "./journal.ts";
 import { HeldTensors, learnModel, learnsModel } from "./learn_model.ts";
 import { compilePipeline, type Pipeline } from "./pipeline.ts";
@@ -29,6 +31,8 @@ export interface QuantizeResult {
   plan: Plan;
   /** The receipt, as written beside the output. */
   receipt: Receipt;
+  /** The importance matrix that was used, given or collected. */
+  importance?: ImportanceMatrix;
 }
 
 /** A run before it starts. */
@@ -63,7 +67,24 @@ export function planRun(
   if (args.calibration) checkWindows(calibration, { vocabulary, context }, "calibration");
   const onWarning = args.onWarning ?? (() => {});
   const { linears } = original;
-  const pipeline = compilePipeline({ recipe, plugins, linears, kernels, codecs, onWarning });
+  const { importance } = args;
+  const pipeline = compilePipeline({
+    recipe,
+    plugins,
+    linears,
+    embedding: embeddingOf(original),
+    tied: original.tied.get("head") === "embedding",
+    importanceGiven: importance !== undefined,
+    kernels,
+    codecs,
+    onWarning,
+  });
+  if (importance) {
+    pipeline.conflicts.push(...importanceConflicts(pipeline));
+    for (const parameter of original.parameters) {
+      if (parameter.shape.length === 2) importanceOf(importance, parameter);
+    }
+  }
   const changes = changesOf(original, pipeline);
   const model = changes.length > 0 ? openModel(rewriteCheckpoint(original, changes)) : original;
   const planned = preflight({
@@ -116,7 +137,11 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
       parameters.map(({ tensor }) => tensor),
       args.target.naming === "gguf",
     ));
-    const common = { model, pipeline, parameters, journal, spill, warnings, fisher };
+    const importance = new Importance(model, args.importance);
+    const common = {
+      ...{ model, pipeline, parameters, journal, spill },
+      ...{ warnings, fisher, importance },
+    };
     const run = new Run(args, { ...common, writer: held ?? writer });
     await run.all();
     if (held) {
@@ -139,7 +164,10 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
       await sink.close();
     }
     await args.output.commit();
-    return { plan, receipt };
+    const { calibration = [], calibrationSource } = args;
+    const datasets = calibrationSource?.files.map(({ name }) => name) ?? [];
+    const used = args.importance ?? importance.collected(calibration, datasets);
+    return { plan, receipt, ...(used && { importance: used }) };
   } catch (error) {
     await args.output.abort();
     throw error;
@@ -180,6 +208,7 @@ function journalKey(args: QuantizeArguments, planned: PlannedRun, files: FileHas
     calibration: planned.pipeline.needsCalibration
       ? [hashWindows(calibration), args.calibrationSource ?? null]
       : null,
+    importance: args.importance ? hashImportance(args.importance) : null,
   });
 }
 

@@ -7,6 +7,7 @@
 import type {
   CalibrationSource,
   FileHash,
+  ImportanceMatrix,
   Kernels,
   Receipt,
   Recipe,
@@ -16,6 +17,7 @@ import type {
 import type { ModelGraph } from "../models/architecture.ts";
 import { hashWindows } from "./calibration.ts";
 import { hashJson } from "./hash.ts";
+import { hashImportance } from "./importance.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { VERSION } from "./version.ts";
 
@@ -27,6 +29,7 @@ export function makeReceipt(args: {
   kernels: Kernels;
   calibration?: readonly Int32Array[];
   calibrationSource?: CalibrationSource;
+  importance?: ImportanceMatrix;
   model: ModelGraph;
   pipeline: Pipeline;
   tensors: TensorReport[];
@@ -51,6 +54,12 @@ export function makeReceipt(args: {
         tokens: calibration.reduce((sum, window) => sum + window.length, 0),
         sha256: hashWindows(calibration),
         ...(args.calibrationSource && { source: args.calibrationSource }),
+      },
+    }),
+    ...(args.importance && {
+      importance: {
+        datasets: args.importance.datasets,
+        sha256: hashImportance(args.importance),
       },
     }),
     target: args.target.id,

@@ -19,6 +19,7 @@ import { inverseRows, permuteQuantized } from "../models/rows.ts";
 import { fileValues } from "../models/views.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { Activations } from "./activations.ts";
+import { embeddingOf } from "./assign.ts";
 import { LoadedBlock } from "./block.ts";
 import { checkFinite, checkTensor, checkVectorTensor, sideTotal, weightError } from "./checks.ts";
 import { clipWeight } from "./clip.ts";
@@ -121,6 +122,7 @@ export class Run {
     const { writer, parameters, warnings } = this.#parts;
     const planned = new Map(parameters.map(({ tensor }) => [tensor.name, tensor]));
     await this.#journal!.replay(entry, planned, writer);
+    this.#parts.importance.replay(entry.importance);
     for (const report of entry.reports) {
       this.reports.push(report);
       this.#args.onEvent?.({ event: "tensor", report });
@@ -150,7 +152,7 @@ export class Run {
   /** Makes and writes a block; the activations behind it come back, `states` are freed. */
   async #block(index: number, states: Activations): Promise<Activations> {
     const { kernels, calibration = [] } = this.#args;
-    const { warnings } = this.#parts;
+    const { warnings, importance } = this.#parts;
     const before = { reports: this.reports.length, warnings: warnings.length };
     const block = await LoadedBlock.load(this.#model, kernels, index, this.#pipeline.schemes);
     block.setFisher(this.#parts.fisher);
@@ -173,6 +175,7 @@ export class Run {
       });
       const quantized = new Map<string, CodedTensor>();
       for (const linear of block.linears) {
+        importance.note(linear, block.statistics(linear.role));
         const tensor = this.#quantize(linear, block.weight(linear.role), block);
         if (tensor) quantized.set(linear.role, tensor);
         await this.#breathe();
@@ -203,6 +206,7 @@ export class Run {
         block: index,
         reports: this.reports.slice(before.reports),
         warnings: warnings.slice(before.warnings),
+        importance: importance.seen(block.linears),
       }, next.stored);
       return next;
     } catch (error) {
@@ -223,8 +227,11 @@ export class Run {
     if (!step) return undefined;
     const { codecs } = this.#args;
     const schemes = this.#pipeline.schemes.get(linear.id)!;
-    const statistics = block?.statistics(linear.role) ??
-      { columns: linear.columns, tokens: 0, custom: new Map() };
+    const statistics = this.#parts.importance.complete(
+      linear,
+      block?.statistics(linear.role) ??
+        { columns: linear.columns, tokens: 0, custom: new Map() },
+    );
     refuseConstant(weight, linear);
     const given = { context: step.context, linear, statistics };
     const starved = block && step.plugin.meta.needs.statistics.length > 0
@@ -308,7 +315,8 @@ export class Run {
       return await this.#write(planned);
     }
     const weight = await stored.read();
-    const linear = this.#model.linears.find(({ id }) => id === parameter.id);
+    const linear = this.#model.linears.find(({ id }) => id === parameter.id) ??
+      (quantizes ? embeddingOf(this.#model) : undefined);
     await this.#write(planned, weight, linear && this.#quantize(linear, weight));
   }
 

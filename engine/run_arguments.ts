@@ -10,6 +10,7 @@ import type {
   Checkpoint,
   Codecs,
   EventSink,
+  ImportanceMatrix,
   Kernels,
   Output,
   Plugin,
@@ -20,6 +21,7 @@ import type {
 } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import type { AutodiffLoader } from "./differentiate.ts";
+import type { Importance } from "./importance.ts";
 import type { Journal } from "./journal.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { PlannedParameter } from "./preflight.ts";
@@ -44,6 +46,8 @@ export interface QuantizeArguments {
   calibration?: readonly Int32Array[];
   /** Where they are from, for the receipt. */
   calibrationSource?: CalibrationSource;
+  /** The importance of input channels; collected where the recipe asks for it, if absent. */
+  importance?: ImportanceMatrix;
   /** Loads the autodiff library, for plugins that ask for gradients. */
   autodiff?: AutodiffLoader;
   /** Bytes of memory that the plan may need. */
@@ -74,6 +78,8 @@ export interface RunParts {
   spill: boolean;
   /** The diagonals of the Fisher information of weights, by linear. */
   fisher: ReadonlyMap<string, Float32Array>;
+  /** The importance of input channels: given, or collected as the run goes. */
+  importance: Importance;
   /** Warnings so far; grows. */
   warnings: string[];
 }

@@ -24,6 +24,7 @@ export class InputCollector {
   readonly #absMax?: Buffer<"f32">;
   readonly #absSum?: Buffer<"f64">;
   readonly #moments?: Moments;
+  readonly #squares?: Float64Array;
   #tokens = 0;
 
   /** Makes room for what is needed of inputs of `columns` channels. */
@@ -42,6 +43,7 @@ export class InputCollector {
       this.#absSum = kernels.alloc("f64", columns);
     }
     if (needs.has("moments")) this.#moments = new Moments(columns);
+    if (needs.has("mean_square")) this.#squares = new Float64Array(columns);
   }
 
   /** Takes inputs `[rows, columns]`. */
@@ -58,6 +60,7 @@ export class InputCollector {
       });
     }
     this.#moments?.add(x.array);
+    if (this.#squares) addSquares(this.#squares, x.array);
     for (const statistic of this.#custom.values()) statistic.add(x, rows, columns);
     this.#tokens += rows;
   }
@@ -73,6 +76,7 @@ export class InputCollector {
       absMax: this.#absMax?.array.slice(),
       absMean: absSum && Float32Array.from(absSum, (sum) => sum / Math.max(1, tokens)),
       ...this.#moments?.result(tokens),
+      meanSquare: this.#squares?.map((sum) => sum / Math.max(1, tokens)),
       custom: new Map([...this.#custom].map(([name, statistic]) => [name, statistic.value()])),
     };
     this.free();
@@ -84,6 +88,14 @@ export class InputCollector {
     this.#gram?.free();
     this.#absMax?.free();
     this.#absSum?.free();
+  }
+}
+
+/** Adds the squares of rows to the sums of their channels. */
+function addSquares(sums: Float64Array, x: Float32Array): void {
+  for (let i = 0, j = 0; i < x.length; i++) {
+    sums[j] += x[i] * x[i];
+    if (++j === sums.length) j = 0;
   }
 }
 
@@ -131,6 +143,7 @@ export function rescaleStatistics(
     min: divide(statistics.min),
     max: divide(statistics.max),
     mean: divide(statistics.mean),
+    meanSquare: divide(divide(statistics.meanSquare)),
     gram: gram?.map((value, i) => value / factors[Math.floor(i / columns)] / factors[i % columns]),
   };
 }

@@ -24,7 +24,7 @@ import {
 } from "../spec/mod.ts";
 import { resolveScheme, resolveVectorFormat, type UserFormats, vectorFormats } from "./lookup.ts";
 import { fitParameters } from "./parameters.ts";
-import { rangedParameters } from "./range.ts";
+import { rangedParameters, weighedRange } from "./range.ts";
 import { decodeTable, forEachElement, scaledValue } from "./reference.ts";
 import { addSide } from "./side.ts";
 import { elementEncoder } from "./steps.ts";
@@ -149,8 +149,9 @@ class KernelCodec implements Codec {
     range?: RangeRule,
     importance?: Float32Array,
   ): GridParameters {
-    return range
-      ? rangedParameters(this.#kernels, this, x, tiling, range, importance)
+    const rule = range ?? (importance && weighedRange(this.scheme));
+    return rule
+      ? rangedParameters(this.#kernels, this, x, tiling, rule, importance)
       : this.fit(this.ranges(x, tiling));
   }
 

@@ -9,6 +9,7 @@ export * from "./codec.ts";
 export * from "./conformance/compare.ts";
 export * from "./conformance/ours.ts";
 export * from "./conformance/vectors.ts";
+export { importanceBytes, importanceForm, readImportance } from "./containers/importance.ts";
 export * from "./containers/output.ts";
 export { type OutputOptions } from "./containers/output_place.ts";
 export { blobSource, fileSource, memorySource } from "./containers/source.ts";

@@ -11,6 +11,7 @@ import type {
   Kernels,
   RangeRule,
   Ranges,
+  ResolvedScheme,
   Tiling,
 } from "../spec/mod.ts";
 import { leastSquares } from "./least_squares.ts";
@@ -54,6 +55,24 @@ export function rangedParameters(
     case "error":
       return codec.fit(ranges, errorFactors(kernels, codec, x, tiling, ranges, range));
   }
+}
+
+/**
+ * The search for scales where columns have weights and the scheme searches nothing itself: for the
+ * schemes whose scale may have any sign, or that store a minimum, as those of ggml.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { resolveScheme } from "./lookup.ts";
+ * import { weighedRange } from "./range.ts";
+ * assertEquals(weighedRange(resolveScheme("q4_0"))?.rule, "least_squares");
+ * assertEquals(weighedRange(resolveScheme("q8_0")), undefined);
+ * ```
+ */
+export function weighedRange({ scale, zero_point }: ResolvedScheme): RangeRule | undefined {
+  const free = zero_point ? zero_point.kind === "minimum" : scale.rule === "signed_extreme";
+  return free && !scale.second ? { rule: "least_squares", candidates: 20 } : undefined;
 }
 
 /** The values of every tile, in row-major order. */

@@ -70,6 +70,108 @@ export const RECIPES: readonly unknown[] = [{
     use: "rtn",
   }],
 }, {
+  name: "ggml-q2_k",
+  summary: "llama.cpp's mixture Q2_K, for GGUF files",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q2_k",
+    otherwise: "q4_0",
+  }, {
+    select: ["/^(attention\\.value|mlp\\.down|attention\\.output)$/"],
+    weight: "q3_k",
+    otherwise: "q4_0",
+  }, {
+    select: ["head"],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }],
+  embedding: {
+    weight: "q2_k",
+    otherwise: "q4_0",
+  },
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "ggml-q3_k_l",
+  summary: "llama.cpp's mixture Q3_K_L, for GGUF files",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q3_k",
+    otherwise: "q4_0",
+  }, {
+    select: ["/^(attention\\.value|mlp\\.down|attention\\.output)$/"],
+    weight: "q5_k",
+    otherwise: "q5_1",
+  }, {
+    select: ["head"],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }],
+  embedding: {
+    weight: "q3_k",
+    otherwise: "q4_0",
+  },
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "ggml-q3_k_m",
+  summary: "llama.cpp's mixture Q3_K_M, for GGUF files",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q3_k",
+    otherwise: "q4_0",
+  }, {
+    select: ["/^(attention\\.value|mlp\\.down|attention\\.output)$/"],
+    weight: "q4_k",
+    otherwise: "q5_0",
+  }, {
+    select: ["attention.value"],
+    blocks: [{
+      first: 2,
+    }],
+    weight: "q5_k",
+    otherwise: "q5_1",
+  }, {
+    select: ["mlp.down"],
+    blocks: [{
+      first_share: 0.0625,
+    }],
+    weight: "q5_k",
+    otherwise: "q5_1",
+  }, {
+    select: ["head"],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }],
+  embedding: {
+    weight: "q3_k",
+    otherwise: "q4_0",
+  },
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "ggml-q3_k_s",
+  summary: "llama.cpp's mixture Q3_K_S, for GGUF files",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q3_k",
+    otherwise: "q4_0",
+  }, {
+    select: ["head"],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }],
+  embedding: {
+    weight: "q3_k",
+    otherwise: "q4_0",
+  },
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
   name: "ggml-q4_0",
   summary: "ggml's Q4_0, for GGUF files",
   assign: [{
@@ -87,6 +189,120 @@ export const RECIPES: readonly unknown[] = [{
     weight: "q4_k",
     otherwise: "q5_0",
   }],
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "ggml-q4_k_m",
+  summary: "llama.cpp's mixture Q4_K_M, for GGUF files",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q4_k",
+    otherwise: "q5_0",
+  }, {
+    select: ["/^(attention\\.value|mlp\\.down)$/"],
+    blocks: [{
+      first_share: 0.125,
+    }, {
+      last_share: 0.125,
+    }, {
+      every: 3,
+      after_share: 0.125,
+    }],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }, {
+    select: ["head"],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }],
+  embedding: {
+    weight: "q4_k",
+    otherwise: "q5_0",
+  },
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "ggml-q4_k_s",
+  summary: "llama.cpp's mixture Q4_K_S, for GGUF files",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q4_k",
+    otherwise: "q5_0",
+  }, {
+    select: ["attention.value"],
+    blocks: [{
+      first: 4,
+    }],
+    weight: "q5_k",
+    otherwise: "q5_1",
+  }, {
+    select: ["mlp.down"],
+    blocks: [{
+      first_share: 0.125,
+    }],
+    weight: "q5_k",
+    otherwise: "q5_1",
+  }, {
+    select: ["head"],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }],
+  embedding: {
+    weight: "q4_k",
+    otherwise: "q5_0",
+  },
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "ggml-q5_k_m",
+  summary: "llama.cpp's mixture Q5_K_M, for GGUF files",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q5_k",
+    otherwise: "q5_1",
+  }, {
+    select: ["/^(attention\\.value|mlp\\.down)$/"],
+    blocks: [{
+      first_share: 0.125,
+    }, {
+      last_share: 0.125,
+    }, {
+      every: 3,
+      after_share: 0.125,
+    }],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }, {
+    select: ["head"],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }],
+  embedding: {
+    weight: "q5_k",
+    otherwise: "q5_1",
+  },
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "ggml-q5_k_s",
+  summary: "llama.cpp's mixture Q5_K_S, for GGUF files",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "q5_k",
+    otherwise: "q5_1",
+  }, {
+    select: ["head"],
+    weight: "q6_k",
+    otherwise: "q8_0",
+  }],
+  embedding: {
+    weight: "q5_k",
+    otherwise: "q5_1",
+  },
   pipeline: [{
     use: "rtn",
   }],

@@ -104,6 +104,8 @@ export interface Receipt {
     sha256: string;
     source?: CalibrationSource;
   };
+  /** The importance matrix that was given: what it was collected on, and the hash of its values. */
+  importance?: { datasets: string[]; sha256: string };
   /** The target and its kernels. */
   target: string;
   /** The kernel implementation. */

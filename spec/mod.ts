@@ -6,6 +6,7 @@
 
 export * from "./adapter.ts";
 export * from "./autodiff.ts";
+export { type BlockPlace, inBlocks } from "./block_places.ts";
 export * from "./checkpoint.ts";
 export * from "./codec.ts";
 export * from "./conformance.ts";
@@ -15,6 +16,7 @@ export * from "./graph.ts";
 export type { Factor, Node, NodeKind, Nonlinearity, Size, When } from "./graph_nodes.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";
 export * from "./hadamard.ts";
+export * from "./importance.ts";
 export * from "./kernel_ops.ts";
 export * from "./kernel_buffers.ts";
 export * from "./kernel_weights.ts";

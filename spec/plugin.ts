@@ -68,6 +68,8 @@ export interface InputStatistics {
   max?: Float32Array;
   /** Mean of each channel. */
   mean?: Float64Array;
+  /** Mean square of each channel: collected, or of an importance matrix that the user gives. */
+  meanSquare?: Float64Array;
   /**
    * Mean squares of the gradients of the model's negative log-likelihood by each element of the
    * weight, `[rows, columns]`: of the linear itself, not of its inputs.

@@ -31,9 +31,29 @@ export const PLUGIN_API_VERSION = 1;
  * - `gram`: `X^T X` in f64, `[columns, columns]`
  * - `abs_max`, `abs_mean`: largest and mean magnitude of each input channel
  * - `moments`: smallest, largest and mean value of each input channel
+ * - `mean_square`: mean square of each input channel, what llama.cpp calls the importance matrix
  * - `fisher`: the diagonal of the empirical Fisher information of each weight, by gradient
+ *
+ * @example
+ * ```ts
+ * import { assert } from "@std/assert";
+ * import { PLUGINS } from "../plugins/mod.ts";
+ * import { STATISTIC_NAMES } from "./plugin_manifest.ts";
+ * const asked = PLUGINS.flatMap(({ meta }) => meta.needs.statistics);
+ * assert(asked.every((name) => STATISTIC_NAMES.includes(name)));
+ * ```
  */
-export type StatisticName = "gram" | "abs_max" | "abs_mean" | "moments" | "fisher";
+export const STATISTIC_NAMES = [
+  "gram",
+  "abs_max",
+  "abs_mean",
+  "moments",
+  "mean_square",
+  "fisher",
+] as const;
+
+/** The name of a statistic; see {@linkcode STATISTIC_NAMES}. */
+export type StatisticName = typeof STATISTIC_NAMES[number];
 
 /** What a plugin says about itself. */
 export interface PluginMeta {
@@ -130,7 +150,7 @@ const metaSchema = schema(
       equation: z.string().optional(),
     }).optional(),
     needs: z.strictObject({
-      statistics: z.array(z.enum(["gram", "abs_max", "abs_mean", "moments", "fisher"])),
+      statistics: z.array(z.enum(STATISTIC_NAMES)),
       autodiff: z.boolean().optional(),
     }),
     supports: z.strictObject({

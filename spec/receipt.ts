@@ -42,6 +42,7 @@ const receipt: z.ZodType<Receipt> = z.object({
       seed: z.int().optional(),
     }).optional(),
   }).optional(),
+  importance: z.object({ datasets: z.array(z.string()), sha256 }).optional(),
   target: z.string(),
   kernels: z.string(),
   tensors: z.array(z.any()),

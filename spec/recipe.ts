@@ -5,6 +5,7 @@
  */
 
 import { z } from "zod";
+import { type BlockPlace, blockPlacesZod } from "./block_places.ts";
 import { type SchemeReference, schemeReferenceZod } from "./scheme.ts";
 import { type Schema, schema } from "./schema.ts";
 
@@ -12,6 +13,8 @@ import { type Schema, schema } from "./schema.ts";
 export interface Assignment {
   /** Patterns over roles and ids, `*` for any run of characters: `attention.*`, `blocks.0.*`. */
   select: string[];
+  /** Of these, the linears of blocks in any of these places; of all blocks if absent. */
+  blocks?: BlockPlace[];
   /** The scheme of the weight; absent keeps it in full precision. */
   weight?: SchemeReference;
   /** The scheme of weights whose columns are not whole blocks of `weight`. */
@@ -62,12 +65,22 @@ export interface Recipe {
   seed: number;
   /** Schemes; a later assignment wins over an earlier one. */
   assign: Assignment[];
+  /**
+   * The scheme of the embedding, which is no linear, for files that can hold it. Where the head
+   * shares its weight, it has the scheme of the head.
+   */
+  embedding?: { weight: SchemeReference; otherwise?: SchemeReference };
   /** Lets a plugin that plans choose among schemes. */
   budget?: Budget;
   /** Plugins, in order. */
   pipeline: Step[];
   /** Calibration. */
   calibration: CalibrationSpec;
+  /**
+   * Rounding weighs the error of each input channel by its mean square on the calibration data, as
+   * llama.cpp does with an importance matrix.
+   */
+  importance?: boolean;
   /**
    * What the next block is calibrated on: the outputs of the original blocks (`original`), or of
    * the blocks as quantised so far (`quantized`).
@@ -93,12 +106,18 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
   seed: z.int().min(0).max(2 ** 32 - 1).default(0).describe("seeds every random number"),
   assign: z.array(z.strictObject({
     select: patterns.describe("which linears; any of the patterns"),
+    blocks: blockPlacesZod.optional().describe("only in blocks of these places; any of them"),
     weight: schemeReferenceZod.optional().describe("the scheme or vector format of the weights"),
     otherwise: schemeReferenceZod.optional()
       .describe("the scheme where columns are no whole blocks of `weight`"),
     activation: schemeReferenceZod.optional()
       .describe("the scheme of their inputs, dynamic or static"),
   })).min(1).describe("schemes of linears; a later one wins over an earlier one"),
+  embedding: z.strictObject({
+    weight: schemeReferenceZod.describe("the scheme; that of the head where it is tied"),
+    otherwise: schemeReferenceZod.optional()
+      .describe("the scheme where columns are no whole blocks of `weight`"),
+  }).optional().describe("quantises the embedding as well"),
   budget: z.strictObject({
     schemes: z.array(schemeReferenceZod).min(2).max(64).describe("schemes to choose from"),
     bits: z.number().positive().max(64).optional().describe("bits a weight, scales included"),
@@ -118,6 +137,8 @@ const recipe: z.ZodType<Recipe> = z.strictObject({
     least_rows: z.int().min(0).max(1 << 24).optional()
       .describe("linears that see fewer rows are rounded to nearest (128)"),
   }).prefault({}),
+  importance: z.boolean().optional()
+    .describe("weighs errors of rtn by mean squares of inputs (llama.cpp's imatrix)"),
   propagate: z.enum(["original", "quantized"]).default("original")
     .describe("what the next block is calibrated on: outputs of original or quantised blocks"),
   keep: z.enum(["source", "float32", "bfloat16", "float16"]).default("source")

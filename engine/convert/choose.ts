@@ -281,7 +281,10 @@ async function requantised(
     const values = await item.tensor.read();
     const [rows, columns] = item.tensor.shape;
     const difference = new Difference();
-    difference.add(values, codec.dequantize(codec.quantize(values, rows, columns)));
+    difference.add(
+      values,
+      codec.dequantize(codec.quantize(values, rows, columns, item.importance)),
+    );
     const { error } = difference;
     const planned = plannedAs(item, { kind: "coded", scheme });
     choices.push({

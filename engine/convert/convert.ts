@@ -16,6 +16,7 @@ import {
   type Codecs,
   type EventSink,
   type FileHash,
+  type ImportanceMatrix,
   isVector,
   type Kernels,
   LowbitError,
@@ -51,6 +52,8 @@ export interface ConvertArguments {
   wanted?: WantedOf;
   /** Schemes to quantise anew with where codes cannot be kept. */
   fallbacks?: readonly SchemeReference[];
+  /** The importance of input channels, for what is quantised anew. */
+  importance?: ImportanceMatrix;
   /** Whether values may change. */
   lossy?: boolean;
   /** Where it is written; absent for a plan. */
@@ -141,7 +144,7 @@ async function convert(args: ConvertArguments): Promise<ConversionResult> {
     args.signal?.throwIfAborted();
     args.onEvent?.({ event: "progress", stage, done, total });
   };
-  const { items, model, left } = convertItems(checkpoint, target);
+  const { items, model, left } = convertItems(checkpoint, target, args.importance);
   if (left.length > 0) {
     onWarning(`${left.length} tensors are no part of the model and stay out, as ${left[0]}`);
   }
@@ -314,7 +317,7 @@ async function write(
     const { scheme } = storage as { scheme: Parameters<Codecs["get"]>[0] };
     if (way === "requantise") {
       const [rows, columns] = tensor.shape;
-      return codecs.get(scheme).quantize(await tensor.read(), rows, columns);
+      return codecs.get(scheme).quantize(await tensor.read(), rows, columns, item.importance);
     }
     const made = regrid(await tensor.quantized(), scheme);
     if ("tensor" in made && !isVector(made.tensor)) return made.tensor;

@@ -4,10 +4,18 @@
  * @module
  */
 
-import { type Checkpoint, LowbitError, type StoredTensor, type Target } from "../../spec/mod.ts";
+import {
+  channelWeights,
+  type Checkpoint,
+  type ImportanceMatrix,
+  LowbitError,
+  type StoredTensor,
+  type Target,
+} from "../../spec/mod.ts";
 import { type ModelGraph, openModel } from "../../models/architecture.ts";
 import type { View } from "../../models/views.ts";
 import { parameterTensor } from "../../models/weights.ts";
+import { importanceOf } from "../importance.ts";
 import { ggufConflicts } from "../preflight.ts";
 
 /** A tensor to convert. */
@@ -22,6 +30,8 @@ export interface ConvertItem {
   id?: string;
   /** Whether the file or the output stores `tensor` in another order or form. */
   moved?: boolean;
+  /** The importance of its input channels, if a matrix is given that has it. */
+  importance?: Float32Array;
   /** How the output stores it, if not as it is. */
   view?: View;
 }
@@ -40,7 +50,27 @@ export interface ConvertItems {
  * The tensors of a checkpoint as a target names them. Where names stay, any model will do; where
  * they change (GGUF), its architecture must be known.
  */
-export function convertItems(checkpoint: Checkpoint, target: Target): ConvertItems {
+export function convertItems(
+  checkpoint: Checkpoint,
+  target: Target,
+  importance?: ImportanceMatrix,
+): ConvertItems {
+  const found = listItems(checkpoint, target);
+  if (!importance) return found;
+  const byId = new Map(found.model?.parameters.map((parameter) => [parameter.id, parameter]));
+  const items = found.items.map((item): ConvertItem => {
+    const known = item.id === undefined ? undefined : byId.get(item.id);
+    const { shape } = item.tensor;
+    const parameter = known ??
+      { names: { gguf: item.name, huggingface: item.name }, shape, views: {} };
+    if (shape.length !== 2) return item;
+    const squares = channelWeights(importanceOf(importance, parameter));
+    return squares ? { ...item, importance: squares } : item;
+  });
+  return { ...found, items };
+}
+
+function listItems(checkpoint: Checkpoint, target: Target): ConvertItems {
   const same = checkpoint.naming === target.naming;
   const model = modelOf(checkpoint, same);
   const linears = new Set(model?.linears.map(({ id }) => id));

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Checkpoint, Output } from "../../spec/mod.ts";
+import type { Checkpoint, ImportanceMatrix, Output } from "../../spec/mod.ts";
 
 /** What `Workbench.convert` needs. */
 export interface ConvertOptions {
@@ -14,6 +14,8 @@ export interface ConvertOptions {
   to: string;
   /** Where it is written: a path, or an output; absent for a plan. */
   out?: string | Output;
+  /** The importance of input channels, for what is quantised anew. */
+  importance?: ImportanceMatrix;
   /** Whether values may change. */
   lossy?: boolean;
   /** Replaces what is already at `out`. */

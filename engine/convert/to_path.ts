@@ -5,8 +5,9 @@
  */
 
 import { outputAt, writeText } from "../../formats/containers/output_at.ts";
-import type { Codecs, EventSink, Kernels, Target } from "../../spec/mod.ts";
+import type { Codecs, EventSink, Kernels, Recipe, Target } from "../../spec/mod.ts";
 import { type ConversionResult, convertCheckpoint } from "./convert.ts";
+import { mixturesOf } from "./mixtures.ts";
 import type { ConvertOptions } from "./request.ts";
 import { fallbacksOf, wantedType } from "./wanted.ts";
 
@@ -14,16 +15,26 @@ import { fallbacksOf, wantedType } from "./wanted.ts";
 export async function convertToPath(
   options: ConvertOptions,
   type: string | undefined,
-  tools: { target: Target; kernels: Kernels; codecs: Codecs; onEvent?: EventSink },
+  tools: {
+    target: Target;
+    kernels: Kernels;
+    codecs: Codecs;
+    recipes: Iterable<Recipe>;
+    onEvent?: EventSink;
+  },
 ): Promise<ConversionResult> {
   const { checkpoint, out, lossy, overwrite, signal } = options;
   const { id } = tools.target;
   const done = await convertCheckpoint({
     ...tools,
     checkpoint,
-    ...(type !== undefined && { wanted: wantedType(type, id) }),
+    ...(type !== undefined &&
+      {
+        wanted: wantedType(type, id, { mixtures: mixturesOf(tools.recipes), codecs: tools.codecs }),
+      }),
     fallbacks: fallbacksOf(id),
     lossy,
+    importance: options.importance,
     ...(out !== undefined && { output: await outputAt(out, tools.target, overwrite) }),
     signal,
   });

@@ -4,11 +4,18 @@
  * @module
  */
 
-import { LowbitError, type PlainType, type SchemeReference, unknownName } from "../../spec/mod.ts";
+import {
+  type Codecs,
+  LowbitError,
+  type PlainType,
+  type Recipe,
+  type SchemeReference,
+  unknownName,
+} from "../../spec/mod.ts";
 import { schemes } from "../../formats/lookup.ts";
 import type { Wanted } from "./choose.ts";
 import type { ConvertItem } from "./items.ts";
-import { MIXTURES, mixtureTypes } from "./mixtures.ts";
+import { mixtureTypes } from "./mixtures.ts";
 
 /** What the tensors of a checkpoint shall become. */
 export type WantedOf = (items: readonly ConvertItem[]) => Wanted;
@@ -59,18 +66,21 @@ export function splitTarget(text: string): { id: string; type?: string } {
  * What a type asks for: a plain type for all tensors of more than one dimension, or a scheme for the
  * weights of linears; for GGUF also a mixture. Error: `UNKNOWN_NAME`.
  */
-export function wantedType(type: string, target: string): WantedOf {
+export function wantedType(
+  type: string,
+  target: string,
+  { mixtures, codecs }: { mixtures: ReadonlyMap<string, Recipe>; codecs: Codecs },
+): WantedOf {
   const name = type.toLowerCase();
-  if (target === "gguf" && Object.hasOwn(MIXTURES, name)) {
-    return (items) => mixtureTypes(MIXTURES[name], items);
-  }
+  const mixture = target === "gguf" ? mixtures.get(name) : undefined;
+  if (mixture) return (items) => mixtureTypes(mixture, items, codecs);
   const plain = PLAIN.find((known) => known === name) ??
     (Object.hasOwn(SHORT, name) ? SHORT[name] : undefined);
   if (plain) return () => ({ tensor }) => tensor.shape.length > 1 ? { plain } : undefined;
   if (!schemes.has(name)) {
     throw unknownName("type", type, [
       ...PLAIN,
-      ...target === "gguf" ? Object.keys(MIXTURES) : [],
+      ...target === "gguf" ? mixtures.keys() : [],
       ...schemes.ids(),
     ], {
       advice: "`lowbit formats list` shows schemes; float32, float16 and bfloat16 are plain",

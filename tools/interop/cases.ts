@@ -12,6 +12,10 @@ export interface Case {
   recipe: Recipe;
   /** The target that it is written for. */
   to: "lowbit" | "compressed-tensors" | "gptq" | "awq" | "bitsandbytes" | "gguf" | "onnx";
+  /** Quantised for the first of these, and converted from each to the next, at last to `to`. */
+  through?: readonly Case["to"][];
+  /** Weighs errors by mean squares of the inputs, from a file that lowbit wrote and read back. */
+  importance?: true;
   /** The program that it is written for. */
   runtime: "transformers" | "gptqmodel" | "llama.cpp" | "onnxruntime" | "onnxruntime-web";
   /** The largest relative difference of perplexity that is accepted. */
@@ -66,6 +70,9 @@ function nearest(name: string, weight: unknown): Recipe {
   });
 }
 
+/** What GPTQ, AWQ and compressed-tensors all hold, code for code. */
+const ASYMMETRIC = nearest("int4-asym", { ...INT4, base: "int4_g64_asym" });
+
 /** The cases, in the order of the report. Every group size divides the columns of the models. */
 export const CASES: readonly Case[] = [
   forTransformers(FULL_PRECISION, "lowbit"),
@@ -75,8 +82,12 @@ export const CASES: readonly Case[] = [
   forTransformers("rtn-w8"),
   { ...forTransformers("smoothquant-w8a8"), limit: ROUNDED_ACTIVATIONS },
   forGptqModel(nearest("int4-sym", INT4), "gptq"),
-  forGptqModel(nearest("int4-asym", { ...INT4, base: "int4_g64_asym" }), "gptq"),
-  forGptqModel(nearest("int4-asym", { ...INT4, base: "int4_g64_asym" }), "awq"),
+  forGptqModel(ASYMMETRIC, "gptq"),
+  forGptqModel(ASYMMETRIC, "awq"),
+  { ...forGptqModel(ASYMMETRIC, "awq"), through: ["gptq"] },
+  { ...forTransformers(ASYMMETRIC), through: ["gptq", "awq"] },
+  { ...forGptqModel(ASYMMETRIC, "gptq"), through: ["compressed-tensors"] },
+  { ...forLlamaCpp(nearest("int4-sym", INT4)), through: ["gptq"] },
   { ...forTransformers(nearest("nf4", "nf4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
   { ...forTransformers(nearest("nf4-double", "nf4_b64_dq"), "bitsandbytes"), limit: SIXTEEN_BITS },
   { ...forTransformers(nearest("fp4", "fp4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
@@ -90,6 +101,8 @@ export const CASES: readonly Case[] = [
   forLlamaCpp(GPTQ_ON_Q4_0),
   forLlamaCpp("ggml-q4_k", ROUNDED_BY_256),
   forLlamaCpp("ggml-q6_k", ROUNDED_BY_256),
+  ...["ggml-q3_k_m", "ggml-q4_k_m", "ggml-q5_k_m"].map((name) => forLlamaCpp(name, ROUNDED_BY_256)),
+  { ...forLlamaCpp("ggml-q4_k_m", ROUNDED_BY_256), importance: true },
   ...["q5_0", "iq4_nl", "ggml_mxfp4"].map((scheme) => forLlamaCpp(ggml(scheme))),
   forLlamaCpp(ggml("tq2_0", "q4_0"), ROUNDED_BY_256),
 ];

@@ -79,6 +79,7 @@ export function report({ models, machine, versions }: Results): string {
     "  kernels, by 127; and what lies near the middle of two steps rounds either way after the smallest",
     "  difference in an earlier sum, so that such a perplexity is not defined more closely than this.",
     "- **onnxruntime-web** is given the cases that need nothing but its WebAssembly; it has no tokenizer.",
+    "- **written for**: `gptq -> awq` was quantised for gptq and made into awq by `lowbit convert`.",
     "- **values**: every weight of the export, decoded, equals the weight that lowbit writes in its own",
     "  dialect by the same recipe, bit for bit; `-` where a calibrated recipe was not run a second time.",
     "- **ids**: the tokenizer in the export, run by the other program, and lowbit's give the same ids for",
@@ -114,8 +115,8 @@ function section({ name, windows, cases }: ModelResult): string[] {
         "ids",
       ],
       cases.map((result) => [
-        result.case.recipe.name,
-        result.case.to,
+        result.case.recipe.name + (result.case.importance ? " (importance)" : ""),
+        [...result.case.through ?? [], result.case.to].join(" -> "),
         result.bitsPerWeight.toFixed(3),
         `${(result.bytes / 1e6).toFixed(2)} MB`,
         result.ours.toFixed(4),

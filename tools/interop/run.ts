@@ -24,10 +24,15 @@ import {
   type Checkpoint,
   createWorkbench,
   embeddedPath,
+  importanceBytes,
+  type ImportanceMatrix,
   openModel,
+  readImportance,
+  type Recipe,
   VERSION,
   type Workbench,
 } from "../../mod.ts";
+import { memorySource } from "../../formats/containers/source.ts";
 import { parameterTensor } from "../../models/weights.ts";
 import { type Case, CASES } from "./cases.ts";
 import { type CaseResult, difference, type ModelResult, passed, report } from "./report.ts";
@@ -71,7 +76,6 @@ class Check {
     private readonly lowbit: Workbench,
     private readonly python: string,
     private readonly folder: string,
-    private readonly only: { recipe: string; runtime: string },
   ) {}
 
   /** All cases of a model. `calibrateTwice` also compares values where that takes long. */
@@ -80,6 +84,7 @@ class Check {
     title: string,
     count: number,
     calibrateTwice: boolean,
+    only: { recipe: string; runtime: string },
   ): Promise<ModelResult> {
     const model = await this.lowbit.open(path);
     try {
@@ -89,7 +94,7 @@ class Check {
       await Deno.writeTextFile(ids, JSON.stringify(windows.map((window) => [...window])));
       const cases: CaseResult[] = [];
       const wanted = CASES.filter(({ recipe, runtime }) =>
-        recipe.name.includes(this.only.recipe) && runtime.includes(this.only.runtime)
+        recipe.name.includes(only.recipe) && runtime.includes(only.runtime)
       );
       for (const chosen of wanted) {
         const result = await this.#case(model, chosen, ids, calibrateTwice);
@@ -118,18 +123,18 @@ class Check {
     calibrateTwice: boolean,
   ): Promise<CaseResult> {
     const { recipe, to, runtime } = chosen;
-    const written = `${this.folder}/export${to === "gguf" ? ".gguf" : ""}`;
+    const written = this.#place("export", to);
     const own = `${this.folder}/own`;
-    const { plan, receipt } = await this.lowbit.quantize({
-      model,
-      recipe,
-      to,
-      out: written,
-      overwrite: true,
-    });
+    const importance = chosen.importance && await this.#importance(model, recipe);
+    const [first, ...steps] = [...chosen.through ?? [], to];
+    const out = this.#place(steps.length > 0 ? "step0" : "export", first);
+    const run = { model, recipe, to: first, importance, overwrite: true };
+    const { plan, receipt } = await this.lowbit.quantize({ ...run, out });
+    const bytes = await this.#convert(out, steps) ??
+      receipt.output.reduce((sum, file) => sum + file.bytes, 0);
     const compare = calibrateTwice || !this.lowbit.needsCalibration(model, recipe);
     if (compare) {
-      await this.lowbit.quantize({ model, recipe, to: "lowbit", out: own, overwrite: true });
+      await this.lowbit.quantize({ ...run, to: "lowbit", out: own });
     }
     const text = `${this.folder}/text.txt`;
     await Deno.writeTextFile(text, TEXT);
@@ -151,7 +156,7 @@ class Check {
       return {
         case: chosen,
         bitsPerWeight: plan.bits_per_weight,
-        bytes: receipt.output.reduce((sum, file) => sum + file.bytes, 0),
+        bytes,
         ours: ours.perplexity,
         theirs: theirs.perplexity,
         sameValues: reference && await sameValues(exported, reference),
@@ -168,6 +173,39 @@ class Check {
         await Deno.remove(path, { recursive: true }).catch(() => {});
       }
     }
+  }
+
+  #place(name: string, to: Case["to"]): string {
+    return `${this.folder}/${name}${to === "gguf" ? ".gguf" : ""}`;
+  }
+
+  /** Converts from one target to the next, the last one to where the export is; its bytes. */
+  async #convert(from: string, targets: readonly Case["to"][]): Promise<number | undefined> {
+    let bytes: number | undefined;
+    for (const [i, to] of targets.entries()) {
+      const out = this.#place(i === targets.length - 1 ? "export" : `step${i + 1}`, to);
+      const checkpoint = await this.lowbit.open(from);
+      try {
+        const done = await this.lowbit.convert({ checkpoint, to, out, overwrite: true });
+        bytes = done.files!.output.reduce((sum, file) => sum + file.bytes, 0);
+      } finally {
+        checkpoint.close();
+        await Deno.remove(from, { recursive: true });
+      }
+      from = out;
+    }
+    return bytes;
+  }
+
+  /** The importance matrix of a model, through a file as llama.cpp has it. */
+  async #importance(model: Checkpoint, recipe: Recipe): Promise<ImportanceMatrix> {
+    const { importance } = await this.lowbit.quantize({
+      ...{ model, recipe: { ...recipe, importance: true }, to: "gguf", overwrite: true },
+      out: `${this.folder}/collected.gguf`,
+    });
+    return await readImportance(
+      memorySource("imatrix", await importanceBytes(importance!, "gguf")),
+    );
   }
 
   /** Runs a program of this repository and returns the JSON document that it prints. */
@@ -228,6 +266,7 @@ const COMMAND: Command = {
       value: "TEXT",
       help: "cases whose program has this in its name",
     },
+    { name: "model-only", type: "text", value: "TEXT", help: "the same for the other model" },
     { name: "report", type: "text", value: "FILE", help: "where the report goes; else to stdout" },
   ],
   async run(args) {
@@ -235,14 +274,17 @@ const COMMAND: Command = {
     try {
       using lowbit = await createWorkbench({ threads: 0 });
       const python = args.text("python") ?? "python3";
-      const only = { recipe: args.text("only") ?? "", runtime: args.text("runtime") ?? "" };
-      const check = new Check(lowbit, python, folder, only);
+      const check = new Check(lowbit, python, folder);
       const windows = args.number("windows") ?? 8;
-      const models = [await check.model("embedded", "The embedded model", windows, true)];
+      const only = { recipe: args.text("only") ?? "", runtime: args.text("runtime") ?? "" };
+      const modelOnly = { ...only, recipe: args.text("model-only") ?? only.recipe };
+      const models = [await check.model("embedded", "The embedded model", windows, true, only)];
       const path = args.text("model");
       if (path !== undefined) {
         const title = await nameOf(lowbit, path);
-        models.push(await check.model(path, title, args.number("model-windows") ?? 4, false));
+        models.push(
+          await check.model(path, title, args.number("model-windows") ?? 4, false, modelOnly),
+        );
       }
       const text = report({ models, machine: machine(), versions: check.versions });
       const file = args.text("report");

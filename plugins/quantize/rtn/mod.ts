@@ -6,7 +6,13 @@
  */
 
 import { z } from "zod";
-import { definePlugin, type Plugin, PLUGIN_API_VERSION, schema } from "../../../spec/mod.ts";
+import {
+  channelWeights,
+  definePlugin,
+  type Plugin,
+  PLUGIN_API_VERSION,
+  schema,
+} from "../../../spec/mod.ts";
 
 /** Options of {@linkcode rtn}. */
 export interface RtnOptions {
@@ -58,10 +64,12 @@ export const rtn: Plugin<RtnOptions> = definePlugin({
     }),
   ),
   quantizeVector: ({ linear, weight, codec }) => codec.encode(weight, linear.rows, linear.columns),
-  quantize({ context, linear, weight, codec }) {
+  quantize({ context, linear, weight, codec, statistics }) {
     const { rows, columns } = linear;
     const { range, norm, candidates, smallest } = context.options;
-    if (range === "min_max") return codec.quantize(weight, rows, columns);
+    if (range === "min_max") {
+      return codec.quantize(weight, rows, columns, channelWeights(statistics.meanSquare));
+    }
     using x = context.kernels.upload(weight);
     const tiling = codec.tiling(rows, columns);
     const search = { rule: "error" as const, norm, candidates, smallest };
