@@ -43,6 +43,14 @@ Deno.test("compressed-tensors: what is written reads back, code for code", async
     "int8_channel_asym",
     { base: "int8_g64_asym", scale_format: "bfloat16" },
     { base: "int4_channel_asym", scale_format: "float16" },
+    { base: "int8_channel_sym", granularity: { kind: "tensor" } },
+    "fp8_channel",
+    "fp8_tensor",
+    { base: "fp8_b128", granularity: { kind: "block", rows: 8, columns: 48 } },
+    "nvfp4_ct",
+    "mxfp4",
+    "mxfp6_e2m3",
+    "mxfp8_e4m3",
   ];
   for (const [i, scheme] of schemes.entries()) {
     const one = coded(`layer.${i}.weight`, scheme, 13, 128);
@@ -72,7 +80,7 @@ Deno.test("compressed-tensors: one scheme targets Linear and ignores what stays 
     plain("a.v_proj.weight", [4, 32], true),
   ]);
   const { config_groups, ignore, quant_method, format } = config(output.files);
-  assertEquals([quant_method, format], ["compressed-tensors", "pack-quantized"]);
+  assertEquals([quant_method, format], ["compressed-tensors", "int-quantized"]);
   assertEquals(ignore, ["a.v_proj", "embed", "lm_head"]);
   assertEquals(Object.keys(config_groups), ["group_0"]);
   assertEquals(config_groups.group_0.targets, ["Linear"]);
@@ -99,11 +107,12 @@ Deno.test("compressed-tensors: several schemes name their linears", async () => 
 Deno.test("compressed-tensors: what it cannot hold is refused with an advice", async () => {
   const refused: [SchemeReference, number][] = [
     ["nf4_b64", 64],
-    ["mxfp4", 64],
+    ["mxfp4", 48],
     ["q4_1", 64],
-    ["fp8_channel", 64],
+    ["mxfp8_e5m2", 64],
+    ["nvfp4_torchao", 64],
     ["int4_g32_sym", 48],
-    [{ base: "int8_channel_sym", granularity: { kind: "tensor" } }, 64],
+    [{ base: "int4_channel_sym", granularity: { kind: "tensor" } }, 64],
     [{ base: "int4_g32_sym", element: "int3" }, 64],
     [{ base: "int4_g32_sym", scale_format: "float8_e4m3fn" }, 64],
   ];

@@ -44,8 +44,8 @@ export interface PackedDialect {
   summary: string;
   /** Why it cannot hold a weight (of a linear, with two dimensions) of this scheme. */
   problem(tensor: PlannedTensor, scheme: ResolvedScheme): Problem | undefined;
-  /** The layout of the codes of a scheme that it holds. */
-  layout(scheme: ResolvedScheme): string;
+  /** The layout of the codes of a weight that it holds. */
+  layout(scheme: ResolvedScheme, tensor: PlannedTensor): string;
   /** The parts of a weight that it holds, in file order. */
   parts(tensor: PlannedTensor, scheme: ResolvedScheme, tools: TargetTools): WrittenPart[];
   /** Conflicts between tensors, beside those that every dialect has. */
@@ -85,7 +85,7 @@ function fitOf(dialect: PackedDialect, tensor: PlannedTensor, tools: TargetTools
   if (misfit) return { ok: false, problem: misfit[0], advice: misfit[1] };
   const parts = dialect.parts(tensor, scheme, tools);
   const bytes = parts.reduce((sum, part) => sum + entryBytes(part), 0);
-  return { ok: true, layout: dialect.layout(scheme), bytes };
+  return { ok: true, layout: dialect.layout(scheme, tensor), bytes };
 }
 
 function tensorProblem({ name, shape, linear }: PlannedTensor): Problem | undefined {
