@@ -8,10 +8,21 @@ import { temporary } from "./temporary.ts";
 const DIALECTS = `${ROOT}/tests/golden/dialects`;
 
 /** The targets by the beginnings of the names of cases. */
-const TARGETS: readonly [prefix: string, target: string][] = [["ct_", "compressed-tensors"]];
+const TARGETS: readonly [prefix: string, target: string][] = [
+  ["ct_", "compressed-tensors"],
+  ["fp8", "fp8"],
+  ["hqq_", "hqq"],
+  ["quanto_", "quanto"],
+];
 
-/** Cases that a target holds in another of its formats. */
-const OTHERS: readonly string[] = ["ct_int3", "ct_int8", "ct_int8_asym"];
+/** Cases that a target holds in another of its formats, or not at all (axis 0 of HQQ). */
+const OTHERS: readonly string[] = [
+  "ct_int3",
+  "ct_int8",
+  "ct_int8_asym",
+  "hqq_4_axis0",
+  "hqq_3_axis0",
+];
 
 /** The tensors of a file: type, shape and bytes, by name. */
 function tensorsOf(path: string): Map<string, unknown[]> {
@@ -42,5 +53,5 @@ Deno.test("dialects: what a package wrote is written as the package writes it", 
     checkpoint.close();
     compared++;
   }
-  assert(compared >= 9, `${compared} cases`);
+  assert(compared >= 17, `${compared} cases`);
 });

@@ -65,12 +65,13 @@ export class FoundTensors {
   }
 }
 
-/** Finds the packed weights of a directory, by the settings of its `quantization_config`. */
+/** Finds the packed weights of a directory, by its `quantization_config` and all of its config.json. */
 export type DialectReader = (
   directory: DirectoryTensors,
   settings: Record<string, unknown>,
   file: string,
   tools: Tools,
+  model?: Readonly<Record<string, unknown>>,
 ) => Promise<FoundTensors>;
 
 /** A packed weight; of some rows it reads only their bytes, where the layout has rows in a row. */

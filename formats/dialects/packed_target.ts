@@ -52,6 +52,8 @@ export interface PackedDialect {
   conflicts?(tensors: readonly PlannedTensor[]): { problem: string; advice: string }[];
   /** The `quantization_config`. */
   config(tensors: readonly PlannedTensor[], args: TargetArguments): Record<string, unknown>;
+  /** The texts of further files, by name. */
+  files?(tensors: readonly PlannedTensor[]): Record<string, string>;
 }
 
 /** The target that writes a dialect. */
@@ -171,6 +173,11 @@ async function create(
   }
   const quantization_config = dialect.config(args.tensors, args);
   await writeSettings(args, { ...config, quantization_config });
+  for (const [name, text] of Object.entries(dialect.files?.(args.tensors) ?? {})) {
+    const file = await args.output.file(name);
+    await file.write(new TextEncoder().encode(text));
+    await file.close();
+  }
   const parts = new Map(
     args.tensors.map((tensor) => [
       tensor.name,

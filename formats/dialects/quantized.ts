@@ -43,15 +43,15 @@ export async function quantizedTensors(
   const settings = config.quantization_config;
   if (typeof settings !== "object" || settings === null) {
     // quanto says nothing in config.json.
-    if (!directory.names().some((name) => name.endsWith(".weight._data"))) return undefined;
-    return { kind: "quanto", found: await quantoTensors(directory, {}, file, tools) };
+    if (!directory.names().some((name) => /\.weight(\._data)+$/.test(name))) return undefined;
+    return { kind: "quanto", found: await quantoTensors(directory, {}, file, tools, config) };
   }
   const { quant_method: kind } = settings as Record<string, unknown>;
   const read = typeof kind === "string" && Object.hasOwn(DIALECTS, kind)
     ? DIALECTS[kind]
     : undefined;
   if (read) {
-    const found = await read(directory, settings as Record<string, unknown>, file, tools);
+    const found = await read(directory, settings as Record<string, unknown>, file, tools, config);
     return { kind: kind as string, found };
   }
   throw new LowbitError(
