@@ -33,6 +33,8 @@ export interface PackedPlace {
   name: string;
   /** Its shape, rows being outputs. */
   shape: [rows: number, columns: number];
+  /** The shape of the tensor, if it has more dimensions: those before the last make the rows. */
+  tensorShape?: number[];
   /** Its scheme. */
   scheme: ResolvedScheme;
   /** The layout of its codes. */
@@ -85,7 +87,7 @@ function packedTensor(place: PackedPlace, tools: Tools): StoredTensor {
   const whole = scheme.scale.second?.kind === "double";
   return codedTensor({
     name,
-    shape: [rows, columns],
+    shape: place.tensorShape ?? [rows, columns],
     scheme,
     layout,
     bytes: others.reduce((sum, part) => sum + part.bytes, codes.bytes),

@@ -246,6 +246,30 @@ def quanto(kind, columns=COLUMNS):
     return dict(model.state_dict()), model.layer.weight.dequantize(), None
 
 
+def expert_blocks():
+    """Experts of gpt-oss: blocks and exponents at random, dequantised by transformers."""
+    from transformers.integrations.mxfp4 import _convert_moe_packed_tensors
+
+    blocks = torch.randint(0, 256, (18, 4, 2, 16), dtype=torch.uint8)
+    scales = torch.randint(110, 130, (18, 4, 2), dtype=torch.uint8)
+    values = _convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).transpose(1, 2)
+    return {"layer.weight_blocks": blocks, "layer.weight_scales": scales}, values, {"quant_method": "mxfp4"}
+
+
+def bitnet(kind):
+    """Ternary weights of transformers: `bitlinear` divides by the scale, `autobitlinear` multiplies."""
+    from transformers.integrations.bitnet import pack_weights, unpack_weights
+
+    w = weight()
+    mean = w.abs().mean()
+    packed = pack_weights((w / mean).round().clamp(-1, 1))
+    divides = kind == "bitlinear"
+    scale = (1 / mean if divides else mean).reshape(1)
+    codes = unpack_weights(packed, torch.float32)
+    settings = {"quant_method": "bitnet", "linear_class": kind, "quantization_mode": "offline"}
+    return prefixed({"weight": packed, "weight_scale": scale}), codes / scale if divides else codes * scale, settings
+
+
 def cases():
     """Name, package, how close, and what makes it."""
     for bits in (2, 3, 4, 8):
@@ -298,6 +322,9 @@ def cases():
             None, f, d, i and inputs_of(*i), **a)
     for kind in ("qint2", "qint4"):
         yield f"quanto_{kind}", "optimum-quanto", "exact", lambda k=kind: quanto(k, 48)
+    yield "gpt_oss_mxfp4", "transformers", "exact", expert_blocks
+    for kind in ("bitlinear", "autobitlinear"):
+        yield f"bitnet_{kind}", "transformers", "exact", lambda k=kind: bitnet(k)
 
 
 def main(folder, only):
