@@ -4,7 +4,14 @@ import { encodePlain } from "../containers/plain.ts";
 import { resolveScheme } from "../lookup.ts";
 import { dequantize } from "./coded.ts";
 import { compressedTensorsTarget } from "./compressed_tensors.ts";
-import { type Content, noise, openMemory, quantizeReference, writeTarget } from "./testing.ts";
+import {
+  type Content,
+  NO_SOURCE,
+  noise,
+  openMemory,
+  quantizeReference,
+  writeTarget,
+} from "./testing.ts";
 
 const target = compressedTensorsTarget({});
 
@@ -133,4 +140,19 @@ Deno.test("compressed-tensors: what it cannot hold is refused with an advice", a
   const head = coded("lm_head.weight", "int4_g32_sym", 2, 64);
   const tied = { config: { tie_word_embeddings: true } };
   assertEquals(await code(writeTarget(target, [head], tied)), "CONFLICT");
+});
+
+Deno.test("compressed-tensors: the scales of a key-value cache go along, with their scheme", async () => {
+  const kv_cache_scheme = { num_bits: 8, type: "float", strategy: "tensor", dynamic: false };
+  const source = { ...NO_SOURCE, config: { quantization_config: { kv_cache_scheme } } };
+  const one = coded("model.layers.0.self_attn.q_proj.weight", "fp8_channel", 4, 64);
+  const scales = ["k", "v"].map((kind) => plain(`model.layers.0.self_attn.${kind}_scale`, [1]));
+  const output = await writeTarget(target, [one, ...scales], { source });
+  assertEquals(config(output.files).kv_cache_scheme, kv_cache_scheme);
+  const { tensors } = await openMemory(output);
+  for (const [{ name }, bytes] of scales) {
+    assertEquals(await tensors.get(name)!.raw(), bytes);
+  }
+  const without = await writeTarget(target, [one], { source });
+  assertEquals(config(without.files).kv_cache_scheme, null);
 });
