@@ -94,6 +94,7 @@ Deno.test("packed targets: what they cannot hold is refused with an advice", () 
     ["hqq", half("int4_g64_asym"), [1, 64]],
     ["quanto", "int4_g64_float_zero", [64, 64]],
     ["quanto", "fp8_tensor", [64, 64]],
+    ["quanto", "int4_g64_asym", [64, 256]],
     ["fp8", "fp8_channel", [64, 64]],
     ["bitsandbytes", "int4_g64_sym", [64, 64]],
     ["bitsandbytes", "int4_g64_asym", [64, 64]],
@@ -125,15 +126,15 @@ Deno.test("packed targets: a zero point that the codes do not have is refused", 
 
 Deno.test("quanto: groups make rows by the settings of the model; without them they are refused", async () => {
   const name = "model.layers.0.mlp.up_proj.weight";
-  const [planned, tensor] = coded(name, "int4_g64_asym");
+  const [planned, tensor] = coded(name, "int4_g128_asym", 64, 256);
   const write = (config: Record<string, unknown>) =>
     writeTarget(targets.get("quanto")!, [[planned, tensor]], { config });
-  const output = await write({ hidden_size: 128 });
+  const output = await write({ hidden_size: 256 });
   const stored = (await openMemory(output)).tensors.get(name)!;
   assertEquals(await stored.read(), dequantize(tensor, {}));
   assertEquals(
     await stored.read({ start: 5, end: 9 }),
-    dequantize(tensor, {}).slice(5 * 128, 9 * 128),
+    dequantize(tensor, {}).slice(5 * 256, 9 * 256),
   );
   const map = new TextDecoder().decode(output.files.get("quanto_qmap.json"));
   assertEquals(JSON.parse(map), {

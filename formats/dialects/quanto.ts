@@ -60,7 +60,8 @@ const DIALECT: PackedDialect = {
   id: "quanto",
   summary: "int8, FP8, int4 and int2 weights for optimum-quanto",
   problem: (tensor, scheme) =>
-    activationProblem(DIALECT, tensor) ?? schemeProblem(scheme) ?? tailProblem(tensor, scheme),
+    activationProblem(DIALECT, tensor) ?? schemeProblem(scheme) ?? tailProblem(tensor, scheme) ??
+      groupProblem(tensor, scheme),
   layout: ({ element: { bits } }) => bits === 8 ? "bytes" : `quanto${bits}`,
   parts: (tensor, scheme, tools) =>
     scheme.element.bits === 8
@@ -108,6 +109,23 @@ function schemeProblem(
   const fine = scale.rule !== "none" && !scale.second &&
     ["float32", "float16", "bfloat16"].includes(scale.format);
   if (!fine) return [`quanto has no scales of ${scale.format}`, "store scales as float32"];
+}
+
+/** The group of packed weights, which quanto takes from the columns; none is a scale a row. */
+function groupOf(columns: number): number | undefined {
+  return columns > 128 ? [128, 96, 64, 32].find((size) => columns % size === 0) : undefined;
+}
+
+function groupProblem(
+  { shape: [, columns] }: PlannedTensor,
+  { element, granularity }: ResolvedScheme,
+): Problem | undefined {
+  if (element.bits === 8) return undefined;
+  const group = groupOf(columns) ?? columns;
+  const own = granularity.kind === "group" ? granularity.size : columns;
+  if (own === group) return undefined;
+  const what = group === columns ? "one scale a row" : `groups of ${group}`;
+  return [`quanto has ${what} for ${columns} columns`, `choose a scheme with ${what}`];
 }
 
 /** Scales of inputs and outputs, which stay as they are. */
