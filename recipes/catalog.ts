@@ -60,6 +60,27 @@ export const RECIPES: readonly unknown[] = [{
     use: "bias-correction",
   }],
 }, {
+  name: "fp8-block",
+  summary: "FP8 E4M3 in blocks of 128 x 128, as DeepSeek has them",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "fp8_b128",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "fp8-dynamic",
+  summary: "FP8 E4M3 weights by channel, FP8 activations by token",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "fp8_channel",
+    activation: "fp8_token",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
   name: "fp8",
   summary: "float8_e4m3fn with one scale an output channel",
   assign: [{
@@ -471,6 +492,16 @@ export const RECIPES: readonly unknown[] = [{
   assign: [{
     select: ["blocks.*"],
     weight: "nf4_b64",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
+  name: "nvfp4",
+  summary: "NVFP4, blocks of 16 with an E4M3 scale and an f32 tensor scale",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "nvfp4_ct",
   }],
   pipeline: [{
     use: "rtn",

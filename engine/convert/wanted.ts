@@ -39,6 +39,9 @@ const FALLBACKS: Readonly<Record<string, readonly SchemeReference[]>> = {
     "int8_channel_sym",
   ].map(half),
   "bitsandbytes": ["nf4_b64", "int8_channel_sym"],
+  "hqq": ["int4_g64_asym", "int4_g32_asym", "int8_g64_asym"],
+  "quanto": ["int4_g128_asym", "int4_channel_asym", "int8_channel_sym"],
+  "fp8": ["fp8_b128"],
   "gguf": ["q4_1", "q5_1", "q8_0"],
 };
 

@@ -4,22 +4,33 @@
  * @module
  */
 
-import type { PlannedTensor, ResolvedScheme } from "../../spec/mod.ts";
+import type { PlannedTensor, ResolvedScheme, TargetArguments } from "../../spec/mod.ts";
 import { byCodeUnits, sortedJson } from "../containers/json.ts";
+import { compressedFormat } from "./compressed_tensors_formats.ts";
 
 /**
  * The `quantization_config` for planned tensors that all fit the dialect. One scheme targets every
- * `Linear` but those that stay plain; several name their linears one by one.
+ * `Linear` but those that stay plain; several name their linears one by one. Where the scales of a
+ * key-value cache go along, so does what the source says of it.
  */
-export function quantizationConfig(tensors: readonly PlannedTensor[]): Record<string, unknown> {
+export function quantizationConfig(
+  tensors: readonly PlannedTensor[],
+  { source }: Pick<TargetArguments, "source">,
+): Record<string, unknown> {
   const groups = new Map<string, { group: Record<string, unknown>; modules: string[] }>();
+  const formats = new Set<string>();
   for (const { name, storage, activation } of tensors) {
     if (storage.kind !== "coded") continue;
+    const { id: format, scaleType } = compressedFormat(storage.scheme, activation)!;
+    formats.add(format);
     const group = {
-      weights: weightArguments(storage.scheme),
+      weights: {
+        ...weightArguments(storage.scheme),
+        ...(scaleType && { scale_dtype: scaleType }),
+      },
       input_activations: activation ? activationArguments(activation) : null,
       output_activations: null,
-      format: "pack-quantized",
+      format,
     };
     const key = sortedJson(group);
     const known = groups.get(key);
@@ -32,10 +43,10 @@ export function quantizationConfig(tensors: readonly PlannedTensor[]): Record<st
   );
   return {
     config_groups: Object.fromEntries(configGroups),
-    format: "pack-quantized",
+    format: formats.size === 1 ? [...formats][0] : "mixed-precision",
     global_compression_ratio: null,
     ignore: ignored(tensors),
-    kv_cache_scheme: null,
+    kv_cache_scheme: cacheScheme(tensors, source.config),
     quant_method: "compressed-tensors",
     quantization_status: "compressed",
   };
@@ -61,46 +72,48 @@ function moduleName(weight: string): string {
   return weight.replace(/\.weight$/, "");
 }
 
+/** What the source says of its key-value cache, if the scales of it are written. */
+function cacheScheme(
+  tensors: readonly PlannedTensor[],
+  config: Readonly<Record<string, unknown>>,
+): unknown {
+  const settings = config.quantization_config as Record<string, unknown> | null | undefined;
+  const scaled = tensors.some(({ name }) => /\.[kv]_scale$/.test(name));
+  return scaled ? settings?.kv_cache_scheme ?? null : null;
+}
+
 function weightArguments(scheme: ResolvedScheme): Record<string, unknown> {
-  const { granularity } = scheme;
-  const group = granularity.kind === "group" ? granularity.size : null;
+  const { granularity, scale } = scheme;
+  const { kind } = granularity;
   return {
-    ...integers(scheme),
+    ...elements(scheme),
+    block_structure: kind === "block" ? [granularity.rows, granularity.columns] : null,
     dynamic: false,
-    group_size: group,
+    group_size: kind === "group" ? granularity.size : null,
     observer: "minmax",
-    strategy: group === null ? "channel" : "group",
+    strategy: scale.second ? "tensor_group" : kind,
     symmetric: scheme.zero_point === undefined,
   };
 }
 
 function activationArguments(scheme: ResolvedScheme): Record<string, unknown> {
-  if (scheme.timing === "static") {
-    return {
-      ...integers(scheme),
-      dynamic: false,
-      group_size: null,
-      observer: "minmax",
-      strategy: "tensor",
-      symmetric: true,
-    };
-  }
+  const { granularity, timing } = scheme;
   return {
-    ...integers(scheme),
-    dynamic: true,
-    group_size: null,
-    observer: null,
-    strategy: "token",
+    ...elements(scheme),
+    dynamic: timing !== "static",
+    group_size: granularity.kind === "group" ? granularity.size : null,
+    observer: timing === "static" ? "minmax" : null,
+    strategy: granularity.kind,
     symmetric: true,
   };
 }
 
-function integers(scheme: ResolvedScheme): Record<string, unknown> {
+function elements({ element }: ResolvedScheme): Record<string, unknown> {
   return {
     actorder: null,
     block_structure: null,
-    num_bits: scheme.element.bits,
+    num_bits: element.bits,
     observer_kwargs: {},
-    type: "int",
+    type: element.family === "int" ? "int" : "float",
   };
 }

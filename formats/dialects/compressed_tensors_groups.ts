@@ -19,6 +19,8 @@ export interface ConfigGroup {
   granularity: Granularity;
   /** The scheme of the inputs, where it can be represented. */
   activation?: ResolvedScheme;
+  /** Whether several codes are in one element of the stored tensor, if the group says so. */
+  packed?: boolean;
 }
 
 /** Formats whose weights are read. */
@@ -29,6 +31,8 @@ const FORMATS = [
   "naive-quantized",
   "nvfp4-pack-quantized",
   "mxfp4-pack-quantized",
+  "mxfp6-pack-quantized",
+  "mxfp8-quantized",
   "mixed-precision",
 ];
 
@@ -59,13 +63,13 @@ export function configGroups(config: Record<string, unknown>, file: string): Con
     const { num_bits, type, strategy, symmetric, actorder } = weights;
     const integer = type === "int" && Number.isInteger(num_bits) && (num_bits as number) >= 1 &&
       (num_bits as number) <= 8;
-    const float = type === "float" && (num_bits === 8 || num_bits === 4);
+    const float = type === "float" && (num_bits === 8 || num_bits === 6 || num_bits === 4);
     const granularity = granularityOf(weights, place);
     if (!(integer || float) || !granularity || (actorder ?? null) === "group") {
       throw new LowbitError(
         "UNSUPPORTED",
         `weights of ${num_bits} bits, type ${type}, strategy ${strategy} cannot be read`,
-        { ...place, advice: "integers of 1 to 8 bits and floats of 4 and 8 bits can" },
+        { ...place, advice: "integers of 1 to 8 bits and floats of 4, 6 and 8 bits can" },
       );
     }
     return {
@@ -74,8 +78,13 @@ export function configGroups(config: Record<string, unknown>, file: string): Con
       symmetric: symmetric !== false,
       granularity,
       activation: activationScheme((group as Record<string, unknown>).input_activations),
+      packed: packedFormat((group as Record<string, unknown>).format),
     };
   });
+}
+
+function packedFormat(format: unknown): boolean | undefined {
+  return typeof format === "string" ? /pack-quantized$/.test(format) : undefined;
 }
 
 function granularityOf(
@@ -101,7 +110,10 @@ function granularityOf(
   }
 }
 
-/** Symmetric activations of 8 bits, dynamic by token or static by tensor; others are not represented. */
+/**
+ * Symmetric activations of 8 bits, static by tensor or dynamic by token, and of FP8 by group; others
+ * are not represented.
+ */
 function activationScheme(input: unknown): ResolvedScheme | undefined {
   if (!isRecord(input)) return undefined;
   const { num_bits, type, strategy, symmetric, dynamic } = input;
@@ -109,6 +121,14 @@ function activationScheme(input: unknown): ResolvedScheme | undefined {
   if (strategy === "tensor" && (dynamic ?? false) === false) {
     if (type === "int") return resolveScheme("int8_tensor_static");
     return type === "float" ? resolveScheme({ base: "fp8_tensor", timing: "static" }) : undefined;
+  }
+  if (strategy === "group" && type === "float" && dynamic === true) {
+    const { group_size: size } = input;
+    if (!Number.isSafeInteger(size) || (size as number) < 1) return undefined;
+    return resolveScheme({
+      base: "fp8_g128",
+      granularity: { kind: "group", size: size as number },
+    });
   }
   if (strategy !== "token" || dynamic !== true) return undefined;
   return type === "int" || type === "float"

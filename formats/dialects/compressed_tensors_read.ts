@@ -1,7 +1,7 @@
 /**
  * Reading checkpoints of compressed-tensors: `pack-quantized`, the formats with a code a byte
- * (`int-quantized`, `float-quantized`, `naive-quantized`) and FP4 (`nvfp4-pack-quantized`,
- * `mxfp4-pack-quantized`).
+ * (`int-quantized`, `float-quantized`, `naive-quantized`, `mxfp8-quantized`), and FP4 and FP6
+ * (`nvfp4-pack-quantized`, `mxfp4-pack-quantized`, `mxfp6-pack-quantized`).
  *
  * @module
  */
@@ -52,11 +52,12 @@ interface Parts {
  * Errors: `UNSUPPORTED` (other widths and types, activation order), `MALFORMED`, `NOT_FOUND`.
  */
 export const compressedTensors: DialectReader = async (directory, config, file, tools) => {
-  const groups = configGroups(config, file);
+  const all = configGroups(config, file);
   const found = new FoundTensors();
   for (const scale of directory.names().filter((name) => name.endsWith(".weight_scale"))) {
     const name = scale.slice(0, -"_scale".length);
     const packed = directory.has(`${name}_packed`);
+    const groups = all.filter((group) => group.packed === undefined || group.packed === packed);
     const codes = directory.part(packed ? `${name}_packed` : name, [
       ...packed ? ["int32", "uint8"] as const : ["int8", "float8_e4m3fn"] as const,
     ]);
@@ -69,7 +70,7 @@ export const compressedTensors: DialectReader = async (directory, config, file, 
     const group = type === "int32"
       ? await packedIntegers(found, parts, groups)
       : type === "uint8"
-      ? packedFp4(found, parts, groups)
+      ? packedFloats(found, parts, groups)
       : wholeBytes(found, parts, groups);
     if (group.activation) found.activations.set(name, group.activation);
     const stored = found.tensors.get(name);
@@ -165,10 +166,17 @@ function wholeBytes(
     gridOf(parts, g.granularity, [rows, columns])
   );
   const { type } = scales.place;
-  if (!group || codes.place.shape.length !== 2 || !SCALE_TYPES.includes(type)) {
+  const exponents = type === "uint8" && kind === "float";
+  if (!group || codes.place.shape.length !== 2 || !(SCALE_TYPES.includes(type) || exponents)) {
     throw noGroup(parts, [rows, columns]);
   }
   const grid = gridOf(parts, group.granularity, [rows, columns])!;
+  const format = exponents ? "float8_e8m0fnu" : type;
+  const scheme = kind === "int"
+    ? integers(group, type)
+    : exponents
+    ? { ...resolveScheme("mxfp8_e4m3"), granularity: group.granularity }
+    : floats(group, "float8_e4m3fn", type);
   const zeros = asymmetric && kind === "int"
     ? directory.part(`${name}_zero_point`, ["int8"], scales.place.shape)
     : undefined;
@@ -176,12 +184,12 @@ function wholeBytes(
   found.add({
     name,
     shape: [rows, columns],
-    scheme: kind === "int" ? integers(group, type) : floats(group, "float8_e4m3fn", type),
+    scheme,
     layout: layoutOf(zeros ? "bytes_offset" : "bytes"),
     codes,
     others: [scales, ...(zeros ? [zeros] : [])],
     values: {
-      scales: valuesOf(scales, type, grid),
+      scales: valuesOf(scales, format, grid),
       ...(signed && {
         zeros: async (first: number, last: number) =>
           (await signed(first, last)).map((zero) => zero + 128),
@@ -191,31 +199,34 @@ function wholeBytes(
   return group;
 }
 
-/** NVFP4 and MXFP4: two codes a byte. */
-function packedFp4(
+/** NVFP4 and MXFP4, two codes a byte; MXFP6, four codes in three. */
+function packedFloats(
   found: FoundTensors,
   parts: Parts,
   groups: readonly ConfigGroup[],
 ): ConfigGroup {
   const { name, directory, codes, scales, tools } = parts;
-  const [rows, half] = codes.place.shape;
-  const columns = 2 * half;
+  const [rows, width] = codes.place.shape;
   const nv = directory.has(`${name}_global_scale`);
+  const columnsOf = ({ bits }: ConfigGroup) => width * 8 / bits;
   const group = groups.find((g) =>
-    g.type === "float" && g.bits === 4 && gridOf(parts, g.granularity, [rows, columns])
+    g.type === "float" && (g.bits === 4 || (g.bits === 6 && !nv)) &&
+    Number.isInteger(columnsOf(g)) && gridOf(parts, g.granularity, [rows, columnsOf(g)])
   );
   const type = nv ? "float8_e4m3fn" : "uint8";
   if (!group || codes.place.shape.length !== 2 || scales.place.type !== type) {
-    throw noGroup(parts, [rows, columns]);
+    throw noGroup(parts, [rows, 2 * width]);
   }
-  const grid = gridOf(parts, group.granularity, [rows, columns])!;
+  const { bits, granularity } = group;
+  const columns = columnsOf(group);
+  const grid = gridOf(parts, granularity, [rows, columns])!;
   const over = nv ? directory.part(`${name}_global_scale`, ["float32"], [1]) : undefined;
-  const { granularity } = group;
+  const base = nv ? "nvfp4_ct" : bits === 6 ? "mxfp6_e2m3" : "mxfp4";
   found.add({
     name,
     shape: [rows, columns],
-    scheme: { ...resolveScheme(nv ? "nvfp4_ct" : "mxfp4"), granularity },
-    layout: layoutOf("fp4_pairs"),
+    scheme: { ...resolveScheme(base), granularity },
+    layout: layoutOf(bits === 6 ? "compressed_tensors_fp6" : "fp4_pairs"),
     codes,
     others: [scales, ...(over ? [over] : [])],
     values: {

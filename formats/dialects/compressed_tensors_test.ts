@@ -4,7 +4,14 @@ import { encodePlain } from "../containers/plain.ts";
 import { resolveScheme } from "../lookup.ts";
 import { dequantize } from "./coded.ts";
 import { compressedTensorsTarget } from "./compressed_tensors.ts";
-import { type Content, noise, openMemory, quantizeReference, writeTarget } from "./testing.ts";
+import {
+  type Content,
+  NO_SOURCE,
+  noise,
+  openMemory,
+  quantizeReference,
+  writeTarget,
+} from "./testing.ts";
 
 const target = compressedTensorsTarget({});
 
@@ -43,6 +50,14 @@ Deno.test("compressed-tensors: what is written reads back, code for code", async
     "int8_channel_asym",
     { base: "int8_g64_asym", scale_format: "bfloat16" },
     { base: "int4_channel_asym", scale_format: "float16" },
+    { base: "int8_channel_sym", granularity: { kind: "tensor" } },
+    "fp8_channel",
+    "fp8_tensor",
+    { base: "fp8_b128", granularity: { kind: "block", rows: 8, columns: 48 } },
+    "nvfp4_ct",
+    "mxfp4",
+    "mxfp6_e2m3",
+    "mxfp8_e4m3",
   ];
   for (const [i, scheme] of schemes.entries()) {
     const one = coded(`layer.${i}.weight`, scheme, 13, 128);
@@ -72,7 +87,7 @@ Deno.test("compressed-tensors: one scheme targets Linear and ignores what stays 
     plain("a.v_proj.weight", [4, 32], true),
   ]);
   const { config_groups, ignore, quant_method, format } = config(output.files);
-  assertEquals([quant_method, format], ["compressed-tensors", "pack-quantized"]);
+  assertEquals([quant_method, format], ["compressed-tensors", "int-quantized"]);
   assertEquals(ignore, ["a.v_proj", "embed", "lm_head"]);
   assertEquals(Object.keys(config_groups), ["group_0"]);
   assertEquals(config_groups.group_0.targets, ["Linear"]);
@@ -99,11 +114,12 @@ Deno.test("compressed-tensors: several schemes name their linears", async () => 
 Deno.test("compressed-tensors: what it cannot hold is refused with an advice", async () => {
   const refused: [SchemeReference, number][] = [
     ["nf4_b64", 64],
-    ["mxfp4", 64],
+    ["mxfp4", 48],
     ["q4_1", 64],
-    ["fp8_channel", 64],
+    ["mxfp8_e5m2", 64],
+    ["nvfp4_torchao", 64],
     ["int4_g32_sym", 48],
-    [{ base: "int8_channel_sym", granularity: { kind: "tensor" } }, 64],
+    [{ base: "int4_channel_sym", granularity: { kind: "tensor" } }, 64],
     [{ base: "int4_g32_sym", element: "int3" }, 64],
     [{ base: "int4_g32_sym", scale_format: "float8_e4m3fn" }, 64],
   ];
@@ -124,4 +140,19 @@ Deno.test("compressed-tensors: what it cannot hold is refused with an advice", a
   const head = coded("lm_head.weight", "int4_g32_sym", 2, 64);
   const tied = { config: { tie_word_embeddings: true } };
   assertEquals(await code(writeTarget(target, [head], tied)), "CONFLICT");
+});
+
+Deno.test("compressed-tensors: the scales of a key-value cache go along, with their scheme", async () => {
+  const kv_cache_scheme = { num_bits: 8, type: "float", strategy: "tensor", dynamic: false };
+  const source = { ...NO_SOURCE, config: { quantization_config: { kv_cache_scheme } } };
+  const one = coded("model.layers.0.self_attn.q_proj.weight", "fp8_channel", 4, 64);
+  const scales = ["k", "v"].map((kind) => plain(`model.layers.0.self_attn.${kind}_scale`, [1]));
+  const output = await writeTarget(target, [one, ...scales], { source });
+  assertEquals(config(output.files).kv_cache_scheme, kv_cache_scheme);
+  const { tensors } = await openMemory(output);
+  for (const [{ name }, bytes] of scales) {
+    assertEquals(await tensors.get(name)!.raw(), bytes);
+  }
+  const without = await writeTarget(target, [one], { source });
+  assertEquals(config(without.files).kv_cache_scheme, null);
 });

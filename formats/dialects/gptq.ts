@@ -189,7 +189,7 @@ function gptqParts(
   const { name, shape: [rows, columns] } = tensor;
   const module = name.replace(/\.weight$/, "");
   const { bits } = scheme.element;
-  const layout = layoutOf(GPTQ.layout(scheme));
+  const layout = layoutOf(GPTQ.layout(scheme, tensor));
   const group = scheme.granularity.kind === "group" ? scheme.granularity.size : columns;
   return [
     {

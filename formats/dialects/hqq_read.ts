@@ -12,7 +12,7 @@ import { LowbitError, type ResolvedScheme } from "../../spec/mod.ts";
 import { decodePlain } from "../containers/plain.ts";
 import { layout as layoutOf, resolveScheme } from "../lookup.ts";
 import type { Tools } from "./coded.ts";
-import type { DirectoryTensors } from "./directory.ts";
+import type { DirectoryTensors, TensorPart } from "./directory.ts";
 import { allValues, type DialectReader, FoundTensors, type Values } from "./packed.ts";
 
 /** Settings of a weight that are not needed to read it. */
@@ -44,8 +44,10 @@ async function addWeight(
   tools: Tools,
 ): Promise<void> {
   const types = ["int32", "int64", "uint8"] as const;
+  const settings = new Map<string, TensorPart>();
   const setting = async (name: string): Promise<number[]> => {
     const part = directory.part(`${module}.${name}`, types);
+    settings.set(name, part);
     return [...decodePlain(part.place.type, await part.read())];
   };
   const codes = directory.part(`${module}.W_q`, ["uint8", "int32"]);
@@ -64,7 +66,7 @@ async function addWeight(
     if ((await setting(name))[0] !== 0) fail("UNSUPPORTED", `has ${name}, which cannot be read`);
   }
   for (const name of IGNORED.filter((name) => directory.has(`${module}.${name}`))) {
-    directory.part(`${module}.${name}`, types);
+    settings.set(name, directory.part(`${module}.${name}`, types));
   }
   const whole = [rows, columns, group].every((n) =>
     Number.isSafeInteger(n) && n > 0 && n < 2 ** 24
@@ -96,7 +98,7 @@ async function addWeight(
     layout: layoutOf(`hqq${bits}`),
     packed: axis === 1 ? { rows: count, columns: group } : { rows: group, columns: count },
     codes,
-    others: [scale, zero],
+    others: [scale, zero, ...settings.values()],
     values: { scales: values(scale), zeros: values(zero) },
   }, tools);
 }

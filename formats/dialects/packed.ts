@@ -33,6 +33,8 @@ export interface PackedPlace {
   name: string;
   /** Its shape, rows being outputs. */
   shape: [rows: number, columns: number];
+  /** The shape of the tensor, if it has more dimensions: those before the last make the rows. */
+  tensorShape?: number[];
   /** Its scheme. */
   scheme: ResolvedScheme;
   /** The layout of its codes. */
@@ -65,12 +67,13 @@ export class FoundTensors {
   }
 }
 
-/** Finds the packed weights of a directory, by the settings of its `quantization_config`. */
+/** Finds the packed weights of a directory, by its `quantization_config` and all of its config.json. */
 export type DialectReader = (
   directory: DirectoryTensors,
   settings: Record<string, unknown>,
   file: string,
   tools: Tools,
+  model?: Readonly<Record<string, unknown>>,
 ) => Promise<FoundTensors>;
 
 /** A packed weight; of some rows it reads only their bytes, where the layout has rows in a row. */
@@ -84,7 +87,7 @@ function packedTensor(place: PackedPlace, tools: Tools): StoredTensor {
   const whole = scheme.scale.second?.kind === "double";
   return codedTensor({
     name,
-    shape: [rows, columns],
+    shape: place.tensorShape ?? [rows, columns],
     scheme,
     layout,
     bytes: others.reduce((sum, part) => sum + part.bytes, codes.bytes),

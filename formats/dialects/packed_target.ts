@@ -44,14 +44,16 @@ export interface PackedDialect {
   summary: string;
   /** Why it cannot hold a weight (of a linear, with two dimensions) of this scheme. */
   problem(tensor: PlannedTensor, scheme: ResolvedScheme): Problem | undefined;
-  /** The layout of the codes of a scheme that it holds. */
-  layout(scheme: ResolvedScheme): string;
+  /** The layout of the codes of a weight that it holds. */
+  layout(scheme: ResolvedScheme, tensor: PlannedTensor): string;
   /** The parts of a weight that it holds, in file order. */
   parts(tensor: PlannedTensor, scheme: ResolvedScheme, tools: TargetTools): WrittenPart[];
   /** Conflicts between tensors, beside those that every dialect has. */
   conflicts?(tensors: readonly PlannedTensor[]): { problem: string; advice: string }[];
   /** The `quantization_config`. */
   config(tensors: readonly PlannedTensor[], args: TargetArguments): Record<string, unknown>;
+  /** The texts of further files, by name. */
+  files?(tensors: readonly PlannedTensor[]): Record<string, string>;
 }
 
 /** The target that writes a dialect. */
@@ -85,7 +87,7 @@ function fitOf(dialect: PackedDialect, tensor: PlannedTensor, tools: TargetTools
   if (misfit) return { ok: false, problem: misfit[0], advice: misfit[1] };
   const parts = dialect.parts(tensor, scheme, tools);
   const bytes = parts.reduce((sum, part) => sum + entryBytes(part), 0);
-  return { ok: true, layout: dialect.layout(scheme), bytes };
+  return { ok: true, layout: dialect.layout(scheme, tensor), bytes };
 }
 
 function tensorProblem({ name, shape, linear }: PlannedTensor): Problem | undefined {
@@ -171,6 +173,11 @@ async function create(
   }
   const quantization_config = dialect.config(args.tensors, args);
   await writeSettings(args, { ...config, quantization_config });
+  for (const [name, text] of Object.entries(dialect.files?.(args.tensors) ?? {})) {
+    const file = await args.output.file(name);
+    await file.write(new TextEncoder().encode(text));
+    await file.close();
+  }
   const parts = new Map(
     args.tensors.map((tensor) => [
       tensor.name,

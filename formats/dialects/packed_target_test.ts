@@ -33,6 +33,12 @@ const HELD: [target: string, scheme: SchemeReference][] = [
   ["bitsandbytes", "nf4_b64_dq"],
   ["bitsandbytes", "fp4_b64"],
   ["bitsandbytes", "int8_channel_sym"],
+  ["hqq", "int4_g64_float_zero"],
+  ["hqq", "int4_channel_asym"],
+  ["hqq", half("int8_g32_asym")],
+  ["quanto", "int8_channel_sym"],
+  ["quanto", "fp8_channel"],
+  ["fp8", { base: "fp8_b128", granularity: { kind: "block", rows: 48, columns: 64 } }],
 ];
 
 function coded(name: string, scheme: SchemeReference, rows = 64, columns = 128) {
@@ -84,6 +90,12 @@ Deno.test("packed targets: what they cannot hold is refused with an advice", () 
     ["gptq", "int4_g64_float_zero", [64, 64]],
     ["awq", half("int8_g32_asym"), [64, 64]],
     ["awq", half("int4_g32_asym"), [12, 64]],
+    ["hqq", "int4_g64_sym", [64, 64]],
+    ["hqq", half("int4_g64_asym"), [1, 64]],
+    ["quanto", "int4_g64_float_zero", [64, 64]],
+    ["quanto", "fp8_tensor", [64, 64]],
+    ["quanto", "int4_g64_asym", [64, 256]],
+    ["fp8", "fp8_channel", [64, 64]],
     ["bitsandbytes", "int4_g64_sym", [64, 64]],
     ["bitsandbytes", "int4_g64_asym", [64, 64]],
     ["bitsandbytes", "nf4_b64", [64, 96]],
@@ -110,4 +122,28 @@ Deno.test("packed targets: a zero point that the codes do not have is refused", 
   tensor.parameters.zeros![0] = 16;
   const error = await writeTarget(targets.get("gptq")!, [[planned, tensor]]).catch((e) => e);
   assert(error instanceof LowbitError && error.code === "FORMAT");
+});
+
+Deno.test("quanto: groups make rows by the settings of the model; without them they are refused", async () => {
+  const name = "model.layers.0.mlp.up_proj.weight";
+  const [planned, tensor] = coded(name, "int4_g128_asym", 64, 256);
+  const write = (config: Record<string, unknown>) =>
+    writeTarget(targets.get("quanto")!, [[planned, tensor]], { config });
+  const output = await write({ hidden_size: 256 });
+  const stored = (await openMemory(output)).tensors.get(name)!;
+  assertEquals(await stored.read(), dequantize(tensor, {}));
+  assertEquals(
+    await stored.read({ start: 5, end: 9 }),
+    dequantize(tensor, {}).slice(5 * 256, 9 * 256),
+  );
+  const map = new TextDecoder().decode(output.files.get("quanto_qmap.json"));
+  assertEquals(JSON.parse(map), {
+    "model.layers.0.mlp.up_proj": { activations: "none", weights: "qint4" },
+  });
+  for (
+    const [config, code] of [[{}, "UNSUPPORTED"], [{ hidden_size: 100 }, "MALFORMED"]] as const
+  ) {
+    const error = await openMemory(await write(config)).catch((e) => e);
+    assert(error instanceof LowbitError && error.code === code);
+  }
 });

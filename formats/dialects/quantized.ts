@@ -7,10 +7,12 @@
 
 import { LowbitError } from "../../spec/mod.ts";
 import { awqTensors } from "./awq_read.ts";
+import { bitnetTensors } from "./bitnet_read.ts";
 import { bitsandbytesTensors } from "./bitsandbytes_read.ts";
 import type { Tools } from "./coded.ts";
 import { compressedTensors } from "./compressed_tensors_read.ts";
 import type { DirectoryTensors } from "./directory.ts";
+import { expertBlocks } from "./expert_blocks.ts";
 import { fp8Tensors } from "./fp8_read.ts";
 import { gptqTensors } from "./gptq_read.ts";
 import { hqqTensors } from "./hqq_read.ts";
@@ -21,12 +23,14 @@ import { quantoTensors } from "./quanto_read.ts";
 /** The dialects by their `quant_method`. */
 const DIALECTS: Readonly<Record<string, DialectReader>> = {
   "awq": awqTensors,
+  "bitnet": bitnetTensors,
   "bitsandbytes": bitsandbytesTensors,
   "compressed-tensors": compressedTensors,
   "fp8": fp8Tensors,
   "gptq": gptqTensors,
   "hqq": hqqTensors,
   "marlin": marlinTensors,
+  "mxfp4": expertBlocks,
   "quanto": quantoTensors,
 };
 
@@ -43,15 +47,15 @@ export async function quantizedTensors(
   const settings = config.quantization_config;
   if (typeof settings !== "object" || settings === null) {
     // quanto says nothing in config.json.
-    if (!directory.names().some((name) => name.endsWith(".weight._data"))) return undefined;
-    return { kind: "quanto", found: await quantoTensors(directory, {}, file, tools) };
+    if (!directory.names().some((name) => /\.weight(\._data)+$/.test(name))) return undefined;
+    return { kind: "quanto", found: await quantoTensors(directory, {}, file, tools, config) };
   }
   const { quant_method: kind } = settings as Record<string, unknown>;
   const read = typeof kind === "string" && Object.hasOwn(DIALECTS, kind)
     ? DIALECTS[kind]
     : undefined;
   if (read) {
-    const found = await read(directory, settings as Record<string, unknown>, file, tools);
+    const found = await read(directory, settings as Record<string, unknown>, file, tools, config);
     return { kind: kind as string, found };
   }
   throw new LowbitError(

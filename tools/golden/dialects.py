@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Small checkpoints of the packed dialects, written and dequantised by the packages that own them.
 
-usage: dialects.py OUT_DIR        (OUT_DIR is tests/golden/dialects)
+usage: dialects.py OUT_DIR [CASE...]        (OUT_DIR is tests/golden/dialects; CASE: only these)
 
 Every case is a folder with config.json and model.safetensors; expected.safetensors has, under
 `CASE/WEIGHT`, the F32 values that the package dequantises to; manifest.json the names of the
@@ -20,7 +20,7 @@ import sys
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 ROWS, COLUMNS = 32, 64
 
@@ -193,12 +193,14 @@ def compressed(name, form, dtype, inputs=None, **arguments):
         parts["weight_global_scale"] = extra["global_scale"]
     scale, zero = calculate_qparams(tiles.amin(-1), tiles.amax(-1), args, **extra)
     scale = scale.reshape(-1) if args.strategy == "tensor" else scale
-    parts["weight_scale"] = scale if form.startswith(("nvfp4", "mxfp4")) else scale.to(dtype)
+    parts["weight_scale"] = scale if form.startswith(("nvfp4", "mxfp")) else scale.to(dtype)
     parts["weight_zero_point"] = zero.reshape(scale.shape)
     kind = BaseCompressor.get_value_from_registry(form)
     packed = kind.compress(parts, scheme)
     values = kind.decompress(dict(packed), scheme)["weight"].float()
     group = {"targets": ["Linear"], "weights": json.loads(args.model_dump_json()), "format": form}
+    if inputs is not None:
+        group["input_activations"] = json.loads(inputs.model_dump_json())
     config = {"quant_method": "compressed-tensors", "format": form, "config_groups": {"group_0": group}}
     return prefixed(packed), values, config
 
@@ -225,15 +227,47 @@ def hqq(bits, axis):
     return prefixed(dict(layer.state_dict())), layer.dequantize(), {"quant_method": "hqq"}
 
 
-def quanto(kind):
+def inputs_of(kind, strategy):
+    """Dynamic activations of 8 bits."""
+    from compressed_tensors.quantization import QuantizationArgs
+
+    size = 128 if strategy == "group" else None
+    return QuantizationArgs(num_bits=8, type=kind, strategy=strategy, dynamic=True, group_size=size)
+
+
+def quanto(kind, columns=COLUMNS):
     from optimum import quanto as package
 
     model = torch.nn.Sequential()
-    model.layer = torch.nn.Linear(COLUMNS, ROWS, bias=False)
-    model.layer.weight.data = weight()
+    model.layer = torch.nn.Linear(columns, ROWS, bias=False)
+    model.layer.weight.data = weight(ROWS, columns)
     package.quantize(model, weights=getattr(package, kind))
     package.freeze(model)
     return dict(model.state_dict()), model.layer.weight.dequantize(), None
+
+
+def expert_blocks():
+    """Experts of gpt-oss: blocks and exponents at random, dequantised by transformers."""
+    from transformers.integrations.mxfp4 import _convert_moe_packed_tensors
+
+    blocks = torch.randint(0, 256, (18, 4, 2, 16), dtype=torch.uint8)
+    scales = torch.randint(110, 130, (18, 4, 2), dtype=torch.uint8)
+    values = _convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).transpose(1, 2)
+    return {"layer.weight_blocks": blocks, "layer.weight_scales": scales}, values, {"quant_method": "mxfp4"}
+
+
+def bitnet(kind):
+    """Ternary weights of transformers: `bitlinear` divides by the scale, `autobitlinear` multiplies."""
+    from transformers.integrations.bitnet import pack_weights, unpack_weights
+
+    w = weight()
+    mean = w.abs().mean()
+    packed = pack_weights((w / mean).round().clamp(-1, 1))
+    divides = kind == "bitlinear"
+    scale = (1 / mean if divides else mean).reshape(1)
+    codes = unpack_weights(packed, torch.float32)
+    settings = {"quant_method": "bitnet", "linear_class": kind, "quantization_mode": "offline"}
+    return prefixed({"weight": packed, "weight_scale": scale}), codes / scale if divides else codes * scale, settings
 
 
 def cases():
@@ -276,12 +310,32 @@ def cases():
     yield "marlin_g128", "autoawq", "exact", lambda: awq_marlin(128, 256, 128, "gptq")
     yield "marlin_channel", "autoawq", "exact", lambda: awq_marlin(64, 128, 128, "gptq")
     yield "awq_gemv_fast", "autoawq", "exact", awq_fast
+    for name, form, inputs, arguments in (
+        ("int8_inputs", "int-quantized", ("int", "token"), dict(num_bits=8, type="int", strategy="channel")),
+        ("fp8_inputs", "float-quantized", ("float", "token"), dict(num_bits=8, type="float", strategy="channel")),
+        ("fp8_block_inputs", "float-quantized", ("float", "group"), dict(num_bits=8, type="float", strategy="block", block_structure=[32, 32])),
+        ("mxfp8", "mxfp8-quantized", None, dict(num_bits=8, type="float", strategy="group", group_size=32, scale_dtype=torch.uint8)),
+        ("mxfp6", "mxfp6-pack-quantized", None, dict(num_bits=6, type="float", strategy="group", group_size=32, scale_dtype=torch.uint8)),
+    ):
+        mx = form.startswith("mx")
+        yield f"ct_{name}", ct, "bfloat16" if mx else "exact", lambda f=form, i=inputs, a=arguments, d=bf16 if mx else f32: compressed(
+            None, f, d, i and inputs_of(*i), **a)
+    for kind in ("qint2", "qint4"):
+        yield f"quanto_{kind}", "optimum-quanto", "exact", lambda k=kind: quanto(k, 48)
+    yield "gpt_oss_mxfp4", "transformers", "exact", expert_blocks
+    for kind in ("bitlinear", "autobitlinear"):
+        yield f"bitnet_{kind}", "transformers", "exact", lambda k=kind: bitnet(k)
 
 
-def main(folder):
+def main(folder, only):
     expected, manifest = {}, {}
-    for name, package, close, make in cases():
-        torch.manual_seed(len(manifest) + 5)
+    if only:
+        expected = load_file(str(folder / "expected.safetensors"))
+        manifest = json.loads((folder / "manifest.json").read_text())
+    for place, (name, package, close, make) in enumerate(cases()):
+        if only and name not in only:
+            continue
+        torch.manual_seed(place + 5)
         state, values, settings = make()
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
@@ -295,4 +349,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(pathlib.Path(sys.argv[1]), sys.argv[2:])
