@@ -89,10 +89,12 @@ export function weightError(
 ): NonNullable<TensorReport["error"]> {
   let [signal, noise, max] = [0, 0, 0];
   for (let i = 0; i < weight.length; i++) {
-    const difference = weight[i] - decoded[i];
-    signal += weight[i] * weight[i];
+    const value = weight[i];
+    const difference = value - decoded[i];
+    signal += value * value;
     noise += difference * difference;
-    max = Math.max(max, Math.abs(difference));
+    const size = Math.abs(difference);
+    if (size > max) max = size;
   }
   if (!Number.isFinite(noise)) {
     throw new LowbitError("NUMERICS", "the quantised values are not all finite", {

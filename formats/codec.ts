@@ -134,24 +134,22 @@ class KernelCodec implements Codec {
     range = this.scheme.range,
     importance?: Float32Array,
   ): GridParameters {
-    // Scales that are powers of two would hide a NaN.
-    if (!x.array.every(Number.isFinite)) {
+    // Scales that are powers of two would hide a NaN; a tile that holds one has no other extremes.
+    const ranges = this.ranges(x, tiling);
+    if (![ranges.min, ranges.max].every((values) => values.every(Number.isFinite))) {
       throw new LowbitError("NON_FINITE", "cannot quantise a NaN or an infinity", {
         field: this.scheme.id,
       });
     }
-    return this.#parameters(x, tiling, range, importance);
-  }
-
-  #parameters(
-    x: Buffer<"f32">,
-    tiling: Tiling,
-    range?: RangeRule,
-    importance?: Float32Array,
-  ): GridParameters {
     const rule = range ?? (importance && weighedRange(this.scheme));
     return rule
       ? rangedParameters(this.#kernels, this, x, tiling, rule, importance)
+      : this.fit(ranges);
+  }
+
+  #parameters(x: Buffer<"f32">, tiling: Tiling, range?: RangeRule): GridParameters {
+    return range
+      ? rangedParameters(this.#kernels, this, x, tiling, range)
       : this.fit(this.ranges(x, tiling));
   }
 

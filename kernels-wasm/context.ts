@@ -69,9 +69,9 @@ export class Context {
   /** The address of at least so many bytes for one operation; they keep nothing until the next. */
   scratch(bytes: number): number {
     if (bytes > this.#scratch.bytes) {
-      const address = this.heap.take(bytes);
       if (this.#scratch.bytes) this.heap.give(this.#scratch.address, this.#scratch.bytes);
-      this.#scratch = { address, bytes };
+      this.#scratch = { address: 0, bytes: 0 };
+      this.#scratch = { address: this.heap.take(bytes), bytes };
     }
     return this.#scratch.address;
   }

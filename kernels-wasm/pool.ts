@@ -196,9 +196,10 @@ export class Pool {
     const needed = Math.ceil(Math.max(bytes, MIN_SCRATCH) / 64) * 64;
     if (needed <= this.#scratchBytes) return;
     const threads = this.threads;
-    const scratch = this.#heap.take(needed * threads);
+    // It keeps nothing between jobs, so the old one makes room for the new one.
     if (this.#scratch) this.#heap.give(this.#scratch, this.#scratchBytes * threads);
-    this.#scratch = scratch;
+    [this.#scratch, this.#scratchBytes] = [0, 0];
+    this.#scratch = this.#heap.take(needed * threads);
     this.#scratchBytes = needed;
   }
 

@@ -1,6 +1,7 @@
 /**
  * SHA-256, at once and piece by piece: the one module that sees the hash library. Where the host has
- * a hash of its own, which is several times as fast, that is taken; the bytes are the same.
+ * a hash of its own (Deno and Node have one, several times as fast), that does the work; browsers have
+ * none that takes pieces.
  *
  * @module
  */
@@ -15,21 +16,37 @@ export interface RunningHash {
   hex(): string;
 }
 
-/** The part of `node:crypto` that is used; Deno has it too. */
-interface HostCrypto {
-  createHash(name: "sha256"): { update(bytes: Uint8Array): void; digest(): Uint8Array };
+/** What is used of the host's hash. */
+interface HostHash {
+  update(bytes: Uint8Array): unknown;
+  digest(encoding: "hex"): string;
 }
 
-function hostCrypto(): HostCrypto | undefined {
-  const { process } = globalThis as {
-    process?: { getBuiltinModule?(name: string): HostCrypto | undefined };
+/** Starts a hash of the host; undefined where there is none. */
+const hostHash = findHostHash();
+
+function findHostHash(): (() => HostHash) | undefined {
+  // Asked for, not imported, so that bundles for browsers need no such module.
+  const { process } = globalThis as unknown as {
+    process?: {
+      getBuiltinModule?: (name: string) => { createHash(name: string): HostHash } | undefined;
+    };
   };
-  return process?.getBuiltinModule?.("node:crypto");
+  const crypto = process?.getBuiltinModule?.("node:crypto");
+  return crypto && (() => crypto.createHash("sha256"));
 }
 
-/** The SHA-256 of bytes that come in pieces; by the library alone if `host` is false. */
-export function runningSha256(host = true): RunningHash {
-  const hash = (host ? hostCrypto()?.createHash("sha256") : undefined) ?? sha256.create();
+/** The SHA-256 of bytes that come in pieces. */
+export function runningSha256(): RunningHash {
+  const host = hostHash?.();
+  return host
+    ? { update: (bytes) => void host.update(bytes), hex: () => host.digest("hex") }
+    : portableSha256();
+}
+
+/** The same by the library, on any host. */
+export function portableSha256(): RunningHash {
+  const hash = sha256.create();
   return { update: (bytes) => void hash.update(bytes), hex: () => hex(hash.digest()) };
 }
 
