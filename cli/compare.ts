@@ -20,6 +20,7 @@ import type { Workbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { importPlugins, readFormats, readIds, readRecipe, readText } from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { table } from "./table.ts";
 import { readScored, WINDOW_OPTIONS } from "./windows.ts";
 
@@ -62,6 +63,7 @@ export const compareCommand: Command = {
     },
     { name: "no-cache", type: "flag", help: "keep nothing, and run every recipe" },
     { name: "out", type: "text", value: "FOLDER", help: "leave each checkpoint here, by its name" },
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
       name: "plugin",
@@ -82,6 +84,7 @@ export const compareCommand: Command = {
     const recipes = await readRecipes(args);
     const view = progressView(args);
     const { lowbit, watch } = await watchedWorkbench({
+      sources: sourceOptions(args),
       threads: args.number("threads") ?? 0,
       plugins: await importPlugins(args),
       formats: await readFormats(args),

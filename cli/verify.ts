@@ -25,6 +25,7 @@ import type { Arguments, Command } from "./arguments.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
 import { importPlugins, readFormats, readText } from "./inputs.ts";
 import { progressView, writeLine } from "./progress.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { table } from "./table.ts";
 
 /** The command. */
@@ -37,6 +38,7 @@ export const verifyCommand: Command = {
     { name: "model", type: "text", value: "MODEL", help: "hash the input of the run as well" },
     { name: "rerun", type: "flag", help: "do the run again beside the output; needs --model" },
     calibrationOption,
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     { name: "max-memory", type: "bytes", value: "SIZE", help: "as in quantize" },
     { name: "plugin", type: "text", value: "PATH", help: "as in quantize", many: true },
@@ -102,6 +104,7 @@ async function withModel(
 ): Promise<Check[]> {
   const view = progressView(args);
   using lowbit = await createWorkbench({
+    sources: sourceOptions(args),
     threads: args.number("threads") ?? 0,
     plugins: await importPlugins(args),
     formats: await readFormats(args),
