@@ -249,7 +249,9 @@ function numberLine(values: readonly number[], width = 79): string {
 /** Ranks schemes by their error on the weights of a model; number formats get groups of 64. */
 async function compare(args: Arguments): Promise<void> {
   const on = args.text("on");
-  if (on === undefined) throw new LowbitError("USAGE", "--on is missing; name a model");
+  if (on === undefined) {
+    throw new LowbitError("USAGE", "--on is missing", { advice: "as in --on embedded" });
+  }
   const ids = args.positional.slice(1);
   const group = { kind: "group", size: 64 } as const;
   const vectors = ids.filter((id) => vectorFormats.has(id)).map(vectorFormat);

@@ -24,7 +24,7 @@ import { createWorkbench, type Workbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
 import { importPlugins, readFormats, readText } from "./inputs.ts";
-import { progressView, writeLine } from "./progress.ts";
+import { type ProgressView, progressView, writeLine } from "./progress.ts";
 import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { table } from "./table.ts";
 
@@ -56,10 +56,12 @@ export const verifyCommand: Command = {
     const receipt = await readReceipt(path);
     checkRecipeHash(receipt, path);
     const folder = /^(.*[/\\])?[^/\\]*$/.exec(path)![1] ?? "";
+    const view = progressView(args);
     const checks: Check[] = tag(
       "output",
-      await checkFiles(receipt.output, (name) => fileSource(folder + name)),
+      await checkFiles(receipt.output, watched(view, (name) => fileSource(folder + name))),
     );
+    view.close();
     if (modelName !== undefined) {
       checks.push(...await withModel(args, receipt, path, modelName));
     }
@@ -90,7 +92,10 @@ async function readReceipt(path: string): Promise<Receipt> {
   try {
     document = JSON.parse(text);
   } catch (cause) {
-    throw new LowbitError("MALFORMED", `is not JSON: ${(cause as Error).message}`, { file: path });
+    throw new LowbitError("MALFORMED", `is not JSON: ${(cause as Error).message}`, {
+      file: path,
+      advice: "give the receipt.json that quantize wrote",
+    });
   }
   return receiptSchema.parse(document, path);
 }
@@ -112,7 +117,10 @@ async function withModel(
   });
   const model = await lowbit.open(modelName);
   try {
-    const checks = tag("model", await checkFiles(receipt.model.files, opener(model)));
+    const checks = tag(
+      "model",
+      await checkFiles(receipt.model.files, watched(view, opener(model))),
+    );
     const same = checks.every(({ state }) => state === "same");
     if (!args.flag("rerun") || !same) return checks;
     return [...checks, ...await again(args, lowbit, model, receipt, path)];
@@ -122,12 +130,40 @@ async function withModel(
   }
 }
 
+/** Sources that show how much of them was read. */
+function watched(
+  view: ProgressView,
+  open: (name: string) => Promise<ByteSource>,
+): (name: string) => Promise<ByteSource> {
+  return async (detail) => {
+    const source = await open(detail);
+    const { name, size } = source;
+    let read = 0;
+    return {
+      name,
+      size,
+      close: () => source.close(),
+      async read(at, length) {
+        const bytes = await source.read(at, length);
+        read += length;
+        view.onEvent({ event: "progress", stage: "prove", done: read, total: size, detail });
+        return bytes;
+      },
+    };
+  };
+}
+
 /** Opens files of a checkpoint by their last names; the checkpoint closes them. */
 function opener({ files }: Checkpoint): (name: string) => Promise<ByteSource> {
   // deno-lint-ignore require-await
   return async (name) => {
     const source = files.find((file) => file.name.split(/[\\/]/).at(-1) === name);
-    if (!source) throw new LowbitError("NOT_FOUND", "is no file of the model", { file: name });
+    if (!source) {
+      throw new LowbitError("NOT_FOUND", "is no file of the model", {
+        file: name,
+        advice: "give the checkpoint that was quantised with --model",
+      });
+    }
     const { size } = source;
     return { name, size, read: (at, length) => source.read(at, length), close() {} };
   };

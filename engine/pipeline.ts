@@ -215,6 +215,7 @@ function resolveParts(
 function unknownLinear(plugin: Plugin, id: string): LowbitError {
   return new LowbitError("PLUGIN", `plans a scheme for ${JSON.stringify(id)}, which is no linear`, {
     file: plugin.meta.name,
+    advice: "report it to the author of the plugin",
   });
 }
 
