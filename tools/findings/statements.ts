@@ -129,6 +129,12 @@ export const STATEMENTS: readonly Statement[] = [
     ["quarot-online-rtn-w4a4", "rtn-w4a4"],
     (r) => rising(r, "there are no outlier channels to spread"),
   ),
+  statement(
+    "dynamic scales of activations hold more than static ones",
+    SURVEY,
+    ["rtn-w8a8", "rtn-w8a8-static"],
+    (r) => rising(r, "activations of this model hardly differ between tokens"),
+  ),
   statement("each bit less costs more than the one before", SURVEY, [
     "rtn-w8g64",
     "rtn-w6g64",
