@@ -119,7 +119,7 @@ export const STATEMENTS: readonly Statement[] = [
     (r) =>
       rising(
         r,
-        "activations of this model have no outlier channels (largest over median below 3), so " +
+        "inputs behind the norms of this model have no outlier channels (largest over median below 3), so " +
           "smoothing only makes weights harder",
       ),
   ),
