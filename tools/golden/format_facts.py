@@ -25,6 +25,6 @@ samples = {
 figures = {
     f"int{bits}": {name: sqnr(x, bits) for name, x in samples.items()} for bits in (3, 4, 6, 8)
 }
-document = {"generator": f"tools/golden/format_facts.py, numpy {np.__version__}", "sqnr_db": figures}
+document = {"made_by": f"tools/golden/format_facts.py, numpy {np.__version__}", "sqnr_db": figures}
 with open("tests/golden/format_facts.json", "w") as file:
     file.write(json.dumps(document, indent=1) + "\n")
