@@ -6,7 +6,7 @@
  * ```
  *
  * Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 an error in the input or
- * the work, 2 wrong usage.
+ * the work, 2 wrong usage, 3 warnings of lint alone; 130 a second interrupt.
  *
  * @module
  */
@@ -113,6 +113,7 @@ function help(): string {
     ...COMMANDS.map((command) => `  ${command.name.padEnd(width)}${command.summary}`),
     "",
     "`lowbit COMMAND --help` shows the options of a command.",
+    "Exit codes: 0 done; 1 an error in the input or the work; 2 wrong usage; 3 warnings of lint alone.",
   ].join("\n");
 }
 

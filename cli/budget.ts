@@ -33,7 +33,11 @@ const SCHEMES = [2, 3, 4, 6, 8].map((bits) => ({
 export function withBudget(recipe: Recipe, args: Arguments): Recipe {
   const bits = args.number("bits"), bytes = args.number("target-size");
   if (bits === undefined && bytes === undefined) return recipe;
-  if (bits === 0 || bytes === 0) throw new LowbitError("USAGE", "a budget must be above 0");
+  if (bits === 0 || bytes === 0) {
+    throw new LowbitError("USAGE", "a budget must be above 0", {
+      advice: "as in --bits 3.75, or --target-size 2GiB",
+    });
+  }
   const { schemes } = recipe.budget ?? { schemes: SCHEMES };
   const planners = ["sensitivity", "hawq"];
   const pipeline = recipe.pipeline.some(({ use }) => planners.includes(use))

@@ -35,11 +35,15 @@ export async function readCalibration(
 ): Promise<CalibrationData> {
   const given = args.texts("calibration").filter((name) => name !== "embedded");
   if (given.length < args.texts("calibration").length && given.length > 0) {
-    throw new LowbitError("USAGE", "--calibration embedded stands alone");
+    throw new LowbitError("USAGE", "--calibration embedded stands alone", {
+      advice: "leave the other files out, or embedded",
+    });
   }
   const ids = given.filter((name) => IDS.test(name));
   if (ids.length > 0 && ids.length < given.length) {
-    throw new LowbitError("USAGE", "--calibration takes token ids or documents, not both");
+    throw new LowbitError("USAGE", "--calibration takes token ids or documents, not both", {
+      advice: "make one run with each",
+    });
   }
   const inputs = await openAll(given);
   try {

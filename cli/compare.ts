@@ -20,6 +20,7 @@ import type { Workbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { importPlugins, readFormats, readIds, readRecipe, readText } from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { table } from "./table.ts";
 import { readScored, WINDOW_OPTIONS } from "./windows.ts";
 
@@ -62,6 +63,7 @@ export const compareCommand: Command = {
     },
     { name: "no-cache", type: "flag", help: "keep nothing, and run every recipe" },
     { name: "out", type: "text", value: "FOLDER", help: "leave each checkpoint here, by its name" },
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
       name: "plugin",
@@ -81,14 +83,18 @@ export const compareCommand: Command = {
   async run(args) {
     const recipes = await readRecipes(args);
     const view = progressView(args);
+    const overall = new Overall();
     const { lowbit, watch } = await watchedWorkbench({
+      sources: sourceOptions(args),
       threads: args.number("threads") ?? 0,
       plugins: await importPlugins(args),
       formats: await readFormats(args),
       onEvent: (event) => {
+        if (event.event !== "progress" || args.flag("events")) return view.onEvent(event);
         // Where there are no bars, a line a recipe is enough.
-        const nested = event.event === "progress" && !Deno.stderr.isTerminal();
-        if (!nested || args.flag("events")) view.onEvent(event);
+        if (!Deno.stderr.isTerminal()) return;
+        const detail = [event.detail, overall.text].filter((part) => part).join(", ");
+        view.onEvent({ ...event, detail });
       },
     });
     using _ = lowbit;
@@ -109,8 +115,14 @@ export const compareCommand: Command = {
         tensor: args.text("tensor"),
         cache: args.flag("no-cache") ? undefined : args.text("cache") ?? "lowbit-cache",
         out: await folder(args.text("out")),
-        progress: (done, total, detail) =>
-          view.onEvent({ event: "progress", stage: "compare", done, total, detail }),
+        progress(done, total, name) {
+          const detail = overall.at(done, total, name);
+          if (args.flag("events")) {
+            return view.onEvent({ event: "progress", stage: "compare", done, total, detail });
+          }
+          const lines = !args.flag("quiet") && !Deno.stderr.isTerminal();
+          if (lines && done < total) writeError(detail);
+        },
       });
       view.close();
       await write(args.text("report"), () => reportHtml(comparison));
@@ -130,6 +142,20 @@ export const compareCommand: Command = {
   },
 };
 
+/** How far a comparison is, and how long the rest may take at the pace so far. */
+class Overall {
+  readonly #started = performance.now();
+  /** For the line of a bar. */
+  text = "";
+
+  at(done: number, total: number, name: string): string {
+    const left = (performance.now() - this.#started) / 1000 * (total - done) / Math.max(1, done);
+    const minutes = Math.floor(left / 60), seconds = Math.ceil(left % 60);
+    const rest = done === 0 || done === total ? "" : `, about ${minutes} min ${seconds} s left`;
+    return this.text = done === total ? "" : `recipe ${done + 1} of ${total}, ${name}${rest}`;
+  }
+}
+
 /** The recipes of `--recipes` and `--sweep`, each once. */
 async function readRecipes(args: Arguments): Promise<Recipe[]> {
   const listed = (args.text("recipes") ?? "").split(",").map((name) => name.trim());
@@ -143,7 +169,11 @@ async function readRecipes(args: Arguments): Promise<Recipe[]> {
   const recipes: Recipe[] = [];
   for (const name of new Set(names)) recipes.push(await readRecipe(name));
   const twice = recipes.find(({ name }, i) => recipes.findIndex((r) => r.name === name) < i);
-  if (twice) throw new LowbitError("USAGE", `two recipes have the name ${twice.name}`);
+  if (twice) {
+    throw new LowbitError("USAGE", `two recipes have the name ${twice.name}`, {
+      advice: "change the name inside one of the files",
+    });
+  }
   return recipes;
 }
 

@@ -107,7 +107,10 @@ function chosen({ manifest }: ConformanceVectors, args: Arguments, folder: strin
       ids.some((id) => entry.id === id || entry.name === id || entry.name.startsWith(`${id}/`)))
   );
   if (entries.length === 0) {
-    throw new LowbitError("NOT_FOUND", "no entry is of that id and kind", { file: folder });
+    throw new LowbitError("NOT_FOUND", "no entry is of that id and kind", {
+      file: folder,
+      advice: "leave --kind or the id out to see what there is",
+    });
   }
   return entries;
 }
@@ -169,7 +172,12 @@ export async function checkVectors(
 ): Promise<Check> {
   const expected = Object.fromEntries(await readTensors(file)) as VectorTensors;
   const { x } = expected;
-  if (x?.type !== "float32") throw new LowbitError("NOT_FOUND", "has no F32 tensor x", { file });
+  if (x?.type !== "float32") {
+    throw new LowbitError("NOT_FOUND", "has no F32 tensor x", {
+      file,
+      advice: "the program must write the file that it was asked for",
+    });
+  }
   const values = x.values as Float32Array;
   const name = scheme?.id ?? format.id;
   const oracle = { package: "the file", version: "", call: "" };
@@ -179,7 +187,12 @@ export async function checkVectors(
     ? quantizeTensor(codecs, scheme, values, x.shape)
     : { ...castTensor(kernels, format, values), table: decodeTable(format) };
   const { cases, failed, first } = compareOutputs({ ...entry, hold: "exact" }, expected, outputs);
-  if (cases === 0) throw new LowbitError("NOT_FOUND", "has no codes and no values", { file });
+  if (cases === 0) {
+    throw new LowbitError("NOT_FOUND", "has no codes and no values", {
+      file,
+      advice: "the program must write the file that it was asked for",
+    });
+  }
   return { name: `vectors of ${file}`, ok: failed === 0, detail: first ?? `${cases} cases` };
 }
 
@@ -189,7 +202,11 @@ export function splitCommand(command: string): string[] {
   for (const [word] of command.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)) {
     words.push(word.replace(/"([^"]*)"|'([^']*)'/g, (_, double, single) => double ?? single));
   }
-  if (words.length === 0) throw new LowbitError("USAGE", "--exec names no program");
+  if (words.length === 0) {
+    throw new LowbitError("USAGE", "--exec names no program", {
+      advice: "give the command that runs yours",
+    });
+  }
   if (!command.includes("{in}") || !command.includes("{out}")) {
     throw new LowbitError("USAGE", "--exec needs {in} and {out}", {
       advice: 'as in --exec "program {id} {in} {out}"',

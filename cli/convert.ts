@@ -11,6 +11,7 @@ import type { Command } from "./arguments.ts";
 import { importanceOption, readImportances } from "./importance.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
 import { abortOnSignals } from "./quantize.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { formatBytes, table } from "./table.ts";
 
 /** The command. */
@@ -29,6 +30,7 @@ export const convertCommand: Command = {
     importanceOption,
     { name: "lossy", type: "flag", help: "allow values to change; their added error is reported" },
     { name: "dry-run", type: "flag", help: "print what becomes of each tensor; write nothing" },
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     { name: "overwrite", type: "flag", help: "replace OUT if it is there" },
   ],
@@ -40,6 +42,7 @@ export const convertCommand: Command = {
     }
     const view = progressView(args);
     using lowbit = await createWorkbench({
+      sources: sourceOptions(args),
       threads: args.number("threads") ?? 0,
       onEvent: view.onEvent,
     });

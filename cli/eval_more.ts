@@ -80,7 +80,9 @@ export async function measureMore(
     const lengths = numbers(args, "needle-lengths") ?? [context >> 1, context];
     const depths = numbers(args, "needle-depths") ?? [0, 0.25, 0.5, 0.75, 1];
     if (lengths.some((n) => n < 64 || n > context) || depths.some((d) => d < 0 || d > 1)) {
-      throw new LowbitError("USAGE", `needles need 64 to ${context} tokens, and depths of 0 to 1`);
+      throw new LowbitError("USAGE", `needles need 64 to ${context} tokens, and depths of 0 to 1`, {
+        advice: "change --needle-lengths or --needle-depths",
+      });
     }
     const seed = args.number("seed") ?? 0;
     result.needle = {
@@ -108,7 +110,9 @@ function numbers(args: Arguments, name: string): number[] | undefined {
   const values = args.text(name)?.split(",").map(Number);
   if (values?.every(Number.isFinite)) return values;
   if (values === undefined) return undefined;
-  throw new LowbitError("USAGE", `--${name} must be numbers with commas between them`);
+  throw new LowbitError("USAGE", `--${name} must be numbers with commas between them`, {
+    advice: `as in --${name} 0.25,0.5`,
+  });
 }
 
 /** Prompt and new tokens of a measurement of speed. */

@@ -38,6 +38,7 @@ import { createWorkbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { checkVectors, conform, CONFORM_OPTIONS } from "./conform.ts";
 import { plain, print } from "./lists.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { progressView, writeLine } from "./progress.ts";
 import { table } from "./table.ts";
 import { describeVector, showVectorFormat, testVectorFormat } from "./vector_formats.ts";
@@ -50,6 +51,7 @@ export const formatsCommand: Command = {
   summary: "Number formats, schemes and layouts; check one of yours; cast tensors to any of them.",
   positional: [0, 64],
   options: [
+    ...SOURCE_OPTIONS,
     {
       name: "on",
       type: "text",
@@ -247,7 +249,9 @@ function numberLine(values: readonly number[], width = 79): string {
 /** Ranks schemes by their error on the weights of a model; number formats get groups of 64. */
 async function compare(args: Arguments): Promise<void> {
   const on = args.text("on");
-  if (on === undefined) throw new LowbitError("USAGE", "--on is missing; name a model");
+  if (on === undefined) {
+    throw new LowbitError("USAGE", "--on is missing", { advice: "as in --on embedded" });
+  }
   const ids = args.positional.slice(1);
   const group = { kind: "group", size: 64 } as const;
   const vectors = ids.filter((id) => vectorFormats.has(id)).map(vectorFormat);
@@ -257,7 +261,10 @@ async function compare(args: Arguments): Promise<void> {
       : resolveScheme(id)
   );
   const view = progressView(args);
-  using lowbit = await createWorkbench({ threads: args.number("threads") ?? 0 });
+  using lowbit = await createWorkbench({
+    sources: sourceOptions(args),
+    threads: args.number("threads") ?? 0,
+  });
   const model = await lowbit.open(on);
   try {
     const scores = await compareFormats({

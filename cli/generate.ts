@@ -40,7 +40,11 @@ export const generateCommand: Command = {
   ],
   async run(args) {
     const prompt = args.text("prompt");
-    if (prompt === undefined) throw new LowbitError("USAGE", "--prompt is missing");
+    if (prompt === undefined) {
+      throw new LowbitError("USAGE", "--prompt is missing", {
+        advice: 'as in --prompt "Once upon a time"',
+      });
+    }
     const view = progressView(args);
     const { onEvent } = view;
     const cache = cacheOf(args);

@@ -42,7 +42,9 @@ export const deviceOption: Option = {
 export function deviceOf(args: Arguments): WorkbenchOptions["device"] {
   const wanted = args.text("device");
   if (wanted === undefined || wanted === "cpu" || wanted === "webgpu") return wanted;
-  throw new LowbitError("USAGE", `--device must be cpu or webgpu, not ${wanted}`);
+  throw new LowbitError("USAGE", `--device must be cpu or webgpu, not ${wanted}`, {
+    advice: "leave it out for cpu",
+  });
 }
 
 /** What `--activations` says. */
@@ -51,7 +53,9 @@ export function activationsOf(args: Arguments): LinearOptions["activations"] {
   if (wanted === undefined) return undefined;
   const known = (["f32", "f32-grouped", "int8"] as const).find((value) => value === wanted);
   if (known) return known;
-  throw new LowbitError("USAGE", `--activations must be f32, f32-grouped or int8, not ${wanted}`);
+  throw new LowbitError("USAGE", `--activations must be f32, f32-grouped or int8, not ${wanted}`, {
+    advice: "leave it out for f32",
+  });
 }
 
 /** The options of commands that can run a model with the cache of a plugin. */
@@ -69,7 +73,11 @@ export const cacheOptions: readonly Option[] = [
 export function cacheOf(args: Arguments): CacheChoice | undefined {
   const use = args.text("cache");
   const options = readObject(args, "cache-options");
-  if (use === undefined && options) throw new LowbitError("USAGE", "--cache-options need --cache");
+  if (use === undefined && options) {
+    throw new LowbitError("USAGE", "--cache-options need --cache", {
+      advice: "name the cache, as in --cache kivi",
+    });
+  }
   return use === undefined ? undefined : { use, options };
 }
 
@@ -81,7 +89,9 @@ export function readObject(args: Arguments, name: string): Record<string, unknow
     const value = JSON.parse(text);
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   } catch { /* said below */ }
-  throw new LowbitError("USAGE", `--${name} must be a JSON object, not ${JSON.stringify(text)}`);
+  throw new LowbitError("USAGE", `--${name} must be a JSON object, not ${JSON.stringify(text)}`, {
+    advice: `as in --${name} '{"bits": 4}'`,
+  });
 }
 
 /** The options of commands that run plugins. */
@@ -138,6 +148,7 @@ export async function importPlugin(path: string): Promise<Plugin[]> {
     throw new LowbitError("PLUGIN", `cannot be imported: ${(cause as Error).message}`, {
       file: path,
       cause,
+      advice: "run with --debug for the whole error, or `lowbit plugins test`",
     });
   }
   const found = [...new Set(Object.values(module).filter(isPlugin))];
@@ -185,9 +196,17 @@ export async function readText(path: string): Promise<string> {
     return await Deno.readTextFile(path);
   } catch (cause) {
     if (cause instanceof Deno.errors.NotFound) {
-      throw new LowbitError("NOT_FOUND", "there is no such file", { file: path, cause });
+      throw new LowbitError("NOT_FOUND", "there is no such file", {
+        file: path,
+        cause,
+        advice: "check the path; it is taken from the current folder",
+      });
     }
-    throw new LowbitError("IO", (cause as Error).message, { file: path, cause });
+    throw new LowbitError("IO", (cause as Error).message, {
+      file: path,
+      cause,
+      advice: "check that it is a file that may be read",
+    });
   }
 }
 
@@ -199,7 +218,10 @@ export async function readIds(reference: string, length: number): Promise<Int32A
   try {
     document = JSON.parse(text);
   } catch (cause) {
-    throw new LowbitError("MALFORMED", `is not JSON: ${(cause as Error).message}`, { file: path });
+    throw new LowbitError("MALFORMED", `is not JSON: ${(cause as Error).message}`, {
+      file: path,
+      advice: "it must hold windows of token ids: [[1, 2, ...], ...]",
+    });
   }
   const value = key === undefined
     ? document

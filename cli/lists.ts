@@ -88,7 +88,9 @@ export function checkAction(
     const error = unknownName("action", action, actions);
     throw new LowbitError("USAGE", error.problem, { advice: error.advice });
   }
-  if (name === undefined) throw new LowbitError("USAGE", "show needs a name");
+  if (name === undefined) {
+    throw new LowbitError("USAGE", "show needs a name", { advice: "leave show out for the list" });
+  }
 }
 
 /** Prints JSON or text, as the arguments ask. */

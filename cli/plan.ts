@@ -34,7 +34,9 @@ export const planCommand: Command = {
   ],
   async run(args) {
     const name = args.text("recipe");
-    if (name === undefined) throw new LowbitError("USAGE", "--recipe is missing");
+    if (name === undefined) {
+      throw new LowbitError("USAGE", "--recipe is missing", { advice: "see `lowbit recipes`" });
+    }
     const recipe = withBudget(withSettings(await readRecipe(name), args), args);
     const view = progressView(args);
     using lowbit = await createWorkbench({

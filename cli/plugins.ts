@@ -43,7 +43,9 @@ export const pluginsCommand: Command = {
       throw new LowbitError("USAGE", problem, { advice });
     }
     if (action !== "list" && name === undefined) {
-      throw new LowbitError("USAGE", `${action} needs a ${action === "test" ? "path" : "name"}`);
+      throw new LowbitError("USAGE", `${action} needs a ${action === "test" ? "path" : "name"}`, {
+        advice: "see `lowbit plugins --help`",
+      });
     }
     return ACTIONS[action](args, name);
   },
@@ -89,7 +91,11 @@ function create(args: Arguments, name: string): void {
     Deno.mkdirSync(name);
   } catch (cause) {
     if (!(cause instanceof Deno.errors.AlreadyExists)) {
-      throw new LowbitError("IO", (cause as Error).message, { file: name, cause });
+      throw new LowbitError("IO", (cause as Error).message, {
+        file: name,
+        cause,
+        advice: "name a folder that can be written",
+      });
     }
     throw new LowbitError("EXISTS", "is already there", { file: name, advice: "choose another" });
   }

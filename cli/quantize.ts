@@ -238,7 +238,9 @@ export function abortOnSignals(): { signal: AbortSignal; release(): void } {
   const controller = new AbortController();
   const stop = () => {
     if (controller.signal.aborted) Deno.exit(130);
-    controller.abort(new LowbitError("IO", "interrupted; nothing was written"));
+    controller.abort(
+      new LowbitError("IO", "interrupted", { advice: "nothing was written" }),
+    );
   };
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
   for (const name of signals) Deno.addSignalListener(name, stop);

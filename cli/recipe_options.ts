@@ -23,14 +23,19 @@ export function withSettings(recipe: Recipe, args: Arguments): Recipe {
   const overrides = args.texts("set").map((text) => {
     const at = text.indexOf("=");
     if (at < 1) {
-      throw new LowbitError("USAGE", `--set must be PATH=VALUE, not ${JSON.stringify(text)}`);
+      throw new LowbitError("USAGE", `--set must be PATH=VALUE, not ${JSON.stringify(text)}`, {
+        advice: "as in --set pipeline.gptq.options.damping=0.02",
+      });
     }
     const path = text.slice(0, at);
     try {
       return { path, value: at + 1 === text.length ? undefined : parse(text.slice(at + 1)) };
     } catch (cause) {
       const problem = (cause as Error).message.split("\n")[0];
-      throw new LowbitError("USAGE", `--set ${path}: the value is no YAML: ${problem}`, { cause });
+      throw new LowbitError("USAGE", `--set ${path}: the value is no YAML: ${problem}`, {
+        cause,
+        advice: "quote it for the shell and for YAML",
+      });
     }
   });
   return overrideRecipe(recipe, overrides);

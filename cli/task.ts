@@ -39,7 +39,11 @@ export async function readTask(path: string): Promise<{ name: string; items: Cho
   if (!/\.ya?ml$/.test(path)) return { name, items: await readLines(path, PLAIN) };
   const task = parse(await readText(path)) as Document;
   const wrong = (field: string, problem: string) =>
-    new LowbitError("UNSUPPORTED", problem, { file: path, field });
+    new LowbitError("UNSUPPORTED", problem, {
+      file: path,
+      field,
+      advice: "change the task, or write its questions as JSON lines of query, choices and gold",
+    });
   if (task?.output_type !== "multiple_choice") {
     throw wrong("output_type", "only multiple_choice is scored");
   }
@@ -64,7 +68,10 @@ async function readLines(path: string, templates: Templates): Promise<ChoiceItem
   for (const [i, line] of (await readText(path)).split(/\r?\n/).entries()) {
     if (line.trim() === "") continue;
     const wrong = (problem: string) =>
-      new LowbitError("MALFORMED", problem, { file: `${path}:${i + 1}` });
+      new LowbitError("MALFORMED", problem, {
+        file: `${path}:${i + 1}`,
+        advice: "a line is one JSON object; see docs/tutorials/ci-engineer.md",
+      });
     let document: Document;
     try {
       document = JSON.parse(line);
@@ -73,7 +80,12 @@ async function readLines(path: string, templates: Templates): Promise<ChoiceItem
     }
     items.push(itemOf(document, templates, wrong));
   }
-  if (items.length === 0) throw new LowbitError("MALFORMED", "has no questions", { file: path });
+  if (items.length === 0) {
+    throw new LowbitError("MALFORMED", "has no questions", {
+      file: path,
+      advice: "it must hold one JSON object a line: query, choices, gold",
+    });
+  }
   return items;
 }
 

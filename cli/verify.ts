@@ -23,7 +23,8 @@ import { createWorkbench, type Workbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
 import { importPlugins, readFormats, readText } from "./inputs.ts";
-import { progressView, writeLine } from "./progress.ts";
+import { type ProgressView, progressView, writeLine } from "./progress.ts";
+import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import { table } from "./table.ts";
 
 /** The command. */
@@ -36,6 +37,7 @@ export const verifyCommand: Command = {
     { name: "model", type: "text", value: "MODEL", help: "hash the input of the run as well" },
     { name: "rerun", type: "flag", help: "do the run again beside the output; needs --model" },
     calibrationOption,
+    ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     { name: "max-memory", type: "bytes", value: "SIZE", help: "as in quantize" },
     { name: "plugin", type: "text", value: "PATH", help: "as in quantize", many: true },
@@ -52,10 +54,12 @@ export const verifyCommand: Command = {
     }
     const receipt = parseReceipt(await readText(path), path);
     const folder = /^(.*[/\\])?[^/\\]*$/.exec(path)![1] ?? "";
+    const view = progressView(args);
     const checks: Check[] = tag(
       "output",
-      await checkFiles(receipt.output, (name) => fileSource(folder + name)),
+      await checkFiles(receipt.output, watched(view, (name) => fileSource(folder + name))),
     );
+    view.close();
     if (modelName !== undefined) {
       checks.push(...await withModel(args, receipt, path, modelName));
     }
@@ -89,6 +93,7 @@ async function withModel(
 ): Promise<Check[]> {
   const view = progressView(args);
   using lowbit = await createWorkbench({
+    sources: sourceOptions(args),
     threads: args.number("threads") ?? 0,
     plugins: await importPlugins(args),
     formats: await readFormats(args),
@@ -96,7 +101,10 @@ async function withModel(
   });
   const model = await lowbit.open(modelName);
   try {
-    const checks = tag("model", await checkFiles(receipt.model.files, opener(model)));
+    const checks = tag(
+      "model",
+      await checkFiles(receipt.model.files, watched(view, opener(model))),
+    );
     const same = checks.every(({ state }) => state === "same");
     if (!args.flag("rerun") || !same) return checks;
     return [...checks, ...await again(args, lowbit, model, receipt, path)];
@@ -106,12 +114,40 @@ async function withModel(
   }
 }
 
+/** Sources that show how much of them was read. */
+function watched(
+  view: ProgressView,
+  open: (name: string) => Promise<ByteSource>,
+): (name: string) => Promise<ByteSource> {
+  return async (detail) => {
+    const source = await open(detail);
+    const { name, size } = source;
+    let read = 0;
+    return {
+      name,
+      size,
+      close: () => source.close(),
+      async read(at, length) {
+        const bytes = await source.read(at, length);
+        read += length;
+        view.onEvent({ event: "progress", stage: "prove", done: read, total: size, detail });
+        return bytes;
+      },
+    };
+  };
+}
+
 /** Opens files of a checkpoint by their last names; the checkpoint closes them. */
 function opener({ files }: Checkpoint): (name: string) => Promise<ByteSource> {
   // deno-lint-ignore require-await
   return async (name) => {
     const source = files.find((file) => file.name.split(/[\\/]/).at(-1) === name);
-    if (!source) throw new LowbitError("NOT_FOUND", "is no file of the model", { file: name });
+    if (!source) {
+      throw new LowbitError("NOT_FOUND", "is no file of the model", {
+        file: name,
+        advice: "give the checkpoint that was quantised with --model",
+      });
+    }
     const { size } = source;
     return { name, size, read: (at, length) => source.read(at, length), close() {} };
   };

@@ -46,7 +46,11 @@ export const webCommand: Command = {
 
 /** Serves just these files, by the paths of their addresses. */
 function serve(files: ReadonlyMap<string, string>, port: number): Deno.HttpServer<Deno.NetAddr> {
-  if (port > 65535) throw new LowbitError("USAGE", "--port must be at most 65535");
+  if (port > 65535) {
+    throw new LowbitError("USAGE", "--port must be at most 65535", {
+      advice: "0 takes one that is free",
+    });
+  }
   try {
     return Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, async (request) => {
       const path = new URL(request.url).pathname.slice(1) || "index.html";

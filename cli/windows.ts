@@ -63,16 +63,26 @@ export async function readScored(
 ): Promise<Scored> {
   const [text, ids] = [args.text("text"), args.text("ids")];
   if ((text === undefined) === (ids === undefined)) {
-    throw new LowbitError("USAGE", "give either --text or --ids");
+    throw new LowbitError("USAGE", "give either --text or --ids", {
+      advice: "as in --text FILE.txt, or --ids FILE.json",
+    });
   }
   const name = args.text("protocol") ?? "lowbit";
   if (!Object.hasOwn(PROTOCOLS, name)) throw unknownName("protocol", name, Object.keys(PROTOCOLS));
   const named = PROTOCOLS[name];
   const limit = openModel(model).hyperparameters.context;
   const context = args.number("context") ?? Math.min(named.context, limit);
-  if (context < 2) throw new LowbitError("USAGE", "--context must be at least 2");
+  if (context < 2) {
+    throw new LowbitError("USAGE", "--context must be at least 2", {
+      advice: "leave it out for the default",
+    });
+  }
   const count = args.number("windows");
-  if (count === 0) throw new LowbitError("USAGE", "--windows must be at least 1");
+  if (count === 0) {
+    throw new LowbitError("USAGE", "--windows must be at least 1", {
+      advice: "leave it out for all of them",
+    });
+  }
   const stride = args.number("stride") ?? context;
   const bos = bosOf(args, lowbit, model, named.bos);
   const { secondHalf } = named;

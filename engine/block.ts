@@ -87,6 +87,7 @@ export class LoadedBlock implements BlockView {
     if (weight) return weight;
     throw new LowbitError("UNKNOWN_NAME", `the block has no parameter ${JSON.stringify(name)}`, {
       field: `blocks.${this.index}`,
+      advice: "report it to the author of the plugin",
     });
   }
 

@@ -153,6 +153,7 @@ function checkLosses(
   throw new LowbitError("PLUGIN", `must predict ${count} finite losses of at least 0`, {
     file: plugin,
     field: id,
+    advice: "report it to the author of the plugin",
   });
 }
 

@@ -61,7 +61,10 @@ export function checkWindows(
   windows.forEach((window, index) => {
     const place = { file, field: `window ${index}` };
     if (window.length < 2) {
-      throw new LowbitError("CALIBRATION", "has fewer than 2 tokens", place);
+      throw new LowbitError("CALIBRATION", "has fewer than 2 tokens", {
+        ...place,
+        advice: "give windows of 2 tokens or more",
+      });
     }
     if (window.length > limits.context) {
       throw new LowbitError(

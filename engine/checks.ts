@@ -48,7 +48,11 @@ export function proveEqual(
 /** Throws `PLUGIN` if a quantised tensor does not fit its linear, or holds a NaN. */
 export function checkTensor(tensor: QuantizedTensor, linear: LinearInfo, plugin: Plugin): void {
   const fail = (problem: string) =>
-    new LowbitError("PLUGIN", problem, { file: plugin.meta.name, field: linear.id });
+    new LowbitError("PLUGIN", problem, {
+      file: plugin.meta.name,
+      field: linear.id,
+      advice: "report it to the author of the plugin",
+    });
   const [rows, columns] = tensor.shape;
   if (rows !== linear.rows || columns !== linear.columns) {
     throw fail(`gave a tensor of ${rows} x ${columns} for ${linear.rows} x ${linear.columns}`);
@@ -70,7 +74,11 @@ export function checkTensor(tensor: QuantizedTensor, linear: LinearInfo, plugin:
 /** Throws `PLUGIN` if a tensor in a vector format does not fit its linear, or holds a NaN. */
 export function checkVectorTensor(tensor: VectorTensor, linear: LinearInfo, plugin: Plugin): void {
   const fail = (problem: string) =>
-    new LowbitError("PLUGIN", problem, { file: plugin.meta.name, field: linear.id });
+    new LowbitError("PLUGIN", problem, {
+      file: plugin.meta.name,
+      field: linear.id,
+      advice: "report it to the author of the plugin",
+    });
   const [rows, columns] = tensor.shape;
   if (rows !== linear.rows || columns !== linear.columns) {
     throw fail(`gave a tensor of ${rows} x ${columns} for ${linear.rows} x ${linear.columns}`);

@@ -56,7 +56,9 @@ export function choiceWindow(
   const blanks = context.slice(trimmed.length);
   const start = tokenizer.bos ?? tokenizer.eos;
   if (trimmed === "" && start === undefined) {
-    throw new LowbitError("UNSUPPORTED", "the model has no token to begin an empty context with");
+    throw new LowbitError("UNSUPPORTED", "the model has no token to begin an empty context with", {
+      advice: "begin each query with a word",
+    });
   }
   const whole = trimmed === ""
     ? Int32Array.of(start!, ...tokenizer.encode(context + continuation))
@@ -66,6 +68,7 @@ export function choiceWindow(
   if (before - cut < 1 || whole.length <= before) {
     throw new LowbitError("LIMIT", "a choice is empty, or longer than the model's context", {
       field: continuation.slice(0, 40),
+      advice: "shorten the query or the choice",
     });
   }
   return { window: whole.slice(cut), from: before - cut };

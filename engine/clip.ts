@@ -29,6 +29,7 @@ export function clipWeight(args: {
       throw new LowbitError("PLUGIN", `clip needs ${tiles} factors above 0 and up to 1`, {
         file: plugin.meta.name,
         field: linear.id,
+        advice: "report it to the author of the plugin",
       });
     }
     const min = new Float32Array(tiles), max = new Float32Array(tiles);

@@ -17,7 +17,11 @@ export function addBias(
 ): void {
   const { name } = plugin.meta;
   const fail = (problem: string) =>
-    new LowbitError("PLUGIN", problem, { file: name, field: linear.id });
+    new LowbitError("PLUGIN", problem, {
+      file: name,
+      field: linear.id,
+      advice: "report it to the author of the plugin",
+    });
   if (!block) throw fail("has no bias outside the blocks");
   if (bias.length !== linear.rows || !bias.every(Number.isFinite)) {
     throw fail(`needs a finite bias of ${linear.rows} values`);

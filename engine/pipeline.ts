@@ -197,6 +197,7 @@ export function pluginContext(
 function unknownLinear(plugin: Plugin, id: string): LowbitError {
   return new LowbitError("PLUGIN", `plans a scheme for ${JSON.stringify(id)}, which is no linear`, {
     file: plugin.meta.name,
+    advice: "report it to the author of the plugin",
   });
 }
 

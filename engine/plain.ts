@@ -19,6 +19,8 @@ export function plainBytes(kernels: Kernels, values: Float32Array, type: PlainTy
       return bytes.array.slice();
     }
     default:
-      throw new LowbitError("UNSUPPORTED", `weights are not written as ${type}`);
+      throw new LowbitError("UNSUPPORTED", `weights are not written as ${type}`, {
+        advice: "float32, float16 and bfloat16 are",
+      });
   }
 }

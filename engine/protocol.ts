@@ -43,7 +43,9 @@ export interface ScoredWindows {
 export function scoredWindows(ids: Int32Array, protocol: WindowProtocol): ScoredWindows {
   const { context, stride = context, count = Infinity, bos, secondHalf } = protocol;
   if (stride < 1 || stride > context) {
-    throw new LowbitError("USAGE", `the stride must be 1 to ${context}, not ${stride}`);
+    throw new LowbitError("USAGE", `the stride must be 1 to ${context}, not ${stride}`, {
+      advice: "change --stride, or leave it out for no overlap",
+    });
   }
   const result: ScoredWindows = { windows: [], from: [] };
   for (let start = 0, scored = 1; result.windows.length < count; start += stride) {

@@ -832,6 +832,17 @@ export const RECIPES: readonly unknown[] = [{
     use: "rtn",
   }],
 }, {
+  name: "rtn-w8a8-static",
+  summary: "round to nearest, 8-bit weights by channel, 8-bit activations by one calibrated scale",
+  assign: [{
+    select: ["blocks.*"],
+    weight: "int8_channel_sym",
+    activation: "int8_tensor_static",
+  }],
+  pipeline: [{
+    use: "rtn",
+  }],
+}, {
   name: "rtn-w8a8",
   summary: "round to nearest, 8-bit weights by channel, 8-bit activations by token",
   assign: [{

@@ -62,7 +62,7 @@ testRefusals([
   ],
   [
     "a recipe file that is not there",
-    /^NOT_FOUND\] DIR\/none.yaml: there is no such file$/,
+    /^NOT_FOUND\] DIR\/none.yaml: there is no such file; check the path; it is taken from the current folder$/,
     (folder) => quantize(UNTIED, folder, "--recipe", folder.at("none.yaml")),
   ],
   ["a preset of 9 bits", /^FORMAT\] rtn-w9: integers have 2 to 8 bits$/, preset("rtn-w9")],
@@ -168,7 +168,7 @@ testRefusals([
   ],
   [
     "calibration on a window of one id",
-    /^CALIBRATION\] DIR\/ids.json: window 0: has fewer than 2 tokens$/,
+    /^CALIBRATION\] DIR\/ids.json: window 0: has fewer than 2 tokens; give windows of 2 tokens or more$/,
     calibrate([[1], [2]]),
   ],
   [
@@ -205,7 +205,7 @@ testRefusals([
   ],
   [
     "a plugin that throws lines",
-    /^PLUGIN\] DIR\/p.ts: cannot be imported: one\\u000atwo$/,
+    /^PLUGIN\] DIR\/p.ts: cannot be imported: one\\u000atwo; run with --debug .*$/,
     (f) => quantize(UNTIED, f, "--plugin", f.text("p.ts", "throw new Error('one\\ntwo');")),
   ],
 ]);

@@ -321,7 +321,10 @@ async function write(
     }
     const made = regrid(await tensor.quantized(), scheme);
     if ("tensor" in made && !isVector(made.tensor)) return made.tensor;
-    throw new LowbitError("NUMERICS", "could not be made again", { field: name });
+    throw new LowbitError("NUMERICS", "could not be made again", {
+      field: name,
+      advice: "report it, with the checkpoint and the target",
+    });
   }
 }
 
@@ -348,6 +351,7 @@ async function prove(
       if (!read) {
         throw new LowbitError("NUMERICS", "is not in what was written", {
           field: planned.name,
+          advice: "report it, with the checkpoint and the target",
         });
       }
       const error = await compare(item, read);

@@ -90,6 +90,10 @@ export function wantedType(
     });
   }
   const scheme = schemes.get(name);
-  if (scheme.timing) throw new LowbitError("FORMAT", `${type} is a scheme of activations`);
+  if (scheme.timing) {
+    throw new LowbitError("FORMAT", `${type} is a scheme of activations`, {
+      advice: "name a scheme of weights; see `lowbit formats list`",
+    });
+  }
   return () => ({ linear }) => linear ? name : undefined;
 }

@@ -5,7 +5,7 @@
  */
 
 import type { EventSink } from "../../spec/mod.ts";
-import type { Tools } from "../../formats/dialects/coded.ts";
+import type { OpenOptions } from "../../formats/open.ts";
 import { FILE_RULES } from "./file_rules.ts";
 import { readForLint } from "./read.ts";
 import type { Finding, Rule, Severity } from "./rule.ts";
@@ -39,14 +39,14 @@ export interface LintResult {
 }
 
 /**
- * Lints a folder or a file. Findings are no errors; `NOT_FOUND` and `IO` are those of the path.
+ * Lints a folder, a file or an address. Findings are no errors; `NOT_FOUND` and `IO` are those of the path.
  */
 export async function lintCheckpoint(
   path: string,
-  tools: Tools = {},
+  options: OpenOptions = {},
   onEvent?: EventSink,
 ): Promise<LintResult> {
-  const reading = await readForLint(path, tools, (done, total) => {
+  const reading = await readForLint(path, options, (done, total) => {
     onEvent?.({ event: "progress", stage: "load", done, total });
   });
   try {

@@ -10,9 +10,9 @@ import { ioError } from "../../formats/containers/io.ts";
 import { readSafetensors } from "../../formats/containers/safetensors.ts";
 import { fileSource } from "../../formats/containers/source.ts";
 import type { PlainPlace } from "../../formats/containers/stored.ts";
-import type { Tools } from "../../formats/dialects/coded.ts";
 import { diskFolder, type Folder, readJsonObject } from "../../formats/dialects/folder.ts";
-import { openCheckpoint } from "../../formats/open.ts";
+import { openCheckpoint, type OpenOptions } from "../../formats/open.ts";
+import { openRemote } from "../../formats/sources/mod.ts";
 import { openModel } from "../../models/architecture.ts";
 import type { LintFile, LintInput, LintTensor } from "./rule.ts";
 import { roleOf, scanBlocks, scanPlace } from "./scan.ts";
@@ -27,19 +27,19 @@ export interface LintReading {
 
 const INDEX = "model.safetensors.index.json";
 
-/** Reads a folder or a file for linting. Errors: `NOT_FOUND` and `IO` of the path itself. */
+/** Reads a folder, a file or an address for linting. Errors: `NOT_FOUND` and `IO` of the path itself. */
 export async function readForLint(
   path: string,
-  tools: Tools,
+  options: OpenOptions,
   onProgress: (done: number, total: number) => void,
 ): Promise<LintReading> {
   const opened: ByteSource[] = [];
-  const { folder, names } = await weightFiles(path);
+  const { folder, names, open } = await weightFiles(path, options);
   const config = await object(folder, "config.json");
   const files: LintFile[] = [];
   const places: { place: PlainPlace; file: string }[] = [];
   for (const name of names.filter((name) => /\.safetensors$/i.test(name))) {
-    const source = await (folder ? folder.open(name) : fileSource(path));
+    const source = await open(name);
     opened.push(source);
     const file: LintFile = { name, bytes: source.size };
     files.push(file);
@@ -50,7 +50,7 @@ export async function readForLint(
       file.error = lowbitError(error);
     }
   }
-  const whole = await attempt(() => openCheckpoint(path, tools));
+  const whole = await attempt(() => openCheckpoint(path, options));
   const tensors = new Map<string, LintTensor>();
   let done = 0;
   for (const { place, file } of places) {
@@ -103,16 +103,27 @@ async function scanGguf(
   }
 }
 
-async function weightFiles(path: string): Promise<{ folder?: Folder; names: string[] }> {
-  let info: Deno.FileInfo;
+/** The files with weights, and how one is opened. */
+async function weightFiles(
+  path: string,
+  options: OpenOptions,
+): Promise<{ folder?: Folder; names: string[]; open(name: string): Promise<ByteSource> }> {
+  const remote = await openRemote(path, options);
+  if (remote && !("names" in remote)) {
+    return { names: [remote.name], open: () => Promise.resolve(remote) };
+  }
+  if (!remote && !await isFolder(path)) return { names: [path], open: () => fileSource(path) };
+  const folder = remote ?? await diskFolder(path);
+  const names = folder.names.filter((name) => /\.(safetensors|gguf)$/i.test(name));
+  return { folder, names, open: (name) => folder.open(name) };
+}
+
+async function isFolder(path: string): Promise<boolean> {
   try {
-    info = await Deno.stat(path);
+    return (await Deno.stat(path)).isDirectory;
   } catch (error) {
     throw ioError(error, path, "read");
   }
-  if (!info.isDirectory) return { names: [path] };
-  const folder = await diskFolder(path);
-  return { folder, names: folder.names.filter((name) => /\.(safetensors|gguf)$/i.test(name)) };
 }
 
 async function object(folder: Folder | undefined, name: string): Promise<Record<string, unknown>> {

@@ -119,7 +119,7 @@ export const STATEMENTS: readonly Statement[] = [
     (r) =>
       rising(
         r,
-        "activations of this model have no outlier channels (largest over median below 3), so " +
+        "inputs behind the norms of this model have no outlier channels (largest over median below 3), so " +
           "smoothing only makes weights harder",
       ),
   ),
@@ -128,6 +128,12 @@ export const STATEMENTS: readonly Statement[] = [
     OVER,
     ["quarot-online-rtn-w4a4", "rtn-w4a4"],
     (r) => rising(r, "there are no outlier channels to spread"),
+  ),
+  statement(
+    "dynamic scales of activations hold more than static ones",
+    SURVEY,
+    ["rtn-w8a8", "rtn-w8a8-static"],
+    (r) => rising(r, "activations of this model hardly differ between tokens"),
   ),
   statement("each bit less costs more than the one before", SURVEY, [
     "rtn-w8g64",

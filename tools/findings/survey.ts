@@ -3,8 +3,12 @@
  * command that gives the figures. `deno task findings` writes docs/findings.md.
  *
  * ```sh
- * deno task findings [--model MODEL --ids FILE.json#KEY] [--windows N]
+ * deno task findings [--model MODEL --ids FILE.json#KEY] [--windows N] [--reduced | --skip-mixed] [--out FILE.md]
  * ```
+ *
+ * `--reduced` leaves out what is slow on a larger model: recipes that learn or are calibrated again,
+ * and the sections on calibration sets and mixed precision; `--skip-mixed` leaves the latter out. A model that is given has a file of its
+ * own, docs/findings-NAME.md.
  *
  * @module
  */
@@ -15,14 +19,24 @@ import { compareRecipes } from "../../compare/run.ts";
 import type { Comparison, Entry } from "../../compare/document.ts";
 import { watchedWorkbench } from "../../compare/measure.ts";
 import { resolveScheme } from "../../formats/lookup.ts";
-import { embeddedPath, openModel, presetRecipe, VERSION } from "../../mod.ts";
+import { embeddedPath, openModel, presetRecipe, type Recipe, VERSION } from "../../mod.ts";
 import { parameterTensor } from "../../models/weights.ts";
+import { caches, mixedPrecision, outliers } from "./sections.ts";
 import { STATEMENTS } from "./statements.ts";
 
-const args = parseArgs(Deno.args, { string: ["model", "ids", "windows", "out"] });
+const args = parseArgs(Deno.args, {
+  string: ["model", "ids", "windows", "out"],
+  boolean: ["reduced", "skip-mixed"],
+});
+const mixes = !args.reduced && !args["skip-mixed"];
 const path = String(args.model ?? "embedded");
 const { lowbit, watch } = await watchedWorkbench({ threads: 0 });
 const count = Number(args.windows ?? 16);
+const name = path.split(/[\\/]/).at(-1)!.replace(/\.[a-z]+$/, "");
+const file = args.out ?? (args.model ? `docs/findings-${name}.md` : "docs/findings.md");
+const statements = args.reduced
+  ? STATEMENTS.filter(({ recipes }) => recipes.every((r) => /^(rtn|fp8|nf4|smoothquant)/.test(r)))
+  : STATEMENTS;
 
 /** The windows that models are scored on. */
 async function scoredWindows(): Promise<Int32Array[]> {
@@ -79,10 +93,13 @@ function halved(weight: Float32Array): Float32Array {
 }
 
 const windows = await scoredWindows();
-const compare = (recipes: string[], calibrations?: Awaited<ReturnType<typeof calibrationSets>>) =>
+const compareAll = (
+  recipes: Recipe[],
+  calibrations?: Awaited<ReturnType<typeof calibrationSets>>,
+) =>
   compareRecipes({
     ...{ lowbit, watch, model: path, calibrations },
-    recipes: recipes.map((name) => presetRecipe(name)),
+    recipes,
     text: { name: "evaluation.txt", windows, from: windows.map(() => 1) },
     protocol: {
       ...{ name: "lowbit", context: windows[0].length, stride: windows[0].length, bos: false },
@@ -92,10 +109,18 @@ const compare = (recipes: string[], calibrations?: Awaited<ReturnType<typeof cal
     progress: (done, total, name) => console.error(`${done}/${total} ${name}`),
   });
 
-const names = [...new Set(STATEMENTS.flatMap(({ recipes }) => recipes))];
-const all = await compare(names);
-const sets = await compare(["gptq-w3g64", "smoothquant-w8a8"], await calibrationSets());
+const names = [...new Set(statements.flatMap(({ recipes }) => recipes))];
+const presets = (names: string[]) => names.map((name) => presetRecipe(name));
+const all = await compareAll(presets(names));
+const sets = args.reduced
+  ? undefined
+  : await compareAll(presets(["gptq-w3g64", "smoothquant-w8a8"]), await calibrationSets());
 const orders = await pruningOrders();
+const sections = [
+  ...mixes ? await mixedPrecision(compareAll) : [],
+  ...await outliers(lowbit, path, windows.slice(0, 4)),
+  ...await caches(lowbit, path, windows.slice(0, 4)),
+];
 lowbit.close();
 
 const at = (name: string): Entry => {
@@ -103,18 +128,18 @@ const at = (name: string): Entry => {
   if (!found) throw new Error(`${name}: ${JSON.stringify(all.failures)}`);
   return found;
 };
-await Deno.writeTextFile(String(args.out ?? "docs/findings.md"), page(all, sets));
+await Deno.writeTextFile(String(file), page(all, sets));
 
-function page(all: Comparison, sets: Comparison): string {
+function page(all: Comparison, sets?: Comparison): string {
   const { reference, model } = all;
-  const rows = STATEMENTS.map(({ text, source, recipes, judge }) => {
+  const rows = statements.map(({ text, source, recipes, judge }) => {
     const { holds, figure, why } = judge(at, reference);
     const verdict = holds ? "holds" : "**does not hold**";
     return `| ${text} (${source}) | \`--recipes ${recipes.join(",")}\` | ${figure} | ${verdict}${
       why && !holds ? `: ${why}` : ""
     } |`;
   });
-  const spread = sets.calibration!.map((s) =>
+  const spread = (sets?.calibration ?? []).map((s) =>
     `\`${s.recipe}\`: KL ${s.mean_kl.toPrecision(3)} ± ${s.sd_kl.toPrecision(2)} ` +
     `(${(100 * s.sd_kl / s.mean_kl).toFixed(1)} %)`
   );
@@ -139,13 +164,18 @@ function page(all: Comparison, sets: Comparison): string {
     "|---|---|---|---|",
     ...rows,
     "",
-    "## Calibration sets",
-    "",
-    "Three sets of 16 windows that share no window; mean and standard deviation of KL over sets.",
-    "`lowbit compare MODEL --calibration a.txt --calibration b.txt ...` does it with texts.",
-    "",
-    ...spread.map((line) => `- ${line}`),
-    "",
+    ...sets
+      ? [
+        "## Calibration sets",
+        "",
+        "Three sets of 16 windows that share no window; mean and standard deviation of KL over sets.",
+        "`lowbit compare MODEL --calibration a.txt --calibration b.txt ...` does it with texts.",
+        "",
+        ...spread.map((line) => `- ${line}`),
+        "",
+      ]
+      : [],
+    ...sections,
     "## Sparsify before quantising",
     "",
     "The surveys say that the two go together, with sparsification first. Here half of each weight is " +
@@ -161,8 +191,10 @@ function page(all: Comparison, sets: Comparison): string {
     "## Not tried",
     "",
     "- Statements about training with quantisation, and about speed on accelerators.",
-    "- Mixed precision against one width: `lowbit plan` shows the front of a budget.",
-    "- Static against dynamic scales of activations: pre-flight refuses static ones in this version.",
+    ...args.reduced
+      ? ["- Here: recipes that compensate, learn or rotate, and calibration sets."]
+      : [],
+    ...mixes ? [] : ["- Here: mixed precision against size; `deno task findings` alone tries it."],
     "",
   ].join("\n");
 }
