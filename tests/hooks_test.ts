@@ -339,3 +339,17 @@ Deno.test("cache: the interpreter appends, reads and truncates by a plugin's pol
   assert(difference > 0 && difference < 0.02, String(difference));
   checkpoint.close();
 });
+
+Deno.test("weights one at a time: the bytes of a block at once, within less memory", async () => {
+  const idle = testPlugin("idle", { compensate: () => ({}) });
+  using lowbit = bench(idle);
+  const [alone, whole] = [recipeOf(["rtn"]), recipeOf(["rtn", "idle"])];
+  using first = await run(lowbit, alone);
+  using second = await run(lowbit, whole);
+  const stored = async ({ model }: typeof first) => {
+    const read = [...model.tensors.values()].map((tensor) => tensor.read());
+    return await Promise.all(read);
+  };
+  assertEquals(await stored(first), await stored(second));
+  assert(first.plan.memory_bytes < second.plan.memory_bytes);
+});

@@ -8,6 +8,11 @@ import { entry, safetensors } from "./bytes.ts";
 import type { Case } from "./case.ts";
 
 const M = "error[MALFORMED]", S = "error[SCHEMA]";
+const RECIPE_JSON = JSON.stringify({
+  name: "a",
+  assign: [{ select: ["*"], weight: "nf4_b64" }],
+  pipeline: [{ use: "rtn" }],
+});
 const WEIGHTS = safetensors({ a: entry("F32", [1], 0, 4) }, 4);
 
 function index(name: string, map: unknown, expect: string): Case {
@@ -24,6 +29,21 @@ function index(name: string, map: unknown, expect: string): Case {
 function config(name: string, text: string, expect: string): Case {
   const files = { "config.json": text, "model.safetensors": WEIGHTS };
   return { reader: "config", name, files, expect };
+}
+
+function receipt(name: string, text: string, expect: string): Case {
+  return { reader: "receipt", name, files: { "receipt.json": text }, expect };
+}
+
+/** A whole receipt, with some of it changed. */
+function receiptOf(change: Record<string, unknown>): string {
+  const file = { name: "a", bytes: 1, sha256: "0".repeat(64) };
+  const recipe = { name: "a", sha256: file.sha256, document: JSON.parse(RECIPE_JSON) };
+  return JSON.stringify({
+    ...{ receipt: 1, lowbit: "0.1.0", model: { architecture: "llama", files: [file] }, recipe },
+    ...{ plugins: [], seed: 0, target: "lowbit", kernels: "k", tensors: [], warnings: [] },
+    ...{ output: [file], ...change },
+  });
 }
 
 function packed(name: string, settings: unknown, expect: string): Case {
@@ -130,14 +150,22 @@ export function texts(): Case[] {
     recipe("a recipe", R, "a"),
     recipe(
       "JSON",
-      JSON.stringify({
-        name: "a",
-        assign: [{ select: ["*"], weight: "nf4_b64" }],
-        pipeline: [{ use: "rtn" }],
-      }),
+      RECIPE_JSON,
       "a",
     ),
     recipe("a comment and a document mark", `# x\n---\n${R}`, "a"),
+    receipt("nothing", "", M),
+    receipt("a list", "[]", S),
+    receipt("lists in lists in lists", "[".repeat(100_000), "error[LIMIT]"),
+    receipt("a key twice", '{"receipt":1,"receipt":1}', "occurs twice"),
+    receipt("the next version", receiptOf({ receipt: 2 }), S),
+    receipt("no output", receiptOf({ output: [] }), S),
+    receipt(
+      "a file in another folder",
+      receiptOf({ output: [{ name: "../a", bytes: 1, sha256: "0".repeat(64) }] }),
+      "must be a plain file name",
+    ),
+    receipt("a hash of another recipe", receiptOf({}), "error[MISMATCH]"),
     format("nothing", "", "error["),
     format("a family that is unknown", "id: my\nfamily: x\n", S),
     format("an id of a path", "id: ../my\nfamily: int\nbits: 4\n", "error["),

@@ -20,8 +20,9 @@ export interface CaseResult {
   theirs: number;
   /** Whether every weight of the export equals that of our own dialect; absent if not compared. */
   sameValues?: boolean;
-  /** Ids of the text of the tokenizer check: how many, and whether they are the same. */
-  ids: { count: number; same: boolean };
+  /** Ids of the text of the tokenizer check: how many, whether they are the same, and whether
+   * the program made ids at all. */
+  ids: { count: number; same: boolean; theirs: boolean };
 }
 
 /** What one model gave. */
@@ -125,7 +126,9 @@ function section({ name, windows, cases }: ModelResult): string[] {
         `${percent(difference(result))}`,
         percent(result.case.limit),
         result.sameValues === undefined ? "-" : result.sameValues ? "equal" : "**differ**",
-        result.ids.same ? `${result.ids.count} equal` : "**differ**",
+        result.ids.same
+          ? `${result.ids.count} equal${result.ids.theirs ? "" : " (lowbit alone)"}`
+          : "**differ**",
       ]),
     ),
     "",

@@ -162,6 +162,7 @@ class Check {
         sameValues: reference && await sameValues(exported, reference),
         ids: {
           count: expected.length,
+          theirs: theirs.ids_of_text !== undefined,
           same: sameIds(theirs.ids_of_text ?? expected, expected) &&
             sameIds(this.lowbit.tokenizer(exported).encode(TEXT), expected),
         },
