@@ -5,7 +5,25 @@
  */
 
 import { z } from "zod";
-import { schema } from "./schema.ts";
+import { type Schema, schema } from "./schema.ts";
+
+/** What is read of `adapter_config.json`. */
+export interface AdapterConfig {
+  /** The kind of adapter. */
+  peft_type: "LORA";
+  /** The rank. */
+  r: number;
+  /** The scale times the rank. */
+  lora_alpha: number;
+  /** Another scale; refused. */
+  use_rslora: false;
+  /** Another method; refused. */
+  use_dora: false;
+  /** Other ranks, by module. */
+  rank_pattern: Record<string, number>;
+  /** Other alphas, by module. */
+  alpha_pattern: Record<string, number>;
+}
 
 /**
  * What is read of `adapter_config.json`; kinds of LoRA that add something else are refused.
@@ -18,7 +36,7 @@ import { schema } from "./schema.ts";
  * assertEquals([config.lora_alpha / config.r, config.rank_pattern], [2, {}]);
  * ```
  */
-export const adapterConfigSchema = schema(
+export const adapterConfigSchema: Schema<AdapterConfig> = schema(
   "adapter_config.json",
   z.looseObject({
     peft_type: z.literal("LORA"),
