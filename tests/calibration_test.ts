@@ -63,7 +63,7 @@ Deno.test("documents: JSONL across pieces, other fields, ShareGPT, and what is r
   ]);
   for (
     const [text, problem] of [
-      ["{", /line 1: is not JSON/],
+      ["{", /line 1: is not valid JSON/],
       ["[1]", /line 1: is no object/],
       [`{"a":"x","b":"y"}`, /has no field "text"; name one with FILE#FIELD: a, b/],
       [`{"text":"x"}\n{"text":3}`, /line 2, text: is neither a text nor a list of messages/],

@@ -99,7 +99,7 @@ Deno.test("every error that is made in the command line and the engine has an ad
 
 /** A shell that is on this machine, or undefined. */
 function shellAt(name: string): string | undefined {
-  const paths = (Deno.env.get("PATH") ?? "").split(":").map((folder) => `${folder}/${name}`);
+  const paths = ["/bin", "/usr/bin", "/usr/local/bin"].map((folder) => `${folder}/${name}`);
   return paths.find((path) => {
     try {
       return Deno.statSync(path).isFile;

@@ -126,6 +126,21 @@ export async function writeAdapter(
 /**
  * Reads an adapter of LoRA from its two files, with the scale in the left factors. Errors:
  * `NOT_FOUND`, `SCHEMA`, `SHAPE`, and those of the containers.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { memoryOutput } from "../containers/output.ts";
+ * import { memorySource } from "../containers/source.ts";
+ * import { readAdapter, writeAdapter } from "./peft.ts";
+ * const [left, right] = [Float32Array.of(1), Float32Array.of(3)];
+ * const part = { kind: "low_rank" as const, rank: 1, left, right };
+ * const output = memoryOutput();
+ * await writeAdapter(output, new Map([["model.x.weight", part]]));
+ * await output.commit();
+ * const files = [...output.files].map(([name, bytes]) => memorySource(name, bytes));
+ * assertEquals([...(await readAdapter(files)).keys()], ["model.x.weight"]);
+ * ```
  */
 export async function readAdapter(files: readonly ByteSource[]): Promise<Adapter> {
   const [settings, weights] = [CONFIG, WEIGHTS].map((name) => {

@@ -70,7 +70,7 @@ export const quip: Plugin<QuipOptions> = definePlugin({
     },
     needs: { statistics: ["gram"] },
     supports: {
-      families: ["int"],
+      families: ["int", "codebook"],
       granularities: ["tensor", "channel", "group"],
       zeroPoints: ["int"],
     },
