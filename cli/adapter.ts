@@ -27,7 +27,9 @@ export const adapterCommand: Command = {
     const [input, out] = args.positional;
     const alpha = args.number("alpha");
     if (alpha !== undefined && alpha < 1) {
-      throw new LowbitError("USAGE", "--alpha must be at least 1");
+      throw new LowbitError("USAGE", "--alpha must be at least 1", {
+        advice: "leave it out to use the rank",
+      });
     }
     using lowbit = await createWorkbench({ threads: 1 });
     const checkpoint = await lowbit.open(input);

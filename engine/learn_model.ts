@@ -117,6 +117,7 @@ export async function learnModel(args: LearnModelArguments): Promise<void> {
 function wrong({ meta: { name } }: Plugin, id: string, problem: string): LowbitError {
   return new LowbitError("PLUGIN", `returns a part for ${JSON.stringify(id)}, which ${problem}`, {
     file: name,
+    advice: "report it to the author of the plugin",
   });
 }
 

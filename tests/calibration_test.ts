@@ -63,7 +63,7 @@ Deno.test("documents: JSONL across pieces, other fields, ShareGPT, and what is r
   ]);
   for (
     const [text, problem] of [
-      ["{", /line 1: is not valid JSON/],
+      ["{", /line 1: is not JSON/],
       ["[1]", /line 1: is no object/],
       [`{"a":"x","b":"y"}`, /has no field "text"; name one with FILE#FIELD: a, b/],
       [`{"text":"x"}\n{"text":3}`, /line 2, text: is neither a text nor a list of messages/],
@@ -204,7 +204,7 @@ Deno.test("verify: files, the model, a rerun; what was changed is said", async (
     const [args, wanted] of [
       [["verify", receipt, "--rerun"], /^error\[USAGE\] --rerun needs the checkpoint/],
       [["verify", `${out}/config.json`], /^error\[SCHEMA\] .*config\.json/],
-      [["verify", text], /^error\[MALFORMED\] .*c\.txt: is not JSON/],
+      [["verify", text], /^error\[MALFORMED\] .*c\.txt: is not valid JSON/],
     ] as const
   ) {
     assertMatch((await runCli([...args])).stderr, wanted);

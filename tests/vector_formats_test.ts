@@ -107,7 +107,7 @@ Deno.test("a plugin may quantise to vector formats itself, and is held to their 
         name: "mine",
         version: "1.0.0",
         apiVersion: PLUGIN_API_VERSION,
-        summary: "",
+        summary: "for a test",
         needs: { statistics: [] },
         supports: { vectors: ["grid"] },
         determinism: "exact",
