@@ -49,6 +49,7 @@ export type { SourceOptions } from "./formats/sources/mod.ts";
 export type { Tools } from "./formats/dialects/coded.ts";
 export { type ModelGraph, openModel } from "./models/architecture.ts";
 export type { ParameterInfo } from "./models/parameters.ts";
+export type { CacheChoice } from "./engine/cache.ts";
 export { type AttentionMemory, type AttentionPast, KeyValueCache } from "./models/cache.ts";
 export { type StreamArguments, StreamedModel } from "./models/evaluate.ts";
 export type { Values } from "./models/interpreter.ts";

@@ -5,7 +5,6 @@
  * @module
  */
 
-import type { Activations } from "./activations.ts";
 import type { Buffer, Checkpoint, InputStatistics, Kernels, StatisticName } from "../spec/mod.ts";
 
 /** What was collected over one block. */
@@ -67,7 +66,11 @@ export class SharedStatistics {
   set(
     block: { index: number; model: { checkpoint: Checkpoint } },
     statistics: ReadonlyMap<string, InputStatistics>,
-    outputs: Activations,
+    outputs: {
+      readonly bytes: number;
+      readonly count: number;
+      borrow(i: number): { readonly buffer: Buffer<"f32"> } & Disposable;
+    },
   ): void {
     // A model that was rewritten is another one, and custom statistics are a plugin's own.
     if (block.model.checkpoint !== this.#checkpoint) return;

@@ -236,13 +236,13 @@ const REFUSED: [what: string, files: () => Promise<Files>, code: ErrorCode, name
     "quant_method",
   ],
   [
-    "mxfp6",
+    "a format of tomorrow",
     async () => ({
-      ...quantized({ quant_method: "compressed-tensors", format: "mxfp6-pack-quantized" }),
+      ...quantized({ quant_method: "compressed-tensors", format: "mxfp5-pack-quantized" }),
       "model.safetensors": await weights(["a"]),
     }),
     "UNSUPPORTED",
-    "mxfp6",
+    "mxfp5",
   ],
   [
     "packed names without settings",
