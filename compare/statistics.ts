@@ -4,6 +4,7 @@
  * @module
  */
 
+import { meanAndError } from "../engine/choices.ts";
 import type { Evaluator } from "../spec/mod.ts";
 import type { Difference, Histogram } from "./document.ts";
 
@@ -81,20 +82,14 @@ export function pairedDifference(
 ): Difference {
   const windows = a.losses.map((losses, i) => losses.map((loss, j) => loss - b.losses[i][j]));
   const tokens = windows.flat();
-  const result: Difference = { a: a.name, b: b.name, ...meanAndError(tokens) };
+  const [nll, standard_error] = meanAndError(tokens);
+  const result: Difference = { a: a.name, b: b.name, nll, standard_error };
   if (windows.length < 2) return result;
   // Windows as clusters: the error of a ratio of sums, so that windows may differ in length.
   const sums = windows.map((d) => d.reduce((sum, x) => sum + x - result.nll, 0));
   const n = windows.length;
   const spread = sums.reduce((sum, x) => sum + x * x, 0) * n / (n - 1);
   return { ...result, standard_error_windows: Math.sqrt(spread) / tokens.length };
-}
-
-function meanAndError(values: readonly number[]): { nll: number; standard_error: number } {
-  const n = values.length;
-  const mean = values.reduce((a, b) => a + b, 0) / n;
-  const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
-  return { nll: mean, standard_error: n > 1 ? Math.sqrt(squares / (n - 1) / n) : 0 };
 }
 
 /** Whether each point is on the front: none is at most as large and as bad, and better in one. */

@@ -131,7 +131,8 @@ function best(values: readonly number[]): number {
   return values.indexOf(Math.max(...values));
 }
 
-function meanAndError(values: readonly number[]): [mean: number, error: number] {
+/** The mean, and its standard error; 0 of a single value. */
+export function meanAndError(values: readonly number[]): [mean: number, error: number] {
   const n = values.length;
   const mean = values.reduce((a, b) => a + b, 0) / n;
   const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { directoryOutput, fileOutput } from "../formats/containers/output.ts";
+import { outputAt, writeText } from "../formats/containers/output_at.ts";
 import { checkFree, type OutputOptions } from "../formats/containers/output_place.ts";
 import { diskWork } from "../formats/containers/work_folder.ts";
 import { LowbitError, type WorkFolder } from "../spec/mod.ts";
@@ -24,8 +24,7 @@ export async function quantizeToPath(
   await checkFree(out, kind, { overwrite });
   const work = diskWork(out);
   try {
-    const create = kind === "directory" ? directoryOutput : fileOutput;
-    const output = await create(out, { overwrite, partial: work.partial });
+    const output = await outputAt(out, args.target, { overwrite, partial: work.partial });
     const result = await quantizeModel({ ...args, output, work });
     if (kind === "file") await writeText(`${out}.receipt.json`, receiptText(result.receipt));
     work.discard();
@@ -60,13 +59,4 @@ function leave(work: WorkFolder, error: unknown): unknown {
     cause,
     advice: advice ? `${advice}; ${goes}` : goes,
   });
-}
-
-/** Writes a small file as a whole, or not at all. */
-async function writeText(path: string, text: string): Promise<void> {
-  const output = await fileOutput(path, { overwrite: true });
-  const sink = await output.file(path);
-  await sink.write(new TextEncoder().encode(text));
-  await sink.close();
-  await output.commit();
 }

@@ -10,6 +10,7 @@ import {
   LowbitError,
   type Ranges,
   type ResolvedScheme,
+  rootPower,
   type SecondLevel,
   type StoredScales,
 } from "../spec/mod.ts";
@@ -207,14 +208,4 @@ export function outerScales(
     over: columnMax.map((a) => factor(a, 1 - alpha, 1)),
   };
   return { ...readScales({ kind: "outer", alpha }, stored), second: stored };
-}
-
-/** `a^power` for a power of 0 to 1, by square roots: exactly rounded steps, so equal everywhere. */
-function rootPower(a: number, power: number): number {
-  let [root, rest, result] = [a, power, 1];
-  for (let bit = 0; bit < 40 && rest > 0; bit++) {
-    if (rest >= 1) [result, rest] = [result * root, rest - 1];
-    [root, rest] = [Math.sqrt(root), rest * 2];
-  }
-  return result;
 }

@@ -25,12 +25,6 @@ export function bitsOf(value: number): number {
   return word.getUint32(0);
 }
 
-/** The f32 of its bits. */
-export function ofBits(bits: number): number {
-  word.setUint32(0, bits);
-  return word.getFloat32(0);
-}
-
 /** To the nearest whole number, ties to even. */
 export function rint(v: number): number {
   const floor = Math.floor(v);

@@ -59,6 +59,7 @@ export { numberFormatSchema } from "./number_format_schema.ts";
 export * from "./plugin.ts";
 export * from "./receipt.ts";
 export * from "./recipe.ts";
+export * from "./root_power.ts";
 export * from "./schema.ts";
 export {
   blockColumns,

@@ -35,7 +35,7 @@ export async function convertToPath(
     fallbacks: fallbacksOf(id),
     lossy,
     importance: options.importance,
-    ...(out !== undefined && { output: await outputAt(out, tools.target, overwrite) }),
+    ...(out !== undefined && { output: await outputAt(out, tools.target, { overwrite }) }),
     signal,
   });
   if (typeof out === "string" && tools.target.output === "file") {

@@ -6,17 +6,18 @@
 
 import type { Output, Target } from "../../spec/mod.ts";
 import { directoryOutput, fileOutput } from "./output.ts";
+import type { OutputOptions } from "./output_place.ts";
 
 /** The output at a path, as a target writes it; an output stays what it is. */
 export async function outputAt(
   out: string | Output,
   { output }: Pick<Target, "output">,
-  overwrite?: boolean,
+  options: OutputOptions = {},
 ): Promise<Output> {
   if (typeof out !== "string") return out;
   return output === "directory"
-    ? await directoryOutput(out, { overwrite })
-    : await fileOutput(out, { overwrite });
+    ? await directoryOutput(out, options)
+    : await fileOutput(out, options);
 }
 
 /** Writes a small file as a whole, or not at all. */

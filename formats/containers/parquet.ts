@@ -4,8 +4,7 @@
  * @module
  */
 
-import { type FileMetaData, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+import type { FileMetaData } from "hyparquet";
 import type { ByteSource } from "../../spec/checkpoint.ts";
 import { LowbitError } from "../../spec/errors.ts";
 
@@ -50,6 +49,9 @@ export async function openParquet(source: ByteSource): Promise<Parquet> {
     }
   };
   await checkEnds(source);
+  // Few runs read parquet, so the others do not load its library.
+  const { parquetMetadataAsync, parquetReadObjects } = await import("hyparquet");
+  const { compressors } = await import("hyparquet-compressors");
   const metadata = await guard(() => parquetMetadataAsync(file));
   return {
     columns: topColumns(metadata),

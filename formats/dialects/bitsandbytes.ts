@@ -20,6 +20,7 @@ import { encodeScales } from "../containers/scales.ts";
 import { layout as layoutOf, numberFormat } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
 import { decodeTable } from "../reference.ts";
+import { moduleName } from "./module_name.ts";
 import type { TargetTools } from "./lowbit.ts";
 import {
   activationProblem,
@@ -185,7 +186,7 @@ function rowParts(
   { name, shape: [rows, columns] }: PlannedTensor,
   { kernels }: TargetTools,
 ): WrittenPart[] {
-  const module = name.replace(/\.weight$/, "");
+  const module = moduleName(name);
   const size = { rows, columns, bits: 8 };
   return [
     {

@@ -6,6 +6,7 @@
 
 import type { PlannedTensor, ResolvedScheme, TargetArguments } from "../../spec/mod.ts";
 import { byCodeUnits, sortedJson } from "../containers/json.ts";
+import { moduleName } from "./module_name.ts";
 import { compressedFormat } from "./compressed_tensors_formats.ts";
 
 /**
@@ -66,10 +67,6 @@ function ignored(tensors: readonly PlannedTensor[]): string[] {
   }
   if (!coded.has("lm_head")) modules.add("lm_head");
   return [...modules].sort(byCodeUnits);
-}
-
-function moduleName(weight: string): string {
-  return weight.replace(/\.weight$/, "");
 }
 
 /** What the source says of its key-value cache, if the scales of it are written. */

@@ -20,6 +20,7 @@ import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
 import { packScales } from "../pack_scales.ts";
 import { zeroCodes } from "./check.ts";
+import { moduleName } from "./module_name.ts";
 import type { TargetTools } from "./lowbit.ts";
 import {
   activationProblem,
@@ -187,7 +188,7 @@ function gptqParts(
   tools: TargetTools,
 ): WrittenPart[] {
   const { name, shape: [rows, columns] } = tensor;
-  const module = name.replace(/\.weight$/, "");
+  const module = moduleName(name);
   const { bits } = scheme.element;
   const layout = layoutOf(GPTQ.layout(scheme, tensor));
   const group = scheme.granularity.kind === "group" ? scheme.granularity.size : columns;
@@ -220,7 +221,7 @@ function awqParts(
   tools: TargetTools,
 ): WrittenPart[] {
   const { name, shape: [rows, columns] } = tensor;
-  const module = name.replace(/\.weight$/, "");
+  const module = moduleName(name);
   const { bits } = scheme.element;
   const layout = layoutOf("awq_gemm");
   // Codes are unsigned there: of a signed one, the sign bit is turned.

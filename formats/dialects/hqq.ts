@@ -16,6 +16,7 @@ import { encodeInt64 } from "../containers/plain.ts";
 import { encodeScales } from "../containers/scales.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
+import { moduleName } from "./module_name.ts";
 import type { TargetTools } from "./lowbit.ts";
 import {
   activationProblem,
@@ -114,7 +115,7 @@ function parts(
   { element: { bits }, granularity, scale: { format } }: ResolvedScheme,
   { kernels }: TargetTools,
 ): WrittenPart[] {
-  const module = name.replace(/\.weight$/, "");
+  const module = moduleName(name);
   const { gridRows, gridColumns } = tiling(granularity, rows, columns);
   const groups = gridRows * gridColumns;
   const group = columns / gridColumns;

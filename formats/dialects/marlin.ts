@@ -21,6 +21,7 @@ import { packScales } from "../pack_scales.ts";
 import type { Tools } from "./coded.ts";
 import type { DirectoryTensors } from "./directory.ts";
 import type { TargetTools } from "./lowbit.ts";
+import { moduleName } from "./module_name.ts";
 import { type DialectReader, FoundTensors, integerScheme, laidOutValues } from "./packed.ts";
 import {
   activationProblem,
@@ -113,7 +114,7 @@ function parts(
   scheme: ResolvedScheme,
   { kernels }: TargetTools,
 ): WrittenPart[] {
-  const module = name.replace(/\.weight$/, "");
+  const module = moduleName(name);
   const { gridColumns: groups } = tiling(scheme.granularity, rows, columns);
   const locks = Math.ceil(rows / 128) * LOCKS;
   return [

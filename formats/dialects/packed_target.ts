@@ -19,6 +19,7 @@ import {
 import { entryBytes, type SafetensorsEntry, writeSafetensors } from "../containers/safetensors.ts";
 import { checkPlan, checkQuantized, noVectors, plainBytes, Plan, refuseSide } from "./check.ts";
 import { withoutQuantization, writeSettings } from "./directory.ts";
+import { moduleName } from "./module_name.ts";
 import type { TargetTools } from "./lowbit.ts";
 
 /** Why a tensor does not fit, and what to do. */
@@ -147,7 +148,7 @@ export function schemeConflicts(
 /** The modules of linears that stay plain, by name. */
 export function plainModules(tensors: readonly PlannedTensor[]): string[] {
   return tensors.filter(({ storage, linear }) => linear && storage.kind === "plain")
-    .map(({ name }) => name.replace(/\.weight$/, "")).sort();
+    .map(({ name }) => moduleName(name)).sort();
 }
 
 /** The scheme of the coded tensors. */

@@ -18,6 +18,7 @@ import { sortedJson } from "../containers/json.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
 import { zeroCodes } from "./check.ts";
+import { moduleName } from "./module_name.ts";
 import type { TargetTools } from "./lowbit.ts";
 import {
   activationProblem,
@@ -78,7 +79,7 @@ const DIALECT: PackedDialect = {
     "quanto_qmap.json": sortedJson(Object.fromEntries(
       tensors.flatMap(({ name, storage }) =>
         storage.kind === "coded"
-          ? [[moduleOf(name), {
+          ? [[moduleName(name), {
             activations: "none",
             weights: TYPES[storage.scheme.element.id][0],
           }]]
@@ -87,10 +88,6 @@ const DIALECT: PackedDialect = {
     )),
   }),
 };
-
-function moduleOf(weight: string): string {
-  return weight.replace(/\.weight$/, "");
-}
 
 function schemeProblem(
   { element, granularity, scale, zero_point }: ResolvedScheme,
@@ -131,7 +128,7 @@ function groupProblem(
 /** Scales of inputs and outputs, which stay as they are. */
 function inputsAndOutputs(name: string): WrittenPart[] {
   return ["input_scale", "output_scale"].map((part) => ({
-    name: `${moduleOf(name)}.${part}`,
+    name: `${moduleName(name)}.${part}`,
     type: "float32",
     shape: [],
     bytes: () => encodePlain("float32", Float32Array.of(1)),

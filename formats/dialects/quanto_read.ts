@@ -12,6 +12,7 @@ import { LowbitError, type ResolvedScheme } from "../../spec/mod.ts";
 import { layout as layoutOf, resolveScheme } from "../lookup.ts";
 import type { Tools } from "./coded.ts";
 import type { DirectoryTensors, TensorPart } from "./directory.ts";
+import { moduleName } from "./module_name.ts";
 import { type DialectReader, FoundTensors, rowValues, type Values } from "./packed.ts";
 
 const FLOATS = ["float32", "float16", "bfloat16"] as const;
@@ -32,7 +33,7 @@ export const quantoTensors: DialectReader = (directory, _settings, _file, tools,
 
 /** Scales of inputs and outputs, which are not used where activations stay as they are. */
 function unused(directory: DirectoryTensors, name: string): TensorPart[] {
-  const module = name.replace(/\.weight$/, "");
+  const module = moduleName(name);
   return ["input_scale", "output_scale"].filter((part) => directory.has(`${module}.${part}`))
     .map((part) => directory.part(`${module}.${part}`, FLOATS, []));
 }

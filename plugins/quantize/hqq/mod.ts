@@ -10,10 +10,10 @@ import {
   type GridParameters,
   type Plugin,
   PLUGIN_API_VERSION,
+  rootPower,
   schema,
   type Tiling,
 } from "../../../spec/mod.ts";
-import { rootPower } from "../../_math/power.ts";
 
 /** Options of {@linkcode hqq}. */
 export interface HqqOptions {
