@@ -75,19 +75,27 @@ async function collect(args: PrepareArguments): Promise<void> {
   const { block, pipeline, states, calibration, kernels } = args;
   // What the block makes of the windows is the same before and after transforms: kept once.
   const outputs = args.outputs && args.outputs.filled < states.count ? args.outputs : undefined;
-  const collectors = new Map<string, InputCollector>();
-  const shared = outputs && args.shared;
+  const asked = [...byInput(block.linears)].map(([input, linears]) => ({
+    input,
+    columns: linears[0].columns,
+    needs: new Set(linears.flatMap((linear) => [...pipeline.statistics(linear)])),
+    custom: customStatistics(pipeline, linears[0]),
+  }));
+  // What others do not collect is no use to them, nor theirs to this run.
+  const { shared: offered } = args;
+  const covered = offered &&
+    asked.every(({ needs, custom }) => needs.isSubsetOf(offered.needs) && custom.size === 0);
+  const shared = outputs && covered ? offered : undefined;
   const found = shared?.get(block, kernels);
   if (found) {
     found.outputs.forEach((output, i) => outputs!.put(i, output));
     return block.setStatistics(found.statistics);
   }
-  for (const [input, linears] of byInput(block.linears)) {
-    const asked = linears.flatMap((linear) => [...pipeline.statistics(linear)]);
-    const needs = new Set(shared ? [...asked, ...shared.needs] : asked);
-    const custom = customStatistics(pipeline, linears[0]);
-    if (needs.size + custom.size === 0) continue;
-    collectors.set(input, new InputCollector(kernels, linears[0].columns, needs, custom));
+  const collectors = new Map<string, InputCollector>();
+  for (const { input, columns, needs, custom } of asked) {
+    const all = shared ? needs.union(shared.needs) : needs;
+    if (all.size + custom.size === 0) continue;
+    collectors.set(input, new InputCollector(kernels, columns, all, custom));
   }
   try {
     for (let i = 0; i < states.count; i++) {

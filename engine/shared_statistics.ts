@@ -72,9 +72,8 @@ export class SharedStatistics {
       borrow(i: number): { readonly buffer: Buffer<"f32"> } & Disposable;
     },
   ): void {
-    // A model that was rewritten is another one, and custom statistics are a plugin's own.
+    // A model that was rewritten is another one.
     if (block.model.checkpoint !== this.#checkpoint) return;
-    if ([...statistics.values()].some(({ custom }) => custom.size > 0)) return;
     const bytes = [...statistics.values()].flatMap((value) => Object.values(value))
       .reduce((sum, array) => sum + (ArrayBuffer.isView(array) ? array.byteLength : 0), 0) +
       outputs.bytes;

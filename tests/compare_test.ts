@@ -99,6 +99,10 @@ Deno.test("shared statistics are used, and change no byte", async () => {
   }
   assertEquals(await run(recipe, shared), await run(recipe));
   assert(shared.hits >= 8, String(shared.hits));
+  // A recipe that wants more than is shared (smallest and largest inputs) collects for itself.
+  const { hits } = shared;
+  assertEquals(await run("rtn-w8a8-static", shared), await run("rtn-w8a8-static"));
+  assertEquals(shared.hits, hits);
   model.close();
 });
 
