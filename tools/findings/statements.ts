@@ -130,7 +130,7 @@ export const STATEMENTS: readonly Statement[] = [
     (r) => rising(r, "there are no outlier channels to spread"),
   ),
   statement(
-    "dynamic scales of activations hold more than static ones",
+    "dynamic scales of activations, by token, hold more than a static one for the tensor",
     SURVEY,
     ["rtn-w8a8", "rtn-w8a8-static"],
     (r) => rising(r, "activations of this model hardly differ between tokens"),
