@@ -29,6 +29,7 @@ import { planCommand } from "./cli/plan.ts";
 import { quantizeCommand } from "./cli/quantize.ts";
 import { verifyCommand } from "./cli/verify.ts";
 import { webCommand } from "./cli/web.ts";
+import { workerCommand } from "./cli/worker.ts";
 import { VERSION } from "./engine/version.ts";
 import { LowbitError, printable, unknownName } from "./spec/mod.ts";
 
@@ -49,6 +50,7 @@ const COMMANDS: readonly Command[] = [
   recipesCommand,
   schemaCommand,
   webCommand,
+  workerCommand,
   doctorCommand,
   completionsCommand(() => COMMANDS),
 ];

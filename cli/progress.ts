@@ -82,14 +82,25 @@ function resumed({ blocks, total }: { blocks: number; total: number }): string {
   return `goes on after ${blocks} of ${total} blocks, which an earlier run has left`;
 }
 
+/** Where lines go. */
+type Sink = (to: "stdout" | "stderr", line: string) => void;
+
+let sink: Sink = (to, line) => {
+  const bytes = new TextEncoder().encode(line + "\n");
+  for (let at = 0; at < bytes.length;) at += Deno[to].writeSync(bytes.subarray(at));
+};
+
+/** Sends the lines of this thread elsewhere. */
+export function redirect(other: Sink): void {
+  sink = other;
+}
+
 /** A line on stderr. */
 export function writeError(line: string): void {
-  const bytes = new TextEncoder().encode(line + "\n");
-  for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
+  sink("stderr", line);
 }
 
 /** A line on stdout. */
 export function writeLine(line: string): void {
-  const bytes = new TextEncoder().encode(line + "\n");
-  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+  sink("stdout", line);
 }

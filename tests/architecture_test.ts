@@ -84,6 +84,8 @@ const PACKAGES: Record<string, RegExp> = {
   highs: /^engine\/integer_program\.ts$/,
   "cli-progress": /^cli\/progress\.ts$/,
   "cli-table3": /^cli\/table\.ts$/,
+  bullmq: /^cli\/queue\.ts$/,
+  ioredis: /^cli\/queue\.ts$/,
   "@observablehq/plot": /^report\/page\/charts\.ts$/,
   "@std/cli": /^cli\/|^examples\/|^tools\/|^bench\//,
   "@std/yaml": /^formats\/yaml\.ts$|^workbench\.ts$|^cli\/|^tools\/|_test\.ts$/,

@@ -25,8 +25,8 @@ const LINES: Record<string, string[]> = {
   schema: ["recipe"],
   doctor: [],
 };
-/** Serves until it is stopped; prints a program; needs a model with an adapter (see its own test). */
-const OTHERS = ["web", "completions", "adapter"];
+/** Serve until they are stopped; prints a program; needs a model with an adapter (see its own test). */
+const OTHERS = ["web", "worker", "completions", "adapter"];
 
 async function commandNames(): Promise<string[]> {
   const { stdout } = await runCli(["--help"], NONE);
