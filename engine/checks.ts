@@ -6,6 +6,7 @@
 
 import { sideBytes } from "../formats/dialects/lowbit_side.ts";
 import {
+  allFinite,
   checkVector,
   type CodedTensor,
   type LinearInfo,
@@ -67,8 +68,8 @@ export function checkTensor(tensor: QuantizedTensor, linear: LinearInfo, plugin:
   if ((tensor.scheme.scale.second !== undefined) !== (tensor.parameters.second !== undefined)) {
     throw fail("the second level of scales and scheme do not agree");
   }
-  if (!scales.every(Number.isFinite)) throw fail("gave a scale that is not finite");
-  if (zeros && !zeros.every(Number.isFinite)) throw fail("gave a zero point that is not finite");
+  if (!allFinite(scales)) throw fail("gave a scale that is not finite");
+  if (zeros && !allFinite(zeros)) throw fail("gave a zero point that is not finite");
 }
 
 /** Throws `PLUGIN` if a tensor in a vector format does not fit its linear, or holds a NaN. */

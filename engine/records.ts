@@ -26,7 +26,7 @@ export function encodeRecord(value: unknown): Uint8Array<ArrayBuffer> {
     if (!ArrayBuffer.isView(item)) return item;
     const array = item as AnyArray;
     const name = array.constructor.name as ArrayName;
-    const nibbles = name === "Uint8Array" && array.every((byte: number) => byte < 16);
+    const nibbles = name === "Uint8Array" && allNibbles(array as Uint8Array);
     parts.push(
       nibbles
         ? packNibbles(array as Uint8Array)
@@ -65,9 +65,17 @@ export function decodeRecord(bytes: Uint8Array<ArrayBuffer>): unknown {
   return revive(JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))));
 }
 
+function allNibbles(codes: Uint8Array): boolean {
+  let bits = 0;
+  for (let i = 0; i < codes.length; i++) bits |= codes[i];
+  return bits < 16;
+}
+
 function packNibbles(codes: Uint8Array): Uint8Array {
   const packed = new Uint8Array(Math.ceil(codes.length / 2));
-  for (let i = 0; i < codes.length; i++) packed[i >> 1] |= codes[i] << (4 * (i & 1));
+  const pairs = codes.length >> 1;
+  for (let i = 0; i < pairs; i++) packed[i] = codes[2 * i] | codes[2 * i + 1] << 4;
+  if (codes.length & 1) packed[pairs] = codes[codes.length - 1];
   return packed;
 }
 

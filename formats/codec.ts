@@ -5,6 +5,7 @@
  */
 
 import {
+  allFinite,
   type Buffer,
   type Codec,
   type Codecs,
@@ -73,6 +74,13 @@ export function createCodecs(kernels: Kernels, user?: UserFormats): Codecs {
       isVector(tensor)
         ? codecs.vector(tensor.format).decode(tensor)
         : codecs.get(tensor.scheme).dequantize(tensor),
+    peek(tensor, use) {
+      if (isVector(tensor) || tensor.side?.length) return use(codecs.decode(tensor));
+      const codec = codecs.get(tensor.scheme);
+      using codes = kernels.upload(tensor.codes);
+      using values = codec.decode(codes, codec.tiling(...tensor.shape), tensor.parameters);
+      return use(values.array);
+    },
   };
   return codecs;
 }
@@ -136,7 +144,7 @@ class KernelCodec implements Codec {
   ): GridParameters {
     // Scales that are powers of two would hide a NaN; a tile that holds one has no other extremes.
     const ranges = this.ranges(x, tiling);
-    if (![ranges.min, ranges.max].every((values) => values.every(Number.isFinite))) {
+    if (!allFinite(ranges.min) || !allFinite(ranges.max)) {
       throw new LowbitError("NON_FINITE", "cannot quantise a NaN or an infinity", {
         field: this.scheme.id,
       });

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { LowbitError, type StoredTensor } from "../spec/mod.ts";
+import { allFinite, LowbitError, type StoredTensor } from "../spec/mod.ts";
 import { type ModelGraph, parameterOf } from "./architecture.ts";
 import { valuesTensor } from "./folded.ts";
 import { graphTensor } from "./views.ts";
@@ -28,9 +28,7 @@ export function checkFinite(
   tensor: string,
   what = "a weight",
 ): void {
-  let zero = 0; // stays 0 for finite values, becomes NaN otherwise
-  for (let i = 0; i < values.length; i++) zero += values[i] * 0;
-  if (zero === 0) return;
+  if (allFinite(values)) return;
   const index = values.findIndex((value) => !Number.isFinite(value));
   throw new LowbitError("NON_FINITE", `${what} is ${values[index]} (element ${index})`, {
     file,

@@ -12,6 +12,7 @@ export * from "./codec.ts";
 export * from "./conformance.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
+export * from "./finite.ts";
 export * from "./graph.ts";
 export type { Factor, Node, NodeKind, Nonlinearity, Size, When } from "./graph_nodes.ts";
 export { divides, type Granularity, granularityLabel, type Tiling, tiling } from "./granularity.ts";

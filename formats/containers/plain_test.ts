@@ -1,12 +1,26 @@
 import { assertEquals } from "@std/assert";
 import { LowbitError } from "../../spec/errors.ts";
 import { decodePlain, encodePlain } from "./plain.ts";
+import { memorySource } from "./source.ts";
+import { plainTensor } from "./stored.ts";
 import { decodeScales, encodeScales, scaleStorageType } from "./scales.ts";
 
 Deno.test("plain: bytes at an odd place are read as well", () => {
   const bytes = new Uint8Array([9, 0, 0, 0x80, 0x3f, 9]).subarray(1, 5);
   assertEquals([...decodePlain("float32", bytes)], [1]);
   assertEquals([...encodePlain("bfloat16", new Float32Array([1, -2]))], [0x80, 0x3f, 0x00, 0xc0]);
+});
+
+Deno.test("plain: a tensor that is read in pieces has the values of one read as a whole", async () => {
+  const shape = [3000, 701]; // two pieces and a rest
+  const bytes = Uint8Array.from({ length: 3000 * 701 + 5 }, (_, i) => (i * 7) >> 3);
+  const source = memorySource("x", bytes);
+  const tensor = plainTensor({ name: "x", type: "uint8", shape, source, offset: 5 });
+  assertEquals(await tensor.read(), Float32Array.from(bytes.subarray(5)));
+  assertEquals(
+    await tensor.read({ start: 1, end: 2999 }),
+    Float32Array.from(bytes.subarray(5 + 701, 5 + 2999 * 701)),
+  );
 });
 
 Deno.test("scales: formats of 8 bits are codes, inexact scales are refused", () => {

@@ -53,6 +53,9 @@ export function rowRange(
   return { start, end };
 }
 
+/** Elements that are read at once. */
+const PIECE = 2 ** 20;
+
 /**
  * A plain tensor, read when it is asked for. `read` of some rows reads only their bytes.
  *
@@ -83,10 +86,23 @@ export function plainTensor(place: PlainPlace): StoredTensor {
         const all = decodePlain(type, await source.read(offset, bytes));
         return all.slice(start * rowElements, end * rowElements);
       }
-      return decodePlain(
-        type,
-        await source.read(offset + start * stride, (end - start) * stride),
-      );
+      // Piece by piece, so that the bytes need not be there as a whole beside the values.
+      const count = (end - start) * rowElements;
+      if (count <= PIECE) {
+        return decodePlain(
+          type,
+          await source.read(offset + start * stride, (end - start) * stride),
+        );
+      }
+      const values = new Float32Array(count);
+      for (let at = 0; at < count; at += PIECE) {
+        const [from, size] = [
+          at * PLAIN_BYTES[type],
+          Math.min(PIECE, count - at) * PLAIN_BYTES[type],
+        ];
+        values.set(decodePlain(type, await source.read(offset + start * stride + from, size)), at);
+      }
+      return values;
     },
     raw: () => source.read(offset, bytes),
     ...(PLAIN_BYTES[type] >= 1 && {

@@ -5,6 +5,7 @@
  */
 
 import {
+  allFinite,
   type CodedTensor,
   type Fit,
   LowbitError,
@@ -98,7 +99,7 @@ export function checkQuantized(planned: PlannedTensor, tensor: QuantizedTensor):
       values?.length,
       partRows * partColumns,
     );
-    if (!values!.every(Number.isFinite)) {
+    if (!allFinite(values!)) {
       throw new LowbitError("NON_FINITE", "has a scale or zero point that is not finite", {
         field,
       });

@@ -5,6 +5,7 @@
  */
 
 import {
+  allFinite,
   checkVector,
   LowbitError,
   type Tiling,
@@ -53,7 +54,7 @@ export function vectorCodec(format: VectorFormat): VectorCodec {
         const problem = `has ${x.length} elements, but ${rows} x ${columns} are expected`;
         throw new LowbitError("SHAPE", problem, { field: format.id });
       }
-      if (!x.every(Number.isFinite)) {
+      if (!allFinite(x)) {
         const problem = "cannot quantise a NaN or an infinity";
         throw new LowbitError("NON_FINITE", problem, { field: format.id });
       }
