@@ -17,6 +17,7 @@ import {
 } from "../spec/mod.ts";
 import { biasName } from "../models/online.ts";
 import { nodeWith, valuesBetween } from "../models/values.ts";
+import { permute } from "./permute.ts";
 
 /** The parameters of a block, to be changed in place. */
 export interface BlockParameters {
@@ -41,6 +42,8 @@ export function applyOp(block: BlockParameters, edge: Edge, op: TransformOp): st
       return shift(block, edge, op.offsets);
     case "rotate":
       return rotateHeads(block, edge, op.rotation);
+    case "permute":
+      return permute(block, edge, op.order);
   }
 }
 
