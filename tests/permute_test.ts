@@ -45,7 +45,7 @@ for (
   const from of [
     UNTIED,
     TIED,
-    ...["llama3", "qwen2", "gemma", "mixtral", "qwen2-moe", "olmo2", "phi3"].map((name) =>
+    ...["llama3", "qwen2", "gemma", "mixtral", "qwen2-moe", "olmo2"].map((name) =>
       `${ARCHITECTURES}/${name}`
     ),
   ]
@@ -100,7 +100,7 @@ Deno.test("permute: statistics are those that would be collected again", async (
   const [followed, again] = seen;
   // The original linears are multiplied in another order of rows, so last bits differ.
   for (const key of ["absMax", "absMean", "min", "max", "mean", "gram"] as const) {
-    const [a, b] = [followed[key]!, again[key]!];
+    const [a, b] = [followed, again].map((seen) => Array.from(seen[key]!));
     const largest = b.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     assertEquals(a.length, b.length);
     assert(a.every((value, i) => Math.abs(value - b[i]) <= 1e-5 * largest), key);
