@@ -13,7 +13,7 @@ import {
 } from "../spec/mod.ts";
 import { permuteRows } from "../models/rows.ts";
 import { expertRoles, inputsOf, valuesBetween } from "../models/values.ts";
-import type { BlockParameters } from "./block_ops.ts";
+import type { BlockParameters } from "./block_parameters.ts";
 
 /** The parameters that hold the channels of an edge. */
 export interface Axis {

@@ -3,10 +3,10 @@
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { leastLoss } from "../engine/integer_program.ts";
 import { seededRng } from "../engine/rng.ts";
-import { LowbitError } from "../spec/mod.ts";
+import { LowbitError, PLUGIN_API_VERSION } from "../spec/mod.ts";
 import { presetRecipe } from "../recipes/mod.ts";
 import { bench, recipeOf, run, WINDOWS } from "./engine_bench.ts";
-import { ROOT, runCli } from "./process.ts";
+import { runCli } from "./process.ts";
 import { temporary, UNTIED } from "./temporary.ts";
 
 Deno.test("the integer program finds what trying everything finds", async () => {
@@ -94,21 +94,17 @@ Deno.test("budget: losses are predicted once in a run of the command line", asyn
   using folder = temporary();
   const plugin = folder.text(
     "planner.ts",
-    `
-import { definePlugin, PLUGIN_API_VERSION, schema } from "${ROOT}/spec/plugin.ts";
-import { z } from "${import.meta.resolve("zod")}";
-export const planner = definePlugin({
+    `export const planner = {
   meta: {
-    name: "planner", version: "1.0.0", apiVersion: PLUGIN_API_VERSION, summary: "counts its calls",
+    name: "planner", version: "1.0.0", apiVersion: ${PLUGIN_API_VERSION}, summary: "counts its calls",
     needs: { statistics: [] }, supports: {}, determinism: "exact",
   },
-  options: schema("options of planner", z.strictObject({})),
-  planLosses({ context, model }) {
-    context.warn("planned");
+  options: { kind: "options", parse: () => ({}), jsonSchema: () => ({ type: "object" }) },
+  planLosses({ model }) {
     console.error("PLANNED");
     return new Map(model.planned.map(({ id }) => [id, model.candidates.map((_, i) => 3 - i)]));
   },
-});`,
+};`,
   );
   const recipe = folder.text(
     "recipe.yaml",

@@ -4,7 +4,7 @@ import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/ass
 import { Coverage, refuseConstant } from "../engine/coverage.ts";
 import { staticScales } from "../engine/static_scales.ts";
 import { LowbitError } from "../spec/mod.ts";
-import { bench, figures, recipeOf, run, testPlugin, WINDOWS } from "./engine_bench.ts";
+import { bench, figures, recipeOf, run, testPlugin } from "./engine_bench.ts";
 
 const assign = (activation: unknown) => [
   { select: ["blocks.*"], weight: "int8_channel_sym", activation },
