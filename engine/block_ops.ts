@@ -8,7 +8,6 @@ import {
   checkRotation,
   type Edge,
   LowbitError,
-  type Node,
   rotate,
   type Rotation,
   type TransformOp,
