@@ -30,6 +30,15 @@ export { cutWindows } from "./engine/calibration.ts";
 export type { CalibrationData, CalibrationInput } from "./engine/calibration_data.ts";
 export type { LinearOptions } from "./engine/executor.ts";
 export type { QuantizeResult } from "./engine/quantize.ts";
+export { adaptCheckpoint } from "./engine/adapted.ts";
+export {
+  type CollectedStatistics,
+  collectStatistics,
+  type MergeableStatistic,
+  mergeStatistics,
+  readStatistics,
+  statisticsBytes,
+} from "./engine/collected.ts";
 export { SharedStatistics } from "./engine/shared_statistics.ts";
 export { VERSION } from "./engine/version.ts";
 export {

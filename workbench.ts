@@ -312,8 +312,9 @@ export class Workbench implements Disposable {
 
   #run(options: Omit<QuantizeOptions, "out">) {
     const { recipe, model: checkpoint, calibration, maxMemory, shared, importance } = options;
+    const { statistics } = options;
     return {
-      ...{ checkpoint, importance },
+      ...{ checkpoint, importance, statistics },
       recipe: typeof recipe === "string" ? presetRecipe(recipe) : recipe,
       target: this.target(options.to),
       calibration,

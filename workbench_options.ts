@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { CollectedStatistics } from "./engine/collected.ts";
 import type { SharedStatistics } from "./engine/shared_statistics.ts";
 import type { UserFormats } from "./formats/lookup.ts";
 import type { SourceOptions } from "./formats/sources/mod.ts";
@@ -54,6 +55,8 @@ export interface QuantizeOptions {
   importance?: ImportanceMatrix;
   /** Bytes of memory that the plan may need. */
   maxMemory?: number;
+  /** Statistics that were collected apart, in place of those of the windows. */
+  statistics?: CollectedStatistics;
   /** Statistics that several runs on the same model and calibration share. */
   shared?: SharedStatistics;
   /** Replaces what is already at `out`. */

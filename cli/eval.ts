@@ -12,6 +12,7 @@ import type { Checkpoint } from "../spec/mod.ts";
 import { createWorkbench, type Workbench } from "../workbench.ts";
 import { Arguments, type Command } from "./arguments.ts";
 import { asksForMore, measureMore, MORE_OPTIONS, moreTables } from "./eval_more.ts";
+import { adapterOption, withAdapters } from "./adapter_option.ts";
 import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import {
   activationsOf,
@@ -41,6 +42,7 @@ export const evalCommand: Command = {
       value: "MODEL",
       help: "full-precision model to compare with",
     },
+    adapterOption,
     activationsOption,
     deviceOption,
     ...MORE_OPTIONS,
@@ -95,7 +97,7 @@ export async function evaluatePaths(
     & LinearOptions,
 ): Promise<Evaluation> {
   const started = performance.now();
-  const model = await lowbit.open(what.model);
+  const model = await withAdapters(args, await lowbit.open(what.model));
   let reference: Checkpoint | undefined;
   try {
     reference = what.reference === undefined ? undefined : await lowbit.open(what.reference);

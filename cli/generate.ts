@@ -7,6 +7,7 @@
 import { LowbitError, printable } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import type { Command } from "./arguments.ts";
+import { adapterOption, withAdapters } from "./adapter_option.ts";
 import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
 import {
   activationsOf,
@@ -31,6 +32,7 @@ export const generateCommand: Command = {
     { name: "tokens", type: "integer", value: "N", help: "the most tokens to make (64)" },
     { name: "temperature", type: "number", value: "T", help: "0 is greedy (the default)" },
     { name: "seed", type: "integer", value: "N", help: "seed of the sampling (0)" },
+    adapterOption,
     activationsOption,
     deviceOption,
     ...SOURCE_OPTIONS,
@@ -55,7 +57,7 @@ export const generateCommand: Command = {
       plugins: await importPlugins(args),
       onEvent,
     });
-    const model = await lowbit.open(args.positional[0]);
+    const model = await withAdapters(args, await lowbit.open(args.positional[0]));
     const json = args.flag("json");
     const ids: number[] = [];
     let text = "";

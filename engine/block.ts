@@ -24,6 +24,7 @@ import { biasName } from "../models/online.ts";
 import { weightsOf } from "../models/values.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { applyOp, sharedFactors } from "./block_ops.ts";
+import { permuteFisher, permuteStatistics } from "./permute.ts";
 import { followFisher, rescaleStatistics } from "./statistics.ts";
 
 /** Called with the input of every linear before it runs. */
@@ -166,17 +167,20 @@ export class LoadedBlock implements BlockView {
     this.#forgetPrepared();
   }
 
-  /** Statistics follow a change of scale; any other change makes them wrong. */
+  /** Statistics follow a change of scale or of order; any other change makes them wrong. */
   #follow(op: TransformOp, edge: Edge): void {
     const produced = op.op === "scale" && edge.shared_heads
       ? sharedFactors(this, op.factors)
       : undefined;
-    followFisher(op, edge, this.#fisher, produced);
+    if (op.op === "permute") permuteFisher(this, edge, op.order, this.#fisher);
+    else followFisher(op, edge, this.#fisher, produced);
     const { input } = this.linear(edge.to[0]);
     const statistics = this.#statistics?.get(input);
     if (!statistics) return;
     if (op.op === "scale" && statistics.custom.size === 0) {
       this.#statistics!.set(input, rescaleStatistics(statistics, op.factors));
+    } else if (op.op === "permute" && statistics.custom.size === 0) {
+      this.#statistics!.set(input, permuteStatistics(statistics, op.order));
     } else {
       this.#statistics = undefined;
     }

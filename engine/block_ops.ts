@@ -7,30 +7,15 @@
 import {
   checkRotation,
   type Edge,
-  type Hyperparameters,
-  type LinearInfo,
   LowbitError,
-  type Node,
   rotate,
   type Rotation,
   type TransformOp,
 } from "../spec/mod.ts";
 import { biasName } from "../models/online.ts";
 import { nodeWith, valuesBetween } from "../models/values.ts";
-
-/** The parameters of a block, to be changed in place. */
-export interface BlockParameters {
-  /** The operations of the block. */
-  readonly graph: readonly Node[];
-  /** Numbers of the model. */
-  readonly hyperparameters: Hyperparameters;
-  /** A linear, by role. */
-  linear(role: string): LinearInfo;
-  /** Whether there is a parameter. */
-  has(name: string): boolean;
-  /** A parameter, by name. */
-  weight(name: string): Float32Array;
-}
+import type { BlockParameters } from "./block_parameters.ts";
+import { permute } from "./permute.ts";
 
 /** Applies an operation; what is wrong with it is returned. */
 export function applyOp(block: BlockParameters, edge: Edge, op: TransformOp): string | undefined {
@@ -41,6 +26,8 @@ export function applyOp(block: BlockParameters, edge: Edge, op: TransformOp): st
       return shift(block, edge, op.offsets);
     case "rotate":
       return rotateHeads(block, edge, op.rotation);
+    case "permute":
+      return permute(block, edge, op.order);
   }
 }
 

@@ -21,9 +21,9 @@ export class Coverage {
   readonly #least: number;
   readonly #rows = new Map<string, number>();
 
-  /** Nothing seen yet. */
-  constructor(calibration: CalibrationSpec, windows: readonly Readonly<Int32Array>[]) {
-    this.#total = windows.reduce((sum, window) => sum + window.length, 0);
+  /** Nothing seen yet of `total` rows. */
+  constructor(calibration: CalibrationSpec, total: number) {
+    this.#total = total;
     this.#least = calibration.least_rows ?? LEAST_ROWS;
   }
 

@@ -11,7 +11,6 @@ import {
   LowbitError,
   type LowRankPart,
   type Plugin,
-  type SideTensor,
   type StoredTensor,
   type TargetWriter,
   type TensorReport,
@@ -23,6 +22,7 @@ import { fileValues, graphTensor, storedTensor } from "../models/views.ts";
 import { valuesTensor } from "../models/folded.ts";
 import { checkFinite } from "../models/weights.ts";
 import { sideTotal } from "./checks.ts";
+import { withLowRank } from "./low_rank_side.ts";
 import { WholeModel } from "./model_view.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { plainBytes } from "./plain.ts";
@@ -151,31 +151,6 @@ function addPart(
   const report = reports.find((report) => report.name === name)!;
   report.bytes += sideTotal(changed) - sideTotal(tensor);
   report.bits_per_weight = 8 * report.bytes / (parameter.shape[0] * parameter.shape[1]);
-}
-
-/** Side tensors with another low-rank part; two of them are one of the sum of their ranks. */
-function withLowRank(
-  side: readonly SideTensor[],
-  part: LowRankPart,
-  columns: number,
-): SideTensor[] {
-  const at = side.findIndex(({ kind }) => kind === "low_rank");
-  const before = side[at];
-  if (before?.kind !== "low_rank") return [...side, part];
-  if (side.slice(at + 1).some(({ kind }) => kind === "rotation")) {
-    throw new LowbitError("UNSUPPORTED", "a low-rank part lies behind a rotation already", {
-      advice: "leave out one of the two plugins that add low-rank parts",
-    });
-  }
-  const rank = before.rank + part.rank, rows = part.left.length / part.rank;
-  const left = new Float32Array(rows * rank), right = new Float32Array(rank * columns);
-  for (let row = 0; row < rows; row++) {
-    left.set(before.left.subarray(row * before.rank, (row + 1) * before.rank), row * rank);
-    left.set(part.left.subarray(row * part.rank, (row + 1) * part.rank), row * rank + before.rank);
-  }
-  right.set(before.right);
-  right.set(part.right, before.right.length);
-  return side.with(at, { kind: "low_rank", rank, left, right });
 }
 
 /** Replaces a parameter that is stored plainly. */

@@ -4,7 +4,13 @@
  * @module
  */
 
-import type { Kernels, LinearInfo, Statistic } from "../spec/mod.ts";
+import {
+  type InputStatistics,
+  type Kernels,
+  type LinearInfo,
+  LowbitError,
+  type Statistic,
+} from "../spec/mod.ts";
 import type { Activations } from "./activations.ts";
 import type { LoadedBlock } from "./block.ts";
 import { proveEqual } from "./checks.ts";
@@ -24,6 +30,8 @@ export interface PrepareArguments {
   calibration: readonly Int32Array[];
   /** The kernels. */
   kernels: Kernels;
+  /** Statistics of the block as it was, which are collected no more. */
+  given?: ReadonlyMap<string, InputStatistics>;
   /** Statistics of this model and calibration that other runs have collected, or will want. */
   shared?: SharedStatistics;
   /** Takes what the original block makes of the windows, if that is wanted. */
@@ -41,7 +49,12 @@ export async function prepareBlock(asked: PrepareArguments): Promise<void> {
   const { block, pipeline, states, outputs } = args;
   const { steps } = pipeline;
   const fresh = async () => {
-    if (!block.hasStatistics) await collect(args);
+    if (block.hasStatistics) return;
+    if (!args.given) return await collect(args);
+    throw new LowbitError("CONFLICT", "no longer hold: a transform changed what they are of", {
+      ...{ file: "statistics", field: `blocks.${block.index}` },
+      advice: "leave them out, so that the run collects its own",
+    });
   };
   const run = () => {
     if (states.count === 0) return undefined;
@@ -49,6 +62,7 @@ export async function prepareBlock(asked: PrepareArguments): Promise<void> {
     using output = block.run(state.buffer, args.calibration[0].length);
     return output.array.slice();
   };
+  if (args.given) block.setStatistics(args.given);
   let before: Float32Array | undefined;
   for (const step of steps) {
     const { plugin, context } = step;
@@ -94,7 +108,7 @@ async function collect(args: PrepareArguments): Promise<void> {
   const collectors = new Map<string, InputCollector>();
   for (const { input, columns, needs, custom } of asked) {
     const all = shared ? needs.union(shared.needs) : needs;
-    if (all.size + custom.size === 0) continue;
+    if (args.given || all.size + custom.size === 0) continue;
     collectors.set(input, new InputCollector(kernels, columns, all, custom));
   }
   try {
@@ -117,6 +131,7 @@ async function collect(args: PrepareArguments): Promise<void> {
     const statistics = new Map(
       [...collectors].map(([input, collector]) => [input, collector.finish()]),
     );
+    if (args.given) return;
     if (outputs) shared?.set(block, statistics, outputs);
     block.setStatistics(statistics);
   } finally {

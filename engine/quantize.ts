@@ -10,6 +10,7 @@ import { type ModelGraph, openModel } from "../models/architecture.ts";
 import { type ModelChange, rewriteCheckpoint } from "../models/rewrite.ts";
 import { embeddingOf } from "./assign.ts";
 import { checkWindows, hashWindows } from "./calibration.ts";
+import { checkStatistics, hashStatistics } from "./collected.ts";
 import { provideAutodiff } from "./differentiate.ts";
 import { fisherDiagonals } from "./fisher.ts";
 import { hashJson, hashSources } from "./hash.ts";
@@ -123,10 +124,15 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
     const planned = planRun({ ...args, onWarning });
     const { model, pipeline, plan, parameters, spill } = planned;
     refuseConflicts(plan);
+    const { statistics: given } = args;
+    if (given) checkStatistics(given, model, pipeline);
+    const statistics = given && { tokens: given.tokens, sha256: await hashStatistics(given) };
     const files = await hashSources(args.checkpoint.files);
     const held = learnsModel(pipeline) ? new HeldTensors() : undefined;
     const { work } = args;
-    const journal = work && !held ? new Journal(work, journalKey(args, planned, files)) : undefined;
+    const journal = work && !held
+      ? new Journal(work, journalKey({ ...args, statistics }, planned, files))
+      : undefined;
     await provideAutodiff(pipeline.steps, args.autodiff);
     await proveChanges(args, planned);
     const fisher = await fisherDiagonals({ ...args, model, pipeline });
@@ -151,6 +157,7 @@ export async function quantizeModel(args: QuantizeArguments): Promise<QuantizeRe
     await writer.finish();
     const receipt = makeReceipt({
       ...args,
+      statistics,
       files,
       model,
       pipeline,
@@ -194,7 +201,11 @@ async function proveChanges(
 }
 
 /** What decides the bytes of a run: a journal goes on only where all of it is the same. */
-function journalKey(args: QuantizeArguments, planned: PlannedRun, files: FileHash[]): string {
+function journalKey(
+  args: Omit<QuantizeArguments, "statistics"> & Pick<Receipt, "statistics">,
+  planned: PlannedRun,
+  files: FileHash[],
+): string {
   const { recipe, target, kernels, calibration = [] } = args;
   return hashJson({
     lowbit: VERSION,
@@ -209,6 +220,7 @@ function journalKey(args: QuantizeArguments, planned: PlannedRun, files: FileHas
       ? [hashWindows(calibration), args.calibrationSource ?? null]
       : null,
     importance: args.importance ? hashImportance(args.importance) : null,
+    statistics: args.statistics?.sha256 ?? null,
   });
 }
 

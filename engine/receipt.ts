@@ -30,6 +30,7 @@ export function makeReceipt(args: {
   calibration?: readonly Int32Array[];
   calibrationSource?: CalibrationSource;
   importance?: ImportanceMatrix;
+  statistics?: Receipt["statistics"];
   model: ModelGraph;
   pipeline: Pipeline;
   tensors: TensorReport[];
@@ -62,6 +63,7 @@ export function makeReceipt(args: {
         sha256: hashImportance(args.importance),
       },
     }),
+    ...(args.statistics && { statistics: args.statistics }),
     target: args.target.id,
     kernels: args.kernels.name,
     tensors: args.tensors,

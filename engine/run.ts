@@ -52,7 +52,9 @@ export class Run {
   constructor(args: QuantizeArguments, parts: RunParts) {
     this.#args = args;
     this.#parts = parts;
-    this.#coverage = new Coverage(args.recipe.calibration, args.calibration ?? []);
+    const { calibration = [], statistics } = args;
+    const total = calibration.reduce((sum, window) => sum + window.length, 0);
+    this.#coverage = new Coverage(args.recipe.calibration, statistics?.tokens ?? total);
     this.#model = parts.model;
     this.#pipeline = parts.pipeline;
     this.#parameters = parts.parameters;
@@ -166,6 +168,7 @@ export class Run {
         states,
         calibration,
         kernels,
+        given: this.#args.statistics?.blocks[index],
         // What the original block makes of the windows, if the next block is to see that.
         ...(original && { outputs: next, shared: this.#args.shared }),
         onWindow: (done) => {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { CollectedStatistics } from "./collected.ts";
 import type { SharedStatistics } from "./shared_statistics.ts";
 import type {
   CalibrationSource,
@@ -54,6 +55,11 @@ export interface QuantizeArguments {
   maxMemory?: number;
   /** Scratch space: for a journal, and for activations that memory is not to hold. */
   work?: WorkFolder;
+  /**
+   * Statistics that were collected apart, in place of what the run would collect. Windows are still
+   * needed where transforms are proven or blocks learned; one is enough for a proof.
+   */
+  statistics?: CollectedStatistics;
   /** Statistics that several runs on the same model and calibration share. */
   shared?: SharedStatistics;
   /** Takes the events of the run. */

@@ -154,7 +154,7 @@ export function rescaleStatistics(
  * shared. A rotation mixes what a diagonal keeps apart, so these are dropped.
  */
 export function followFisher(
-  op: TransformOp,
+  op: Exclude<TransformOp, { op: "permute" }>,
   edge: Edge,
   diagonals: Map<string, Float32Array>,
   producedFactors?: Readonly<Float32Array>,

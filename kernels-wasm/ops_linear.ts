@@ -75,12 +75,16 @@ export function trailingUpdate(c: Context, a: ArgumentsOf<"trailingUpdate">): vo
   ], { units: Math.ceil(after / PANEL), work: a.rows * a.count * after });
 }
 
-/** `gram[columns, columns] += x^T x`; split by panels of 16 columns. */
+/** `gram[columns, columns] += x^T x`; split by panels of 16 columns, in which
+ * the rows are copied first. */
 export function gram(c: Context, a: ArgumentsOf<"gram">): void {
   check.matrix("x", a.x, a.rows, a.columns);
   check.buffer("gram", a.gram, "f64", a.columns * a.columns);
-  const args = [c.at("x", a.x), a.rows, a.columns, c.at("gram", a.gram)];
   const units = Math.ceil(a.columns / PANEL);
+  const panels = c.scratch(4 * units * PANEL * a.rows);
+  const packing = { units, work: a.rows * a.columns };
+  c.pool.run("column_panels", [c.at("x", a.x), panels, a.rows, a.columns], packing);
+  const args = [panels, a.rows, a.columns, c.at("gram", a.gram)];
   c.pool.run("gram", args, { units, work: a.rows * a.columns * a.columns / 2 });
 }
 

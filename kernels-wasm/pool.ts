@@ -30,6 +30,7 @@ const OPERATIONS = [
   "attention_cached",
   "cholesky_panel",
   "cholesky_update",
+  "column_panels",
   "column_stats",
   "convert",
   "decode",

@@ -15,13 +15,19 @@ export interface AdapterConfig {
   r: number;
   /** The scale times the rank. */
   lora_alpha: number;
-  /** Another scale; refused. */
-  use_rslora: false;
+  /** Whether the scale is `lora_alpha / sqrt(r)`, not `lora_alpha / r`. */
+  use_rslora: boolean;
   /** Another method; refused. */
   use_dora: false;
-  /** Other ranks, by module. */
+  /** Weights that lie `[in, out]`; refused. */
+  fan_in_fan_out: false;
+  /** Biases that were trained as well; refused. */
+  bias: "none";
+  /** Layers that are there twice; refused. */
+  layer_replication: null;
+  /** Other ranks, by the name of a module or its end. */
   rank_pattern: Record<string, number>;
-  /** Other alphas, by module. */
+  /** Other alphas, by the name of a module or its end. */
   alpha_pattern: Record<string, number>;
 }
 
@@ -42,8 +48,11 @@ export const adapterConfigSchema: Schema<AdapterConfig> = schema(
     peft_type: z.literal("LORA"),
     r: z.int().min(1),
     lora_alpha: z.number(),
-    use_rslora: z.literal(false).default(false),
+    use_rslora: z.boolean().default(false),
     use_dora: z.literal(false).default(false),
+    fan_in_fan_out: z.literal(false).default(false),
+    bias: z.literal("none").default("none"),
+    layer_replication: z.null().default(null),
     rank_pattern: z.record(z.string(), z.int().min(1)).default({}),
     alpha_pattern: z.record(z.string(), z.number()).default({}),
   }),

@@ -106,6 +106,8 @@ export interface Receipt {
   };
   /** The importance matrix that was given: what it was collected on, and the hash of its values. */
   importance?: { datasets: string[]; sha256: string };
+  /** Statistics that were given in place of those of the windows: tokens seen, and their hash. */
+  statistics?: { tokens: number; sha256: string };
   /** The target and its kernels. */
   target: string;
   /** The kernel implementation. */

@@ -43,6 +43,7 @@ const receipt: z.ZodType<Receipt> = z.object({
     }).optional(),
   }).optional(),
   importance: z.object({ datasets: z.array(z.string()), sha256 }).optional(),
+  statistics: z.object({ tokens: z.int(), sha256 }).optional(),
   target: z.string(),
   kernels: z.string(),
   tensors: z.array(z.any()),

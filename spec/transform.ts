@@ -57,11 +57,14 @@ export type ModelOp =
  *   the offsets is added to their outputs. These values need a {@linkcode ModelOp} `bias`
  * - `rotate`: along an edge between linears that the heads of attention alone lie between, every
  *   head is rotated
+ * - `permute`: along an edge, channel `order[j]` becomes channel j of the producer and of every
+ *   consumer. Where heads are attended over, channels stay in their head, in the same order in all
  */
 export type TransformOp =
   | { op: "scale"; edge: string; factors: Float32Array }
   | { op: "shift"; edge: string; offsets: Float32Array }
-  | { op: "rotate"; edge: string; rotation: Rotation };
+  | { op: "rotate"; edge: string; rotation: Rotation }
+  | { op: "permute"; edge: string; order: Uint32Array };
 
 /** What a model does beyond its architecture, in every block, after the value is made. */
 export type OnlineTransform =

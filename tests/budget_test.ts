@@ -3,10 +3,11 @@
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { leastLoss } from "../engine/integer_program.ts";
 import { seededRng } from "../engine/rng.ts";
-import { LowbitError } from "../spec/mod.ts";
+import { LowbitError, PLUGIN_API_VERSION } from "../spec/mod.ts";
 import { presetRecipe } from "../recipes/mod.ts";
 import { bench, recipeOf, run, WINDOWS } from "./engine_bench.ts";
-import { UNTIED } from "./temporary.ts";
+import { runCli } from "./process.ts";
+import { temporary, UNTIED } from "./temporary.ts";
 
 Deno.test("the integer program finds what trying everything finds", async () => {
   const rng = seededRng("program");
@@ -87,4 +88,35 @@ Deno.test("a plan within bytes: the files are no larger", async () => {
     "has no budget",
   );
   model.close();
+});
+
+Deno.test("budget: losses are predicted once in a run of the command line", async () => {
+  using folder = temporary();
+  const plugin = folder.text(
+    "planner.ts",
+    `export const planner = {
+  meta: {
+    name: "planner", version: "1.0.0", apiVersion: ${PLUGIN_API_VERSION}, summary: "counts its calls",
+    needs: { statistics: [] }, supports: {}, determinism: "exact",
+  },
+  options: { kind: "options", parse: () => ({}), jsonSchema: () => ({ type: "object" }) },
+  planLosses({ model }) {
+    console.error("PLANNED");
+    return new Map(model.planned.map(({ id }) => [id, model.candidates.map((_, i) => 3 - i)]));
+  },
+};`,
+  );
+  const recipe = folder.text(
+    "recipe.yaml",
+    "name: r\nassign: [{ select: ['blocks.*'], weight: int8_channel_asym }]\n" +
+      "pipeline: [{ use: planner }, { use: rtn }]\nbudget: { bits: 9, schemes: [" +
+      "{ base: int8_channel_asym, element: uint4 }, int8_channel_asym] }\n",
+  );
+  const ids = folder.text("ids.json", JSON.stringify(WINDOWS.map((window) => [...window])));
+  const { code, stderr } = await runCli([
+    ...["quantize", UNTIED, folder.at("out"), "--recipe", recipe, "--plugin", plugin],
+    ...["--calibration", ids],
+  ]);
+  assertEquals(code, 0, stderr);
+  assertEquals(stderr.match(/^PLANNED$/gm)?.length, 1);
 });

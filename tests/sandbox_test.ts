@@ -159,10 +159,17 @@ Deno.test("sandbox: it cannot hang the run, in a hook or as it is imported", asy
   assertMatch(await outcome(source("", "await new Promise(() => {});"), short), /more than 2 s/);
 });
 
-Deno.test("sandbox: it cannot take the memory", async () => {
+Deno.test("sandbox: it cannot take the memory, in pieces, at once or as objects", async () => {
   const few = { ...LIMITS, bytes: 2 ** 28 };
   const grow = "const all = []; for (;;) all.push(new Uint8Array(2 ** 22).fill(1));";
-  assertMatch(await outcome(source(grow), few), /took more than 268435456 bytes of memory/);
+  const atOnce = "new Uint8Array(2 ** 32).fill(1);";
+  const objects = "const all = []; for (;;) all.push({ at: all.length, more: [1, 2, 3] });";
+  for (const code of [grow, atOnce, objects]) {
+    const before = Deno.memoryUsage().rss;
+    assertMatch(await outcome(source(code), few), /took more than 268435456 bytes of memory/, code);
+    // Memory is looked at every 10 ms: it was not let go on to where the machine has none left.
+    assert(Deno.memoryUsage().rss - before < 2 ** 31, code);
+  }
 });
 
 Deno.test("sandbox: an error inside is an error of the plugin; gradients stay outside", async () => {
@@ -182,11 +189,11 @@ Deno.test("sandbox: the command line runs a plugin in it", async () => {
     "r.yaml",
     "name: r\nassign: [{ select: ['blocks.*'], weight: int4_g64_asym }]\npipeline: [{ use: guest }]\n",
   );
-  const quantize = (path: string) =>
+  const quantize = (path: string, ...more: string[]) =>
     runDeno([
       ...["run", "--no-prompt", "--allow-read", "--allow-write"],
       ...[`${ROOT}/cli.ts`, "quantize", "embedded", folder.at("out"), "--recipe", recipe],
-      ...["--plugin", path, "--sandbox", "--overwrite", "--quiet"],
+      ...["--plugin", path, "--sandbox", "--overwrite", "--quiet", ...more],
     ]);
   const { code, stderr } = await quantize(plugin);
   assertEquals([code, stderr], [0, ""]);
@@ -194,4 +201,14 @@ Deno.test("sandbox: the command line runs a plugin in it", async () => {
   const refused = await quantize(thief);
   assertEquals(refused.code, 1);
   assertMatch(refused.stderr, /error\[PLUGIN\].*Requires read access/);
+  const glutton = folder.text(
+    "glutton.ts",
+    source("new Uint8Array(2 ** 32).fill(1);").replace('["gram"]', "[]"),
+  );
+  const stopped = await quantize(glutton, "--sandbox-memory", "200MiB");
+  assertEquals(stopped.code, 1);
+  assertMatch(
+    stopped.stderr,
+    /^error\[PLUGIN\] [^\n]*glutton\.ts: took more than 209715200 bytes of memory; allow more with --sandbox-memory\n$/,
+  );
 });

@@ -4,7 +4,7 @@ import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/ass
 import { Coverage, refuseConstant } from "../engine/coverage.ts";
 import { staticScales } from "../engine/static_scales.ts";
 import { LowbitError } from "../spec/mod.ts";
-import { bench, figures, recipeOf, run, testPlugin, WINDOWS } from "./engine_bench.ts";
+import { bench, figures, recipeOf, run, testPlugin } from "./engine_bench.ts";
 
 const assign = (activation: unknown) => [
   { select: ["blocks.*"], weight: "int8_channel_sym", activation },
@@ -102,7 +102,7 @@ Deno.test("static scales of what calibration never reached, or of constants, are
 
 Deno.test("coverage: experts that see too few rows are told, and counted", () => {
   const calibration = { samples: 3, length: 24, least_rows: 10 };
-  const coverage = new Coverage(calibration, WINDOWS);
+  const coverage = new Coverage(calibration, 72);
   const note = (id: string, tokens: number) =>
     coverage.note({ ...LINEAR, id }, { columns: 2, tokens, custom: new Map() });
   assertEquals(note("all", 72), undefined);
@@ -114,8 +114,7 @@ Deno.test("coverage: experts that see too few rows are told, and counted", () =>
   assertEquals(["all", "enough", "few"].map((id) => coverage.rows(id)), [undefined, 10, 9]);
   // Without a word from the recipe it is 128.
   const { least_rows: _, ...rest } = calibration;
-  const many = Array.from({ length: 3 }, () => new Int32Array(100));
-  const other = new Coverage(rest, many);
+  const other = new Coverage(rest, 300);
   assert(other.note(LINEAR, { columns: 2, tokens: 127, custom: new Map() }));
   assertEquals(other.note(LINEAR, { columns: 2, tokens: 128, custom: new Map() }), undefined);
 });

@@ -1,6 +1,6 @@
 /**
  * Adapters in the format of PEFT: low-rank parts of weights as `adapter_model.safetensors`, with the
- * scale `lora_alpha / r` in `adapter_config.json`.
+ * scale `lora_alpha / r` (by `sqrt(r)` with `use_rslora`) in `adapter_config.json`.
  *
  * The weight `M.weight` `[rows, columns]` has `base_model.model.M.lora_A.weight` `[r, columns]` and
  * `base_model.model.M.lora_B.weight` `[rows, r]`; `(lora_alpha / r) B A` is added to it. Ranks other
@@ -22,6 +22,9 @@ import { decodePlain, encodePlain } from "../containers/plain.ts";
 import { entryBytes, readSafetensors, writeSafetensors } from "../containers/safetensors.ts";
 
 const CONFIG = "adapter_config.json", WEIGHTS = "adapter_model.safetensors";
+
+/** The files of an adapter. */
+export const ADAPTER_FILES: readonly string[] = [CONFIG, WEIGHTS];
 
 /** Low-rank parts by the names of the weights that they are added to. */
 export type Adapter = ReadonlyMap<string, LowRankPart>;
@@ -153,8 +156,14 @@ export async function readAdapter(files: readonly ByteSource[]): Promise<Adapter
   const { tensors } = await readSafetensors(weights);
   const found = new Map<string, LowRankPart>();
   for (const { name } of tensors) {
-    const [, module] = /^base_model\.model\.(.*)\.lora_A\.weight$/.exec(name) ?? [];
-    if (module === undefined) continue;
+    const [, module, letter] = /^base_model\.model\.(.*)\.lora_([AB])\.weight$/.exec(name) ?? [];
+    if (module === undefined) {
+      throw new LowbitError("UNSUPPORTED", "is no factor of a linear", {
+        ...{ file: weights.name, field: name },
+        advice: "only adapters of LoRA whose parts are lora_A and lora_B of linears can be read",
+      });
+    }
+    if (letter === "B") continue;
     const [a, b] = await Promise.all(["A", "B"].map(async (letter) => {
       const place = tensors.find((place) => place.name === nameOf(module, letter));
       const field = nameOf(module, letter);
@@ -162,15 +171,26 @@ export async function readAdapter(files: readonly ByteSource[]): Promise<Adapter
       const bytes = await weights.read(place.offset, entryBytes(place));
       return { shape: place.shape, values: decodePlain(place.type, bytes) };
     }));
-    const rank = config.rank_pattern[module] ?? config.r;
+    const rank = ofModule(config.rank_pattern, module) ?? config.r;
     if (a.shape.length !== 2 || a.shape[0] !== rank || b.shape[1] !== rank) {
       throw new LowbitError("SHAPE", `is not of rank ${rank}`, { file: weights.name, field: name });
     }
-    const scale = (config.alpha_pattern[module] ?? config.lora_alpha) / rank;
+    const alpha = ofModule(config.alpha_pattern, module) ?? config.lora_alpha;
+    const scale = alpha / (config.use_rslora ? Math.sqrt(rank) : rank);
     const left = b.values.map((value) => value * scale);
     found.set(`${module}.weight`, { kind: "low_rank", rank, left, right: a.values });
   }
   return found;
+}
+
+/** What a pattern says of a module: the first name that is the module's, or the end of it. */
+function ofModule(pattern: Record<string, number>, module: string): number | undefined {
+  for (const [name, value] of Object.entries(pattern)) {
+    if (!/^[\w.-]+$/.test(name)) {
+      throw new LowbitError("UNSUPPORTED", "is a pattern that is not a name", { field: name });
+    }
+    if (module === name || module.endsWith(`.${name}`)) return value;
+  }
 }
 
 const nameOf = (module: string, letter: string) =>

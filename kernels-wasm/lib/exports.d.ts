@@ -23,6 +23,8 @@ export const cholesky_panel: (a: number, b: number, c: number, d: number, e: num
 export const cholesky_panel_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
 export const cholesky_update: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
 export const cholesky_update_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
+export const column_panels: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
+export const column_panels_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;
 export const column_stats: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const column_stats_scalar: (a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
 export const convert: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => void;

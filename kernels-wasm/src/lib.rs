@@ -38,6 +38,7 @@ pub mod attention_cached;
 pub mod cache_encode;
 pub mod cholesky;
 pub mod codes;
+pub mod column_panels;
 pub mod column_stats;
 pub mod convert;
 pub mod decode;
@@ -164,6 +165,9 @@ op!(linear_grouped, linear_grouped_scalar, (
 op!(trailing_update, trailing_update_scalar, (
     w: *mut f32, rows: usize, columns: usize, start: usize, count: usize, errors: *const f32,
     u: *const f32,
+));
+op!(column_panels, column_panels_scalar, (
+    x: *const f32, y: *mut f32, rows: usize, columns: usize,
 ));
 op!(gram, gram_scalar, (x: *const f32, rows: usize, columns: usize, gram: *mut f64));
 op!(column_stats, column_stats_scalar, (

@@ -204,8 +204,9 @@ pub mod tile {
         acc
     }
 
+    /// Adds the products of one column.
     #[inline(always)]
-    unsafe fn step<const TOKENS: usize, const VECTORS: usize>(
+    pub unsafe fn step<const TOKENS: usize, const VECTORS: usize>(
         acc: &mut [[v128; VECTORS]; TOKENS],
         x: *const f32,
         w: *const f32,

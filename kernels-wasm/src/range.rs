@@ -182,7 +182,15 @@ pub unsafe fn simd(
             return scalar_row(x, n, e);
         }
         let magnitude = -smaller(-e.magnitude, -max.max(-min));
-        scalar_row(x.add(whole), n - whole, Extremes { min, max, magnitude })
+        scalar_row(
+            x.add(whole),
+            n - whole,
+            Extremes {
+                min,
+                max,
+                magnitude,
+            },
+        )
     };
     each_tile(
         row,

@@ -16,7 +16,8 @@ export interface PreparedHessian {
 
 /** Divides a Gram matrix by its number of rows, and gives dead inputs a diagonal of 1. */
 export function prepareHessian(gram: Float64Array, n: number, tokens: number): PreparedHessian {
-  const hessian = gram.map((value) => value / Math.max(1, tokens));
+  const hessian = new Float64Array(gram.length), rows = Math.max(1, tokens);
+  for (let i = 0; i < gram.length; i++) hessian[i] = gram[i] / rows;
   const dead: number[] = [];
   for (let j = 0; j < n; j++) {
     if (hessian[j * n + j] !== 0) continue;

@@ -13,6 +13,9 @@ const PAGE = "<!doctype html><meta charset=utf-8><title>lowbit</title>";
 /** The browser. */
 export const CHROMIUM: string = Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium";
 
+/** Node. */
+export const NODE: string = Deno.env.get("NODE") ?? "node";
+
 /** Bundles a module of this folder; the path of the bundle. */
 export async function bundle(folder: Temporary, name: string): Promise<string> {
   const path = folder.at("bundle.mjs");
