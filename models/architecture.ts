@@ -20,6 +20,7 @@ import {
   checkRequirements,
   evaluateSize,
   readHyperparameters,
+  setting,
   type Settings,
 } from "./hyperparameters.ts";
 import { type BlockGraph, blockGraphs, inherit, specialize } from "./inherit.ts";
@@ -100,7 +101,10 @@ export function findArchitecture(
         : "a model needs its config.json beside the weights",
     });
   }
-  const found = among.find((architecture) => architecture.match[naming].includes(value));
+  const named = among.filter((architecture) => architecture.match[naming].includes(value));
+  const has = ({ match: { gguf_has: key } }: Architecture) =>
+    naming === "gguf" && key !== undefined && Number(setting(settings, key) ?? 0) > 0;
+  const found = named.find(has) ?? named.find(({ match }) => !match.gguf_has || naming !== "gguf");
   if (found !== undefined) return found;
   const known = among.flatMap((architecture) => architecture.match[naming]);
   throw new LowbitError("UNSUPPORTED", `${JSON.stringify(value)} is not a known architecture`, {

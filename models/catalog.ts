@@ -3598,7 +3598,8 @@ export const ARCHITECTURES: readonly unknown[] = [{
   summary: "Mixtral: Mistral with experts",
   match: {
     huggingface: ["mixtral"],
-    gguf: [],
+    gguf: ["llama"],
+    gguf_has: "expert_count",
   },
   without: [
     "expert_count",

@@ -163,6 +163,8 @@ export interface Architecture {
     huggingface: string[];
     /** Values of `general.architecture` in GGUF. */
     gguf: string[];
+    /** A number in GGUF metadata that is not 0, where several architectures have one name. */
+    gguf_has?: string;
   };
   /** Named numbers: `blocks`, `hidden`, `heads`, ... */
   hyperparameters: Record<string, Hyperparameter>;
@@ -248,7 +250,11 @@ export const architectureSchema: Schema<Architecture> = schema(
   z.strictObject({
     id: z.string().regex(ID_PATTERN),
     summary: z.string().min(1),
-    match: z.strictObject({ huggingface: z.array(z.string()), gguf: z.array(z.string()) }),
+    match: z.strictObject({
+      huggingface: z.array(z.string()),
+      gguf: z.array(z.string()),
+      gguf_has: z.string().optional(),
+    }),
     hyperparameters: z.record(
       name,
       z.strictObject({

@@ -343,11 +343,16 @@ async function prove(
         report(target, choice, undefined, "decoded from what was written")
       );
     }
-    const model = checkpoint.naming === target.naming ? undefined : openModel(written);
+    const moved = checkpoint.naming !== target.naming;
+    const model = moved || choices.some(({ planned }) => planned.part)
+      ? openModel(written)
+      : undefined;
     const tensors: ConvertedTensor[] = [];
     for (const choice of choices) {
       const { item, planned } = choice;
-      const read = model ? parameterTensor(model, item.id!) : written.tensors.get(planned.name);
+      const read = model && (moved || planned.part)
+        ? parameterTensor(model, item.id!)
+        : written.tensors.get(planned.name);
       if (!read) {
         throw new LowbitError("NUMERICS", "is not in what was written", {
           field: planned.name,
