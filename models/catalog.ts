@@ -703,6 +703,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     normalized: {
       huggingface: "norm_topk_prob",
+      gguf: "expert_weights_norm",
       default: 0,
     },
     expert_size: {
@@ -3622,7 +3623,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     normalized: {
       type: "boolean",
-      gguf: "expert_weights_norm",
+      gguf_value: 1,
       default: 1,
     },
     expert_size: {
@@ -4353,6 +4354,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     normalized: {
       huggingface: "norm_topk_prob",
+      gguf_value: 0,
       default: 0,
     },
   },
@@ -5297,6 +5299,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     normalized: {
       huggingface: "norm_topk_prob",
+      gguf_value: 0,
       default: 0,
     },
     expert_size: {
@@ -5412,6 +5415,9 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     active: {
       default: 8,
+    },
+    normalized: {
+      gguf_value: 1,
     },
     shared: {
       default: 0,

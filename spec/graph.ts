@@ -41,6 +41,8 @@ export interface Hyperparameter {
   gguf?: string | string[];
   /** A tensor that has as many rows, where no key is there. */
   rows_of?: { huggingface?: string; gguf?: string };
+  /** Its value in GGUF where no key says it: what readers of GGUF take for granted. */
+  gguf_value?: number;
   /** It is not written where it has its default value. */
   optional?: boolean;
   /** Its value where the key is missing, by conditions: the first that holds counts. */
@@ -270,6 +272,7 @@ export const architectureSchema: Schema<Architecture> = schema(
           huggingface: z.string().optional(),
           gguf: z.string().optional(),
         }).optional(),
+        gguf_value: z.number().optional(),
         optional: z.boolean().optional(),
         cases: z.array(z.strictObject({
           when: whenSchema,
