@@ -35,6 +35,7 @@ import { lowbitVector } from "./dialects/lowbit_vector.ts";
 import { type OnnxWeights, onnxWeights } from "./dialects/onnx_read.ts";
 import { quantizedTensors } from "./dialects/quantized.ts";
 import { openRemote, type SourceOptions } from "./sources/mod.ts";
+import { withPieces } from "./dialects/sentencepiece.ts";
 import { checkIndex, type Shard, sidecars, weightFiles } from "./dialects/weight_files.ts";
 
 /** How a checkpoint is opened: what reads it, and where it may come from. */
@@ -202,6 +203,17 @@ function checkpointOf(
 }
 
 async function openFolder(folder: Folder, options: OpenOptions): Promise<Checkpoint> {
+  const checkpoint = await openWeights(folder, options);
+  try {
+    return await withPieces(folder, checkpoint);
+  } catch (error) {
+    checkpoint.close();
+    throw error;
+  }
+}
+
+/** A folder without a tokenizer that is not text. */
+async function openWeights(folder: Folder, options: OpenOptions): Promise<Checkpoint> {
   const opened: ByteSource[] = [];
   const open = async (name: string) => {
     const source = await folder.open(name);

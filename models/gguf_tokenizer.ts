@@ -277,7 +277,8 @@ export function tokenizerToGguf(
   const prefix = piecePrefix(tokenizer);
   const pieces = prefix !== undefined;
   const pre = pieces ? "default" : preTokenizerName(tokenizer, model);
-  const { tokens, types, ids } = tokenLists(tokenizer, model, options.vocab);
+  const unk_token = model.unk_token ?? tokenContent(config.unk_token);
+  const { tokens, types, ids } = tokenLists(tokenizer, { ...model, unk_token }, options.vocab);
   const merges = pieces
     ? []
     : (model.merges as (string | [string, string])[]).map((merge) =>
