@@ -145,13 +145,14 @@ export function withRope(
   hyperparameters: Hyperparameters,
   checkpoint: Checkpoint,
 ): Hyperparameters {
-  if (checkpoint.naming === "gguf") return hyperparameters;
   const scaling = scalingOf(architecture, hyperparameters, checkpoint);
   if (!scaling) return hyperparameters;
   const { magnitude, context = Infinity } = scaling;
+  // GGUF has a magnitude of its own, which is 1 in what its other keys do not say.
+  const own = checkpoint.naming === "gguf" ? hyperparameters.rope_magnitude : 1;
   return {
     ...hyperparameters,
-    rope_magnitude: magnitude,
+    rope_magnitude: own * magnitude,
     context: Math.min(hyperparameters.context, context),
   };
 }

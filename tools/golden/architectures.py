@@ -99,6 +99,12 @@ FAMILIES = {
         moe_intermediate_size=16, n_shared_experts=1, first_k_dense_replace=1, q_lora_rank=20,
         kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12, n_group=4,
         topk_group=2, routed_scaling_factor=1.5, norm_topk_prob=True, rope_parameters=ROPE)),
+    "llama-yarn": ("Llama", dict(**{**SMALL, "max_position_embeddings": 128}, rope_parameters=dict(
+        rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32,
+        beta_fast=4.0))),
+    "llama-dynamic": ("Llama", dict(**SMALL, rope_parameters=dict(
+        rope_type="dynamic", rope_theta=10000.0, factor=2.0))),
+    "smollm3": ("SmolLM3", dict(**{**SMALL, "num_hidden_layers": 4}, rope_parameters=ROPE)),
 }
 ENCODERS = {
     "bert": ("Bert", "BertModel", dict(
