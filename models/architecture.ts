@@ -29,6 +29,7 @@ import {
   type ParameterInfo,
   presentParameters,
   withoutMissing,
+  withOwnNames,
   withPrefix,
   withRope,
 } from "./parameters.ts";
@@ -134,17 +135,15 @@ export function findArchitecture(
  * ```
  */
 export function openModel(
-  checkpoint: Checkpoint,
+  source: Checkpoint,
   among: readonly Architecture[] = architectures(),
 ): ModelGraph {
-  const whole = withPrefix(findArchitecture(checkpoint, among), checkpoint);
-  const found = readHyperparameters(whole, checkpoint);
-  checkHeads(whole, found, checkpoint.name);
-  const read = withRope(whole, found, checkpoint);
-  const special = extendArchitecture(
-    specialize(whole, read),
-    checkpoint.transforms ?? [],
-  );
+  const whole = withPrefix(findArchitecture(source, among), source);
+  const found = readHyperparameters(whole, source);
+  checkHeads(whole, found, source.name);
+  const read = withRope(whole, found, source);
+  const special = extendArchitecture(specialize(whole, read), source.transforms ?? []);
+  const checkpoint = withOwnNames(source, special, read, blockGraphs(special, read, source));
   checkRequirements(special, checkpoint, read);
   const first = blockGraphs(special, read, checkpoint);
   const all = presentParameters(special, read, first, checkpoint);

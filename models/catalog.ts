@@ -3670,12 +3670,25 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["experts", "hidden"],
     huggingface: "model.layers.{i}.block_sparse_moe.gate.weight",
     gguf: "blk.{i}.ffn_gate_inp.weight",
+    other: {
+      huggingface: "model.layers.{i}.mlp.gate.weight",
+    },
     when: "sparse",
   }, {
     name: "mlp.experts.{e}.gate",
     shape: ["expert_size", "hidden"],
     huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w1.weight",
     gguf: "blk.{i}.ffn_gate_exps.weight",
+    other: {
+      huggingface: "model.layers.{i}.mlp.experts.gate_up_proj",
+      stored: {
+        stacked: "experts",
+        part: {
+          index: 0,
+          of: 2,
+        },
+      },
+    },
     experts: "experts",
     stored: {
       gguf: {
@@ -3688,6 +3701,16 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["expert_size", "hidden"],
     huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w3.weight",
     gguf: "blk.{i}.ffn_up_exps.weight",
+    other: {
+      huggingface: "model.layers.{i}.mlp.experts.gate_up_proj",
+      stored: {
+        stacked: "experts",
+        part: {
+          index: 1,
+          of: 2,
+        },
+      },
+    },
     experts: "experts",
     stored: {
       gguf: {
@@ -3700,6 +3723,12 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["hidden", "expert_size"],
     huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w2.weight",
     gguf: "blk.{i}.ffn_down_exps.weight",
+    other: {
+      huggingface: "model.layers.{i}.mlp.experts.down_proj",
+      stored: {
+        stacked: "experts",
+      },
+    },
     experts: "experts",
     stored: {
       gguf: {

@@ -118,6 +118,8 @@ export interface Parameter {
    * where there is no such tensor.
    */
   rope_factors?: "short" | "long";
+  /** Where it is found in checkpoints of Hugging Face that do not have it under its name. */
+  other?: { huggingface: string; stored?: Stored };
   /** When it is there. */
   when?: When;
 }
@@ -220,6 +222,7 @@ const parameter = z.strictObject({
   tied_to: name.optional(),
   experts: size.optional(),
   rope_factors: z.enum(["short", "long"]).optional(),
+  other: z.strictObject({ huggingface: z.string(), stored: stored.optional() }).optional(),
   when,
 });
 

@@ -106,6 +106,9 @@ FAMILIES = {
         rope_type="dynamic", rope_theta=10000.0, factor=2.0))),
     "smollm3": ("SmolLM3", dict(**{**SMALL, "num_hidden_layers": 4}, rope_parameters=ROPE)),
 }
+# Experts as transformers 5 has them in memory: stacked, gates and ups in one tensor.
+for _name in ("mixtral", "qwen2-moe", "olmoe", "deepseek-v2"):
+    FAMILIES[_name + "-packed"] = FAMILIES[_name]
 ENCODERS = {
     "bert": ("Bert", "BertModel", dict(
         vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
@@ -172,7 +175,7 @@ def encode(model, seed):
 
 def save(model, folder, result):
     os.makedirs(folder, exist_ok=True)
-    model.half().save_pretrained(folder)
+    model.half().save_pretrained(folder, save_original_format=not folder.endswith("-packed"))
     for extra in ("generation_config.json",):
         if os.path.exists(os.path.join(folder, extra)):
             os.remove(os.path.join(folder, extra))
