@@ -239,7 +239,9 @@ function checkTensors(
   const known = new Set(all.map((parameter) => parameter.names[naming]));
   const ignored = (architecture.ignored ?? []).map(pattern);
   for (const field of tensors.keys()) {
-    if (known.has(field) || ignored.some((regex) => regex.test(field))) continue;
+    if (known.has(field) || BESIDE.test(field) || ignored.some((regex) => regex.test(field))) {
+      continue;
+    }
     const problem = `is a tensor that architecture ${architecture.id} does not have`;
     problems.push({ code: "UNSUPPORTED", field, problem });
   }
@@ -253,6 +255,9 @@ function checkTensors(
     advice: "check that the checkpoint is complete and matches its settings",
   });
 }
+
+/** What quantised checkpoints keep beside the weights: scales of caches, and of inputs and outputs. */
+const BESIDE = /\.([kv]_scale|(input|output|weight)_global_scale|[qkv]_(scale|zero_point))$/;
 
 function pattern(glob: string): RegExp {
   const escaped = glob.split("*").map((part) => part.replace(/[\\^$.+?()[\]{}|]/g, "\\$&"));

@@ -19,6 +19,7 @@ import { hqqTensors } from "./hqq_read.ts";
 import { marlinTensors } from "./marlin.ts";
 import type { DialectReader, FoundTensors } from "./packed.ts";
 import { quantoTensors } from "./quanto_read.ts";
+import { torchaoTensors } from "./torchao_read.ts";
 
 /** The dialects by their `quant_method`. */
 const DIALECTS: Readonly<Record<string, DialectReader>> = {
@@ -32,6 +33,7 @@ const DIALECTS: Readonly<Record<string, DialectReader>> = {
   "marlin": marlinTensors,
   "mxfp4": expertBlocks,
   "quanto": quantoTensors,
+  "torchao": torchaoTensors,
 };
 
 /**
