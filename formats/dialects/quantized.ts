@@ -16,6 +16,7 @@ import { expertBlocks } from "./expert_blocks.ts";
 import { fp8Tensors } from "./fp8_read.ts";
 import { gptqTensors } from "./gptq_read.ts";
 import { hqqTensors } from "./hqq_read.ts";
+import { mlcTensors } from "./mlc_read.ts";
 import { marlinTensors } from "./marlin.ts";
 import type { DialectReader, FoundTensors } from "./packed.ts";
 import { quantoTensors } from "./quanto_read.ts";
@@ -31,6 +32,7 @@ const DIALECTS: Readonly<Record<string, DialectReader>> = {
   "gptq": gptqTensors,
   "hqq": hqqTensors,
   "marlin": marlinTensors,
+  "mlc": mlcTensors,
   "mxfp4": expertBlocks,
   "quanto": quantoTensors,
   "torchao": torchaoTensors,

@@ -30,12 +30,13 @@ Deno.test("torchao: packed tensors are refused with advice, broken shapes by nam
       { name: "layer._weight_scale", type: "float32" as const, shape: scales },
     ];
     const sink = await output.file("model.safetensors");
-    const writer = await writeSafetensors(sink, entries, metadata);
+    const writer = await writeSafetensors(sink, entries, new Map(Object.entries(metadata)));
     for (const { name, type, shape } of entries) {
       const count = shape.reduce((a, b) => a * b, 1);
       await writer.write(name, new Uint8Array(count * (type === "int8" ? 1 : 4)));
     }
     await writer.finish();
+    await output.commit();
     const config = JSON.stringify({ quantization_config: { quant_method: "torchao" } });
     return await openCheckpoint([
       memorySource("model.safetensors", output.files.get("model.safetensors")!),
