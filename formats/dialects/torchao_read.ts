@@ -10,7 +10,7 @@ import { type Granularity, LowbitError, type PlainType } from "../../spec/mod.ts
 import { parseJson, toPlain } from "../containers/json.ts";
 import { decodeScales } from "../containers/scales.ts";
 import { layout as layoutOf, resolveScheme } from "../lookup.ts";
-import type { DirectoryTensors, TensorPart } from "./directory.ts";
+import type { TensorPart } from "./directory.ts";
 import { type DialectReader, FoundTensors, integerScheme, rowValues } from "./packed.ts";
 
 /** Classes of tensors whose codes are bytes. Their packed relatives need kernels to be read. */

@@ -28,7 +28,7 @@ def quantise(w, dtype):
 
 
 def main(out):
-    expected = {}
+    expected = dict(made_by=f"numpy {np.__version__}")
     for name, dtype, coded in (("q4f16_1", np.float16, True), ("q4f32_1", np.float32, True), ("q0f16", np.float16, False)):
         rng = np.random.default_rng(5)
         weight = rng.normal(size=(6, 64)).astype(np.float32)
