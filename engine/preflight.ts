@@ -17,7 +17,7 @@ import {
 import type { ModelGraph } from "../models/architecture.ts";
 import type { ParameterInfo } from "../models/parameters.ts";
 import { lostInGguf } from "../models/settings.ts";
-import { fileShape } from "../models/views.ts";
+import { writtenShape } from "../models/views.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { fisherLinears } from "./fisher.ts";
 import type { Conflict, Pipeline } from "./pipeline.ts";
@@ -142,11 +142,15 @@ function planTensor(
   const schemes = pipeline.schemes.get(parameter.id);
   const base = {
     name: parameter.names[target.naming],
-    shape: fileShape(parameter.shape, parameter.views[target.naming], false),
+    ...writtenShape(parameter.shape, parameter.views[target.naming], false),
     linear: model.linears.some((linear) => linear.id === parameter.id),
     ...(schemes?.activation && { activation: schemes.activation }),
   };
-  const plainShape = fileShape(parameter.shape, parameter.views[target.naming], true);
+  const { shape: plainShape } = writtenShape(
+    parameter.shape,
+    parameter.views[target.naming],
+    true,
+  );
   if (schemes?.weight) return { ...base, storage: { kind: "coded", scheme: schemes.weight } };
   if (schemes?.vector) return { ...base, storage: { kind: "vector", format: schemes.vector } };
   const stored = parameterTensor(model, parameter.id);
@@ -210,7 +214,7 @@ function* adapterConflicts({ steps }: Pipeline, target: Target): Generator<Confl
   };
 }
 
-/** Settings that GGUF has no place for, and experts, which it stacks. */
+/** Settings that GGUF has no place for. */
 export function* ggufConflicts(model: ModelGraph, target: Target): Generator<Conflict> {
   const conflict = (problem: string) => ({
     code: "TARGET" as const,
@@ -222,8 +226,8 @@ export function* ggufConflicts(model: ModelGraph, target: Target): Generator<Con
   const { architecture, parameters, checkpoint } = model;
   if (architecture.match.gguf.length === 0) {
     yield conflict(`has no place for the architecture ${architecture.id}`);
-  } else if (parameters.some(({ views }) => views.gguf?.slice)) {
-    yield conflict("stacks the weights of experts, which this version does not write");
+  } else if (parameters.some(({ views }) => (views.gguf?.slice?.parts ?? 1) > 1)) {
+    yield conflict("joins weights of this architecture, which this version does not write");
   } else if (checkpoint.naming !== "gguf") {
     const lost = lostInGguf(model);
     if (lost.length > 0) yield conflict(`has no place for ${lost.join(", ")} of this model`);

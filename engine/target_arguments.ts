@@ -24,7 +24,9 @@ export function targetArguments(
     output,
     source: checkpoint,
     config,
-    sidecars: checkpoint.naming === "gguf" ? madeSidecars(model) : checkpoint.sidecars,
+    sidecars: checkpoint.naming === "gguf" || checkpoint.pieces
+      ? new Map([...checkpoint.sidecars, ...madeSidecars(model)])
+      : checkpoint.sidecars,
     ...(gguf && { gguf: madeGguf(model, config) }),
     tensors,
     ...(checkpoint.transforms && { transforms: checkpoint.transforms }),
@@ -57,5 +59,12 @@ function madeGguf(model: ModelGraph, config: Record<string, unknown>): Map<strin
   // What llama.cpp expects of a model that is only ever given ids.
   if (!files) return metadata.set("tokenizer.ggml.model", { type: "string", value: "none" });
   const tokenizer = tokenizerToGguf(files, { vocab: hyperparameters.vocab, config });
+  // The scores of a SentencePiece model are known; those made of merges only have their order.
+  const scores = checkpoint.pieces?.get("tokenizer.ggml.scores")?.value as number[] | undefined;
+  const made = tokenizer.get("tokenizer.ggml.scores");
+  if (scores && made?.type === "array") {
+    const value = (made.value as number[]).map((score, id) => scores[id] ?? score);
+    tokenizer.set("tokenizer.ggml.scores", { ...made, value });
+  }
   return new Map([...metadata, ...tokenizer]);
 }

@@ -32,9 +32,11 @@ import { withInputScales } from "./dialects/input_scales.ts";
 import { inputNames } from "./dialects/lowbit_parts.ts";
 import { lowbitTensor } from "./dialects/lowbit_read.ts";
 import { lowbitVector } from "./dialects/lowbit_vector.ts";
+import { mlcCache, mlcFiles } from "./dialects/mlc_read.ts";
 import { type OnnxWeights, onnxWeights } from "./dialects/onnx_read.ts";
 import { quantizedTensors } from "./dialects/quantized.ts";
 import { openRemote, type SourceOptions } from "./sources/mod.ts";
+import { withPieces } from "./dialects/sentencepiece.ts";
 import { checkIndex, type Shard, sidecars, weightFiles } from "./dialects/weight_files.ts";
 
 /** How a checkpoint is opened: what reads it, and where it may come from. */
@@ -42,7 +44,7 @@ export interface OpenOptions extends Tools, SourceOptions {}
 
 /**
  * Opens a checkpoint: a Hugging Face folder (plain, sharded, of the dialects lowbit, GPTQ, AWQ,
- * bitsandbytes, compressed-tensors, FP8, HQQ and quanto), one `.safetensors`, `.gguf`, `.npy` or `.npz`
+ * bitsandbytes, compressed-tensors, FP8, HQQ, quanto, torchao and MLC), one `.safetensors`, `.gguf`, `.npy` or `.npz`
  * file, an `http(s)` URL of such a file, or the files that a browser was given. What it is, is decided
  * by its content. PyTorch's `.bin` and `.pt` need `pickleTensors`.
  *
@@ -202,6 +204,17 @@ function checkpointOf(
 }
 
 async function openFolder(folder: Folder, options: OpenOptions): Promise<Checkpoint> {
+  const checkpoint = await openWeights(folder, options);
+  try {
+    return await withPieces(folder, checkpoint);
+  } catch (error) {
+    checkpoint.close();
+    throw error;
+  }
+}
+
+/** A folder without a tokenizer that is not text. */
+async function openWeights(folder: Folder, options: OpenOptions): Promise<Checkpoint> {
   const opened: ByteSource[] = [];
   const open = async (name: string) => {
     const source = await folder.open(name);
@@ -209,6 +222,11 @@ async function openFolder(folder: Folder, options: OpenOptions): Promise<Checkpo
     return source;
   };
   try {
+    const cache = mlcCache(folder);
+    if (cache !== undefined) {
+      const { config, files } = await mlcFiles(folder, cache, open);
+      return await assemble(folder.name, files, config, await sidecars(folder), opened, options);
+    }
     const { names, index, kind } = await weightFiles(folder);
     if (names.length === 1 && /\.gguf$/i.test(names[0])) {
       return await openGguf(await open(names[0]), folder.name, options);

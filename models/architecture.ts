@@ -20,6 +20,7 @@ import {
   checkRequirements,
   evaluateSize,
   readHyperparameters,
+  setting,
   type Settings,
 } from "./hyperparameters.ts";
 import { type BlockGraph, blockGraphs, inherit, specialize } from "./inherit.ts";
@@ -28,6 +29,7 @@ import {
   type ParameterInfo,
   presentParameters,
   withoutMissing,
+  withOwnNames,
   withPrefix,
   withRope,
 } from "./parameters.ts";
@@ -100,7 +102,10 @@ export function findArchitecture(
         : "a model needs its config.json beside the weights",
     });
   }
-  const found = among.find((architecture) => architecture.match[naming].includes(value));
+  const named = among.filter((architecture) => architecture.match[naming].includes(value));
+  const has = ({ match: { gguf_has: key } }: Architecture) =>
+    naming === "gguf" && key !== undefined && Number(setting(settings, key) ?? 0) > 0;
+  const found = named.find(has) ?? named.find(({ match }) => !match.gguf_has || naming !== "gguf");
   if (found !== undefined) return found;
   const known = among.flatMap((architecture) => architecture.match[naming]);
   throw new LowbitError("UNSUPPORTED", `${JSON.stringify(value)} is not a known architecture`, {
@@ -130,17 +135,15 @@ export function findArchitecture(
  * ```
  */
 export function openModel(
-  checkpoint: Checkpoint,
+  source: Checkpoint,
   among: readonly Architecture[] = architectures(),
 ): ModelGraph {
-  const whole = withPrefix(findArchitecture(checkpoint, among), checkpoint);
-  const found = readHyperparameters(whole, checkpoint);
-  checkHeads(whole, found, checkpoint.name);
-  const read = withRope(whole, found, checkpoint);
-  const special = extendArchitecture(
-    specialize(whole, read),
-    checkpoint.transforms ?? [],
-  );
+  const whole = withPrefix(findArchitecture(source, among), source);
+  const found = readHyperparameters(whole, source);
+  checkHeads(whole, found, source.name);
+  const read = withRope(whole, found, source);
+  const special = extendArchitecture(specialize(whole, read), source.transforms ?? []);
+  const checkpoint = withOwnNames(source, special, read, blockGraphs(special, read, source));
   checkRequirements(special, checkpoint, read);
   const first = blockGraphs(special, read, checkpoint);
   const all = presentParameters(special, read, first, checkpoint);
@@ -236,7 +239,9 @@ function checkTensors(
   const known = new Set(all.map((parameter) => parameter.names[naming]));
   const ignored = (architecture.ignored ?? []).map(pattern);
   for (const field of tensors.keys()) {
-    if (known.has(field) || ignored.some((regex) => regex.test(field))) continue;
+    if (known.has(field) || BESIDE.test(field) || ignored.some((regex) => regex.test(field))) {
+      continue;
+    }
     const problem = `is a tensor that architecture ${architecture.id} does not have`;
     problems.push({ code: "UNSUPPORTED", field, problem });
   }
@@ -250,6 +255,9 @@ function checkTensors(
     advice: "check that the checkpoint is complete and matches its settings",
   });
 }
+
+/** What quantised checkpoints keep beside the weights: scales of caches, and of inputs and outputs. */
+const BESIDE = /\.([kv]_scale|(input|output|weight)_global_scale|[qkv]_(scale|zero_point))$/;
 
 function pattern(glob: string): RegExp {
   const escaped = glob.split("*").map((part) => part.replace(/[\\^$.+?()[\]{}|]/g, "\\$&"));

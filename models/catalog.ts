@@ -703,6 +703,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     normalized: {
       huggingface: "norm_topk_prob",
+      gguf: "expert_weights_norm",
       default: 0,
     },
     expert_size: {
@@ -3239,7 +3240,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     equals: "head_size",
   }, {
     gguf: "rope.scaling.type",
-    allowed: ["none", "linear"],
+    allowed: ["none", "linear", "yarn"],
   }, {
     gguf: "rope.scale_linear",
     allowed: [0, 1],
@@ -3598,7 +3599,8 @@ export const ARCHITECTURES: readonly unknown[] = [{
   summary: "Mixtral: Mistral with experts",
   match: {
     huggingface: ["mixtral"],
-    gguf: [],
+    gguf: ["llama"],
+    gguf_has: "expert_count",
   },
   without: [
     "expert_count",
@@ -3621,7 +3623,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     normalized: {
       type: "boolean",
-      gguf: "expert_weights_norm",
+      gguf_value: 1,
       default: 1,
     },
     expert_size: {
@@ -3668,12 +3670,25 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["experts", "hidden"],
     huggingface: "model.layers.{i}.block_sparse_moe.gate.weight",
     gguf: "blk.{i}.ffn_gate_inp.weight",
+    other: {
+      huggingface: "model.layers.{i}.mlp.gate.weight",
+    },
     when: "sparse",
   }, {
     name: "mlp.experts.{e}.gate",
     shape: ["expert_size", "hidden"],
     huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w1.weight",
     gguf: "blk.{i}.ffn_gate_exps.weight",
+    other: {
+      huggingface: "model.layers.{i}.mlp.experts.gate_up_proj",
+      stored: {
+        stacked: "experts",
+        part: {
+          index: 0,
+          of: 2,
+        },
+      },
+    },
     experts: "experts",
     stored: {
       gguf: {
@@ -3686,6 +3701,16 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["expert_size", "hidden"],
     huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w3.weight",
     gguf: "blk.{i}.ffn_up_exps.weight",
+    other: {
+      huggingface: "model.layers.{i}.mlp.experts.gate_up_proj",
+      stored: {
+        stacked: "experts",
+        part: {
+          index: 1,
+          of: 2,
+        },
+      },
+    },
     experts: "experts",
     stored: {
       gguf: {
@@ -3698,6 +3723,12 @@ export const ARCHITECTURES: readonly unknown[] = [{
     shape: ["hidden", "expert_size"],
     huggingface: "model.layers.{i}.block_sparse_moe.experts.{e}.w2.weight",
     gguf: "blk.{i}.ffn_down_exps.weight",
+    other: {
+      huggingface: "model.layers.{i}.mlp.experts.down_proj",
+      stored: {
+        stacked: "experts",
+      },
+    },
     experts: "experts",
     stored: {
       gguf: {
@@ -4352,6 +4383,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     normalized: {
       huggingface: "norm_topk_prob",
+      gguf_value: 0,
       default: 0,
     },
   },
@@ -5296,6 +5328,7 @@ export const ARCHITECTURES: readonly unknown[] = [{
     },
     normalized: {
       huggingface: "norm_topk_prob",
+      gguf_value: 0,
       default: 0,
     },
     expert_size: {
@@ -5412,6 +5445,9 @@ export const ARCHITECTURES: readonly unknown[] = [{
     active: {
       default: 8,
     },
+    normalized: {
+      gguf_value: 1,
+    },
     shared: {
       default: 0,
     },
@@ -5424,6 +5460,197 @@ export const ARCHITECTURES: readonly unknown[] = [{
     gguf: {
       "general.architecture": "qwen3moe",
     },
+  },
+}, {
+  id: "smollm3",
+  extends: "llama",
+  summary: "SmolLM3: Llama with blocks that have no positions",
+  match: {
+    huggingface: ["smollm3"],
+    gguf: ["smollm3"],
+  },
+  hyperparameters: {
+    theta: {
+      default: 2000000,
+    },
+    windowed: {
+      default: 0,
+    },
+    tied: {
+      default: 1,
+    },
+  },
+  flags: {
+    roped: {
+      list: {
+        huggingface: "no_rope_layers",
+        is: 1,
+      },
+      repeat: [true, true, true, false],
+    },
+  },
+  requires: [{
+    huggingface: "use_sliding_window",
+    allowed: [false],
+  }, {
+    huggingface: "no_rope_layer_interval",
+    allowed: [4],
+  }],
+  constants: {
+    huggingface: {
+      architectures: ["SmolLM3ForCausalLM"],
+      model_type: "smollm3",
+    },
+    gguf: {
+      "general.architecture": "smollm3",
+    },
+  },
+  graph: {
+    block: [{
+      op: "rms_norm",
+      weight: "attention.norm",
+      in: "x",
+      out: "attention.input",
+    }, {
+      op: "linear",
+      weight: "attention.query",
+      in: "attention.input",
+      out: "query",
+    }, {
+      op: "bias",
+      weight: "query.bias",
+      in: "query",
+      out: "query",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.key",
+      in: "attention.input",
+      out: "key",
+    }, {
+      op: "bias",
+      weight: "key.bias",
+      in: "key",
+      out: "key",
+      when: "attention_bias",
+    }, {
+      op: "linear",
+      weight: "attention.value",
+      in: "attention.input",
+      out: "value",
+    }, {
+      op: "bias",
+      weight: "value.bias",
+      in: "value",
+      out: "value",
+      when: "attention_bias",
+    }, {
+      op: "rms_norm",
+      weight: "query.norm",
+      in: "query",
+      out: "query",
+      groups: "heads",
+      when: "head_norms",
+    }, {
+      op: "rms_norm",
+      weight: "key.norm",
+      in: "key",
+      out: "key",
+      groups: "kv_heads",
+      when: "head_norms",
+    }, {
+      op: "rope",
+      in: "query",
+      out: "query.rotated",
+      heads: "heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+      when: "roped",
+    }, {
+      op: "rope",
+      in: "key",
+      out: "key.rotated",
+      heads: "kv_heads",
+      factors: "rope.factors",
+      magnitude: "rope_magnitude",
+      when: "roped",
+    }, {
+      op: "attention",
+      query: "query.rotated",
+      key: "key.rotated",
+      value: "value",
+      out: "attention.output.input",
+      when: "roped",
+    }, {
+      op: "attention",
+      query: "query",
+      key: "key",
+      value: "value",
+      out: "attention.output.input",
+      when: "!roped",
+    }, {
+      op: "linear",
+      weight: "attention.output",
+      in: "attention.output.input",
+      out: "attention.branch",
+    }, {
+      op: "bias",
+      weight: "attention.branch.bias",
+      in: "attention.branch",
+      out: "attention.branch",
+      when: "output_bias",
+    }, {
+      op: "add",
+      in: ["x", "attention.branch"],
+      out: "middle",
+    }, {
+      op: "rms_norm",
+      weight: "mlp.norm",
+      in: "middle",
+      out: "mlp.input",
+    }, {
+      op: "linear",
+      weight: "mlp.gate",
+      in: "mlp.input",
+      out: "gate",
+    }, {
+      op: "bias",
+      weight: "gate.bias",
+      in: "gate",
+      out: "gate",
+      when: "mlp_bias",
+    }, {
+      op: "linear",
+      weight: "mlp.up",
+      in: "mlp.input",
+      out: "up",
+    }, {
+      op: "bias",
+      weight: "up.bias",
+      in: "up",
+      out: "up",
+      when: "mlp_bias",
+    }, {
+      op: "silu_gate",
+      gate: "gate",
+      up: "up",
+      out: "mlp.down.input",
+    }, {
+      op: "linear",
+      weight: "mlp.down",
+      in: "mlp.down.input",
+      out: "mlp.branch",
+    }, {
+      op: "bias",
+      weight: "mlp.branch.bias",
+      in: "mlp.branch",
+      out: "mlp.branch",
+      when: "mlp_bias",
+    }, {
+      op: "add",
+      in: ["middle", "mlp.branch"],
+      out: "x",
+    }],
   },
 }, {
   id: "vit",

@@ -1,14 +1,16 @@
 /**
- * Tokenizers in GGUF: byte-level BPE between `tokenizer.ggml.*` metadata and tokenizer.json.
+ * Tokenizers in GGUF: byte-level BPE and SentencePiece BPE between `tokenizer.ggml.*` metadata and
+ * tokenizer.json.
  *
  * @module
  */
 
 import { type GgufValue, LowbitError, type TokenizerFiles } from "../spec/mod.ts";
+import { piecePrefix, piecesToJson, pieceType, scoresOf } from "./piece_tokenizer.ts";
 import { tokenContent } from "./tokenizer.ts";
 
 /** The type of a token in GGUF. */
-const NORMAL = 1, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5;
+const NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5;
 
 const byteLevel = (use_regex: boolean) => ({
   type: "ByteLevel",
@@ -84,8 +86,8 @@ export function specialIds(gguf: ReadonlyMap<string, GgufValue>): Record<string,
 /**
  * The files of the tokenizer in GGUF metadata. `file` names the file in errors.
  *
- * A {@linkcode LowbitError}: `UNSUPPORTED` for a tokenizer that is not byte-level BPE with one of the
- * known pre-tokenizers, `MALFORMED` for lists that are missing or do not fit each other.
+ * A {@linkcode LowbitError}: `UNSUPPORTED` for a tokenizer that is neither SentencePiece BPE nor
+ * byte-level BPE with one of the known pre-tokenizers, `MALFORMED` for lists that are missing or do not fit each other.
  *
  * @example
  * ```ts
@@ -113,34 +115,20 @@ export function tokenizerFromGguf(
       field: `tokenizer.ggml.${key}`,
       advice: `covered: ${known.join(", ")}; token ids work with any model`,
     });
-  if (value("model") !== "gpt2") throw unsupported("model", ["gpt2"]);
+  if (value("model") === "llama") return pieceFiles(gguf, file);
+  if (value("model") !== "gpt2") throw unsupported("model", ["gpt2", "llama"]);
   const pre = value("pre") ?? "gpt-2";
   if (typeof pre !== "string" || !Object.hasOwn(PRE_TOKENIZERS, pre)) {
     throw unsupported("pre", Object.keys(PRE_TOKENIZERS));
   }
   const { ignore_merges, ...parts } = PRE_TOKENIZERS[pre];
   const tokens = strings(gguf, "tokens", file), merges = strings(gguf, "merges", file);
-  const types = value("token_type");
-  const typeOf = (id: number) => Array.isArray(types) ? Number(types[id] ?? NORMAL) : NORMAL;
-  const added = tokens.flatMap((content, id) =>
-    typeOf(id) === CONTROL || typeOf(id) === USER_DEFINED
-      ? [{
-        id,
-        content,
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: typeOf(id) === CONTROL,
-      }]
-      : []
-  );
   return {
     tokenizer: {
       version: "1.0",
       truncation: null,
       padding: null,
-      added_tokens: added,
+      added_tokens: addedTokens(tokens, typesOf(gguf, tokens)),
       ...parts,
       post_processor: null,
       decoder: { ...byteLevel(true), add_prefix_space: true },
@@ -157,6 +145,47 @@ export function tokenizerFromGguf(
         merges: merges.map((merge) => splitMerge(merge, file)),
       },
     },
+    config: configFromGguf(gguf, tokens),
+  };
+}
+
+/** The types of tokens; normal where nothing is said. */
+function typesOf(gguf: ReadonlyMap<string, GgufValue>, tokens: readonly string[]): number[] {
+  const types = gguf.get("tokenizer.ggml.token_type")?.value;
+  return tokens.map((_, id) => Array.isArray(types) ? Number(types[id] ?? NORMAL) : NORMAL);
+}
+
+/** Tokens that a text spells out: added ones in tokenizer.json. */
+function addedTokens(tokens: readonly string[], types: readonly number[]): unknown[] {
+  return tokens.flatMap((content, id) =>
+    [UNKNOWN, CONTROL, USER_DEFINED].includes(types[id])
+      ? [{
+        id,
+        content,
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: types[id] !== USER_DEFINED,
+      }]
+      : []
+  );
+}
+
+/** The files of a tokenizer of pieces with scores. */
+function pieceFiles(gguf: ReadonlyMap<string, GgufValue>, file: string): TokenizerFiles {
+  const tokens = strings(gguf, "tokens", file), types = typesOf(gguf, tokens);
+  const field = "tokenizer.ggml.scores";
+  const scores = gguf.get(field)?.value;
+  if (
+    !Array.isArray(scores) || scores.length !== tokens.length || !scores.every(Number.isFinite)
+  ) {
+    throw new LowbitError("MALFORMED", `must be ${tokens.length} numbers`, { file, field });
+  }
+  const prefix = gguf.get("tokenizer.ggml.add_space_prefix")?.value !== false;
+  const tokenizer = piecesToJson({ tokens, types, scores: scores as number[], prefix });
+  return {
+    tokenizer: { ...tokenizer, added_tokens: addedTokens(tokens, types) },
     config: configFromGguf(gguf, tokens),
   };
 }
@@ -223,7 +252,7 @@ export interface ToGgufOptions {
 }
 
 /**
- * The metadata of a byte-level BPE tokenizer for a GGUF file, in the order in which it is written.
+ * The metadata of a byte-level or SentencePiece BPE tokenizer for a GGUF file, in the order in which it is written.
  *
  * A {@linkcode LowbitError}: `UNSUPPORTED` for a tokenizer of another kind or with a pre-tokenizer that
  * GGUF has no name for here, `CONFLICT` for more tokens than the model has.
@@ -245,24 +274,32 @@ export function tokenizerToGguf(
 ): Map<string, GgufValue> {
   const { tokenizer, config } = files;
   const model = (tokenizer.model ?? {}) as Record<string, unknown>;
-  const pre = preTokenizerName(tokenizer, model);
-  const { tokens, types, ids } = tokenLists(tokenizer, model, options.vocab);
-  const merges = (model.merges as (string | [string, string])[]).map((merge) =>
-    typeof merge === "string" ? merge : merge.join(" ")
-  );
+  const prefix = piecePrefix(tokenizer);
+  const pieces = prefix !== undefined;
+  const pre = pieces ? "default" : preTokenizerName(tokenizer, model);
+  const unk_token = model.unk_token ?? tokenContent(config.unk_token);
+  const { tokens, types, ids } = tokenLists(tokenizer, { ...model, unk_token }, options.vocab);
+  const merges = pieces
+    ? []
+    : (model.merges as (string | [string, string])[]).map((merge) =>
+      typeof merge === "string" ? merge : merge.join(" ")
+    );
   const text = (value: string): GgufValue => ({ type: "string", value });
-  const list = (items: "string" | "int32", value: unknown[]): GgufValue => ({
+  const list = (items: "string" | "int32" | "float32", value: unknown[]): GgufValue => ({
     type: "array",
     items,
     value,
   });
   const result = new Map<string, GgufValue>([
-    ["tokenizer.ggml.model", text("gpt2")],
+    ["tokenizer.ggml.model", text(pieces ? "llama" : "gpt2")],
     ["tokenizer.ggml.pre", text(pre)],
     ["tokenizer.ggml.tokens", list("string", tokens)],
     ["tokenizer.ggml.token_type", list("int32", types)],
-    ["tokenizer.ggml.merges", list("string", merges)],
   ]);
+  if (pieces) {
+    const scores = scoresOf(tokens, model.merges as string[]);
+    result.set("tokenizer.ggml.scores", list("float32", scores));
+  } else result.set("tokenizer.ggml.merges", list("string", merges));
   for (const [key, name, field] of SPECIAL) {
     const id = ids.get(tokenContent(config[name]) ?? "") ?? firstId(options.config?.[field]);
     if (id !== undefined && id < tokens.length) result.set(key, { type: "uint32", value: id });
@@ -272,7 +309,7 @@ export function tokenizerToGguf(
     if (typeof add !== "boolean") continue;
     result.set(`tokenizer.ggml.add_${side}_token`, { type: "bool", value: add });
   }
-  result.set("tokenizer.ggml.add_space_prefix", { type: "bool", value: false });
+  result.set("tokenizer.ggml.add_space_prefix", { type: "bool", value: prefix ?? false });
   const template = config.chat_template;
   if (typeof template === "string") result.set("tokenizer.chat_template", text(template));
   return result;
@@ -293,10 +330,12 @@ function preTokenizerName(
     new LowbitError("UNSUPPORTED", problem, {
       file: "tokenizer.json",
       field,
-      advice: `a GGUF file can hold byte-level BPE with ${Object.keys(PRE_TOKENIZERS).join(", ")}`,
+      advice: `a GGUF file can hold SentencePiece BPE, and byte-level BPE with ${
+        Object.keys(PRE_TOKENIZERS).join(", ")
+      }`,
     });
-  if (model.type !== "BPE" || !Array.isArray(model.merges) || model.byte_fallback === true) {
-    throw unsupported("model.type", "is not byte-level BPE");
+  if (model.type !== "BPE" || !Array.isArray(model.merges)) {
+    throw unsupported("model.type", "is neither byte-level nor SentencePiece BPE");
   }
   const wanted = canonical(tokenizer.pre_tokenizer);
   for (const [name, known] of Object.entries(PRE_TOKENIZERS)) {
@@ -350,8 +389,10 @@ function tokenLists(
       });
     }
     tokens[id] = content;
-    types[id] = NORMAL;
+    types[id] = model.byte_fallback === true ? pieceType(content, model.unk_token) : NORMAL;
   }
-  for (const { id, special } of added) types[id] = special ? CONTROL : USER_DEFINED;
+  for (const { id, special } of added) {
+    if (types[id] !== UNKNOWN) types[id] = special ? CONTROL : USER_DEFINED;
+  }
   return { tokens, types, ids };
 }

@@ -229,6 +229,8 @@ export function readHyperparameters(
       result[name] = 1;
     } else if (settings.tensors?.has(entry.rows_of?.[settings.naming] ?? "")) {
       result[name] = settings.tensors.get(entry.rows_of![settings.naming]!)!.shape[0];
+    } else if (settings.naming === "gguf" && entry.gguf_value !== undefined) {
+      result[name] = entry.gguf_value;
     } else if (fallback(entry) !== undefined) {
       const value = fallback(entry)!;
       result[name] = typeof value === "number"

@@ -121,7 +121,7 @@ Deno.test("what the architecture does not cover is refused, all of it at once", 
     [huggingface({ hidden_act: "gelu" }), 'm: hidden_act: is "gelu"'],
     [huggingface({ partial_rotary_factor: 0.5 }), "m: partial_rotary_factor: is 0.5, but only 1"],
     [gguf({ "llama.rope.dimension_count": 2 }), "m.gguf: rope.dimension_count: is 2, but only 4"],
-    [gguf({ "llama.rope.scaling.type": "yarn" }), "m.gguf: rope.scaling.type"],
+    [gguf({ "llama.rope.scaling.type": "other" }), "m.gguf: rope.scaling.type"],
     [gguf({ "llama.expert_count": 8 }), "m.gguf: expert_count: is 8"],
   ];
   for (const [settings, message] of refused) {

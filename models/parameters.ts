@@ -16,7 +16,7 @@ import { evaluateSize } from "./hyperparameters.ts";
 import type { BlockGraph } from "./inherit.ts";
 import { type RopeScaling, ropeScaling } from "./rope.ts";
 import { weightsOf } from "./values.ts";
-import { type View, viewOf } from "./views.ts";
+import { fileShape, graphTensor, type View, viewOf } from "./views.ts";
 
 /** One parameter of one model. */
 export interface ParameterInfo {
@@ -32,6 +32,8 @@ export interface ParameterInfo {
   names: Readonly<Record<Naming, string>>;
   /** How each naming stores it, where that is not as it is in the graph. */
   views: Readonly<Partial<Record<Naming, View>>>;
+  /** Where else a checkpoint of Hugging Face may have it. */
+  other?: { name: string; view?: View };
   /** Its values, where no tensor has them but the settings. */
   made?: Float32Array;
 }
@@ -83,7 +85,7 @@ function infoOf(
   block?: number,
   expert?: number,
 ): ParameterInfo {
-  const { huggingface, gguf, stored } = parameter;
+  const { huggingface, gguf, stored, other } = parameter;
   const fill = (template: string) =>
     template.replaceAll("{i}", String(block)).replaceAll("{e}", String(expert));
   const name = fill(parameter.name);
@@ -99,7 +101,39 @@ function infoOf(
     shape,
     names: { huggingface: fill(huggingface), gguf: fill(gguf) },
     views: { ...view("huggingface"), ...view("gguf") },
+    ...(other && {
+      other: {
+        name: fill(other.huggingface),
+        view: viewOf(other.stored, shape, hyperparameters, expert),
+      },
+    }),
   };
+}
+
+/**
+ * A checkpoint with parameters under their own names where it has them under another, such as experts
+ * that are stacked in one tensor; the checkpoint itself if it does not.
+ */
+export function withOwnNames(
+  checkpoint: Checkpoint,
+  architecture: Architecture,
+  hyperparameters: Hyperparameters,
+  blocks: readonly BlockGraph[],
+): Checkpoint {
+  if (checkpoint.naming !== "huggingface") return checkpoint;
+  const tensors = new Map(checkpoint.tensors);
+  for (const info of listParameters(architecture, hyperparameters, blocks)) {
+    const { names: { huggingface: name }, other, shape, views } = info;
+    const tensor = other && checkpoint.tensors.get(other.name);
+    if (!tensor || tensors.has(name)) continue;
+    const plain = tensor.storage.kind === "plain";
+    // Shapes are checked as those of the parameter are; a stack of others stays what it is.
+    if (tensor.shape.join() !== fileShape(shape, other.view, plain).join()) continue;
+    const own = graphTensor(tensor, fileShape(shape, views.huggingface, plain), other.view);
+    tensors.set(name, { ...own, name });
+    tensors.delete(other.name);
+  }
+  return { ...checkpoint, tensors };
 }
 
 /**
@@ -145,13 +179,14 @@ export function withRope(
   hyperparameters: Hyperparameters,
   checkpoint: Checkpoint,
 ): Hyperparameters {
-  if (checkpoint.naming === "gguf") return hyperparameters;
   const scaling = scalingOf(architecture, hyperparameters, checkpoint);
   if (!scaling) return hyperparameters;
   const { magnitude, context = Infinity } = scaling;
+  // GGUF has a magnitude of its own, which is 1 in what its other keys do not say.
+  const own = checkpoint.naming === "gguf" ? hyperparameters.rope_magnitude : 1;
   return {
     ...hyperparameters,
-    rope_magnitude: magnitude,
+    rope_magnitude: own * magnitude,
     context: Math.min(hyperparameters.context, context),
   };
 }

@@ -22,7 +22,7 @@ export interface RopeScaling {
 
 /**
  * The scaling of rotary frequencies that config.json asks for, over `pairs` pairs of channels:
- * `default`, `linear`, `llama3` and `longrope` (`su`); `dynamic` within its original context, where it
+ * `default`, `linear`, `llama3`, `yarn` and `longrope` (`su`); `dynamic` within its original context, where it
  * is no scaling. `UNSUPPORTED` for any other.
  *
  * @example
@@ -53,7 +53,10 @@ export function ropeScaling(settings: Settings, pairs: number, theta: number): R
   const original = () =>
     Number(
       setting(settings, "original_max_position_embeddings") ??
-        number("original_max_position_embeddings", whole),
+        number(
+          naming === "gguf" ? "original_context_length" : "original_max_position_embeddings",
+          whole,
+        ),
     );
   const frequency = (pair: number) => power(theta, -pair / pairs);
   const make = (factor: (pair: number) => number) =>
@@ -84,8 +87,33 @@ export function ropeScaling(settings: Settings, pairs: number, theta: number): R
         }),
       };
     }
+    case "yarn": {
+      const context = original();
+      const factor = number("factor", whole / context || undefined);
+      const edge = (turns: number) => pairs * log(context / (turns * 2 * Math.PI)) / log(theta);
+      const truncate = at("truncate") !== false;
+      const fast = edge(number(naming === "gguf" ? "yarn_beta_fast" : "beta_fast", 32));
+      const slow = edge(number(naming === "gguf" ? "yarn_beta_slow" : "beta_slow", 1));
+      const low = Math.max(truncate ? Math.floor(fast) : fast, 0);
+      const high = Math.min(truncate ? Math.ceil(slow) : slow, 2 * pairs - 1);
+      const width = high === low ? 0.001 : high - low;
+      const scale = (by: number) => factor <= 1 ? 1 : 0.1 * by * log(factor) + 1;
+      const [own, all] = [at("mscale"), at("mscale_all_dim")];
+      const usual = own && all
+        ? scale(number("mscale")) / scale(number("mscale_all_dim"))
+        : scale(1);
+      return {
+        magnitude: number("attention_factor", usual),
+        factors: make((pair) => {
+          const ramp = Math.min(1, Math.max(0, (pair - low) / width));
+          return 1 / (ramp / factor + 1 - ramp);
+        }),
+      };
+    }
     case "su":
     case "longrope": {
+      // A GGUF file has these factors as tensors.
+      if (naming === "gguf") return { magnitude: 1 };
       const list = (key: string) => {
         const values = at(key);
         if (Array.isArray(values) && values.length === pairs && values.every(Number.isFinite)) {
@@ -110,7 +138,7 @@ export function ropeScaling(settings: Settings, pairs: number, theta: number): R
       throw new LowbitError("UNSUPPORTED", `${JSON.stringify(type)} is not covered`, {
         file: settings.name,
         field: naming === "gguf" ? "rope.scaling.type" : "rope_scaling.rope_type",
-        advice: "covered: default, linear, dynamic, llama3, longrope",
+        advice: "covered: default, linear, dynamic, llama3, yarn, longrope",
       });
   }
 }

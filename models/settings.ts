@@ -174,12 +174,26 @@ export function tokenizerFiles(checkpoint: Checkpoint): TokenizerFiles | undefin
     return kind === "none" ? undefined : tokenizerFromGguf(gguf!, name);
   }
   const tokenizer = json(checkpoint, "tokenizer.json");
-  if (tokenizer === undefined) return undefined;
-  const config = json(checkpoint, "tokenizer_config.json") ?? {};
+  const pieces = tokenizer ? undefined : pieceTokenizer(checkpoint);
+  if (tokenizer === undefined && pieces === undefined) return undefined;
+  const config = { ...pieces?.config, ...json(checkpoint, "tokenizer_config.json") };
   const template = checkpoint.sidecars.get("chat_template.jinja");
   return {
-    tokenizer,
+    tokenizer: tokenizer ?? pieces!.tokenizer,
     config: template === undefined ? config : { ...config, chat_template: template },
+  };
+}
+
+/** The tokenizer of a SentencePiece model, with the tokens that were added to it. */
+function pieceTokenizer(checkpoint: Checkpoint): TokenizerFiles | undefined {
+  if (!checkpoint.pieces) return undefined;
+  const { tokenizer, config } = tokenizerFromGguf(checkpoint.pieces, checkpoint.name);
+  const more = Object.entries(json(checkpoint, "added_tokens.json") ?? {});
+  const added = more.map(([content, id]) => ({ id, content, special: false, normalized: false }));
+  const known = tokenizer.added_tokens as unknown[];
+  return {
+    tokenizer: { ...tokenizer, added_tokens: [...known, ...added] },
+    config: { add_bos_token: true, add_eos_token: false, ...config },
   };
 }
 

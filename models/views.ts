@@ -120,6 +120,32 @@ export function fileShape(
 }
 
 /**
+ * The shape in which a parameter is written, and which part of a tensor it is where a container
+ * stacks several.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { writtenShape } from "./views.ts";
+ * const slice = { index: 1, count: 4, part: 0, parts: 1 };
+ * assertEquals(writtenShape([3, 2], { slice }, true), {
+ *   shape: [3, 2],
+ *   part: { index: 1, count: 4 },
+ * });
+ * assertEquals(writtenShape([3, 2], undefined, true), { shape: [3, 2] });
+ * ```
+ */
+export function writtenShape(
+  shape: readonly number[],
+  view: View | undefined,
+  plain: boolean,
+): { shape: number[]; part?: { index: number; count: number } } {
+  if (!view?.slice) return { shape: fileShape(shape, view, plain) };
+  const { index, count } = view.slice;
+  return { shape: [...shape], part: { index, count } };
+}
+
+/**
  * Values of a parameter as a file stores them, where it is stored on its own.
  *
  * @example
@@ -187,7 +213,13 @@ export function graphTensor(
     shape,
     storage: tensor.storage,
     bytes: slice ? tensor.bytes / (slice.count * slice.parts) : tensor.bytes,
-    raw: () => tensor.raw(),
+    async raw() {
+      if (!slice) return await tensor.raw();
+      const { index, count, part, parts } = slice;
+      const length = tensor.bytes / (count * parts), start = (index * parts + part) * length;
+      if (tensor.bytesAt) return await tensor.bytesAt(start, length);
+      return (await tensor.raw()).slice(start, start + length);
+    },
     async read(range) {
       let values: Float32Array;
       if (view.order) {
@@ -198,12 +230,10 @@ export function graphTensor(
       return offset === undefined ? values : values.map((value) => value + offset);
     },
     async quantized() {
-      if (slice) {
-        throw new LowbitError("UNSUPPORTED", "has codes for several experts at once", {
-          field: tensor.name,
-        });
-      }
-      const quantized = await tensor.quantized();
+      const first = slice ? (slice.index * slice.parts + slice.part) * rows : 0;
+      const quantized = await tensor.quantized(
+        slice && { start: first, end: first + rows },
+      );
       return view.order ? permuteQuantized(quantized, view.order()) : quantized;
     },
     ...(tensor.vector && !slice && { vector: () => tensor.vector!() }),

@@ -74,7 +74,7 @@ export function parameterTensor(model: ModelGraph, id: string): StoredTensor {
     shape: view.shape,
     storage: view.storage,
     bytes: view.bytes,
-    raw: () => tensor.raw(),
+    raw: () => view.raw(),
     async read(rows) {
       const values = await view.read(rows);
       finite(values);

@@ -188,6 +188,8 @@ export interface Checkpoint {
   readonly sidecars: ReadonlyMap<string, string>;
   /** The whole metadata of a GGUF file, arrays included; undefined for other containers. */
   readonly gguf?: ReadonlyMap<string, GgufValue>;
+  /** The pieces of a SentencePiece model, as GGUF metadata, where nothing else is a tokenizer. */
+  readonly pieces?: ReadonlyMap<string, GgufValue>;
   /** The schemes of the inputs of linears, by the names of their weights. */
   readonly activations?: ReadonlyMap<string, ResolvedScheme>;
   /** What its blocks do beyond the architecture, in order. */

@@ -41,6 +41,8 @@ export interface Hyperparameter {
   gguf?: string | string[];
   /** A tensor that has as many rows, where no key is there. */
   rows_of?: { huggingface?: string; gguf?: string };
+  /** Its value in GGUF where no key says it: what readers of GGUF take for granted. */
+  gguf_value?: number;
   /** It is not written where it has its default value. */
   optional?: boolean;
   /** Its value where the key is missing, by conditions: the first that holds counts. */
@@ -116,6 +118,8 @@ export interface Parameter {
    * where there is no such tensor.
    */
   rope_factors?: "short" | "long";
+  /** Where it is found in checkpoints of Hugging Face that do not have it under its name. */
+  other?: { huggingface: string; stored?: Stored };
   /** When it is there. */
   when?: When;
 }
@@ -163,6 +167,8 @@ export interface Architecture {
     huggingface: string[];
     /** Values of `general.architecture` in GGUF. */
     gguf: string[];
+    /** A number in GGUF metadata that is not 0, where several architectures have one name. */
+    gguf_has?: string;
   };
   /** Named numbers: `blocks`, `hidden`, `heads`, ... */
   hyperparameters: Record<string, Hyperparameter>;
@@ -216,6 +222,7 @@ const parameter = z.strictObject({
   tied_to: name.optional(),
   experts: size.optional(),
   rope_factors: z.enum(["short", "long"]).optional(),
+  other: z.strictObject({ huggingface: z.string(), stored: stored.optional() }).optional(),
   when,
 });
 
@@ -248,7 +255,11 @@ export const architectureSchema: Schema<Architecture> = schema(
   z.strictObject({
     id: z.string().regex(ID_PATTERN),
     summary: z.string().min(1),
-    match: z.strictObject({ huggingface: z.array(z.string()), gguf: z.array(z.string()) }),
+    match: z.strictObject({
+      huggingface: z.array(z.string()),
+      gguf: z.array(z.string()),
+      gguf_has: z.string().optional(),
+    }),
     hyperparameters: z.record(
       name,
       z.strictObject({
@@ -264,6 +275,7 @@ export const architectureSchema: Schema<Architecture> = schema(
           huggingface: z.string().optional(),
           gguf: z.string().optional(),
         }).optional(),
+        gguf_value: z.number().optional(),
         optional: z.boolean().optional(),
         cases: z.array(z.strictObject({
           when: whenSchema,

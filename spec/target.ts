@@ -18,6 +18,11 @@ export interface PlannedTensor {
   name: string;
   /** The shape, row-major. */
   shape: number[];
+  /**
+   * Where the target stacks several matrices in one tensor of this name, which of them it is. They
+   * are written one after the other.
+   */
+  part?: { index: number; count: number };
   /** How it is stored: plainly, by a scheme, or in a vector format. */
   storage:
     | { kind: "plain"; type: PlainType }

@@ -100,8 +100,8 @@ const TRANSFORMS: [pipeline: string[], refused: RegExp, why: RegExp][] = [
   [["os-plus", "rtn"], /^$/, /^$/],
   [
     ["quarot", "rtn"],
-    /^(bloom|falcon|gpt|opt|olmo$|olmo2|gemma2|gemma3|qwen2-moe)/,
-    /subtracts a mean as well|is no linear's output/,
+    /^(bloom|falcon|gpt|opt|olmo$|olmo2|gemma2|gemma3|qwen2-moe|smollm3)/,
+    /subtracts a mean as well|is no linear's output|cannot be undone in rope/,
   ],
   [
     ["rtn", "bias-correction"],

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { fileShape } from "../../models/views.ts";
+import { writtenShape } from "../../models/views.ts";
 import {
   type Codecs,
   type PlainType,
@@ -120,7 +120,8 @@ function plannedAs(
   { name, tensor, linear, view }: ConvertItem,
   storage: PlannedTensor["storage"],
 ): PlannedTensor {
-  return { name, shape: fileShape(tensor.shape, view, storage.kind === "plain"), storage, linear };
+  const written = writtenShape(tensor.shape, view, storage.kind === "plain");
+  return { name, ...written, storage, linear };
 }
 
 const FLOATS: readonly string[] = ["float32", "float16", "bfloat16"];

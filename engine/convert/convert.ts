@@ -268,9 +268,8 @@ function relative({ error }: Choice): number {
 }
 
 function count(tensors: readonly ConvertedTensor[]): Record<ConversionKind, number> {
-  const summary = { preserved: 0, exact: 0, lossy: 0 };
-  for (const { kind } of tensors) summary[kind]++;
-  return summary;
+  const of = (wanted: ConversionKind) => tensors.filter(({ kind }) => kind === wanted).length;
+  return { preserved: of("preserved"), exact: of("exact"), lossy: of("lossy") };
 }
 
 function report(target: Target, choice: Choice, proven?: AddedError, proof?: string) {
@@ -343,14 +342,15 @@ async function prove(
         report(target, choice, undefined, "decoded from what was written")
       );
     }
-    const model = checkpoint.naming === target.naming ? undefined : openModel(written);
+    const named = ({ planned }: Choice) => checkpoint.naming === target.naming && !planned.part;
+    const model = choices.every(named) ? undefined : openModel(written);
     const tensors: ConvertedTensor[] = [];
     for (const choice of choices) {
-      const { item, planned } = choice;
-      const read = model ? parameterTensor(model, item.id!) : written.tensors.get(planned.name);
+      const { item, planned: { name } } = choice;
+      const read = named(choice) ? written.tensors.get(name) : parameterTensor(model!, item.id!);
       if (!read) {
         throw new LowbitError("NUMERICS", "is not in what was written", {
-          field: planned.name,
+          field: name,
           advice: "report it, with the checkpoint and the target",
         });
       }

@@ -78,10 +78,13 @@ function listItems(checkpoint: Checkpoint, target: Target): ConvertItems {
     model?.parameters.map((parameter) => [parameter.names[checkpoint.naming], parameter]),
   );
   if (same) {
-    const items = [...checkpoint.tensors.values()].map((tensor): ConvertItem => {
+    const stacks = model ? stackedItems(model, linears) : new Map<string, ConvertItem[]>();
+    const items = [...checkpoint.tensors.values()].flatMap((tensor): ConvertItem[] => {
+      const stacked = stacks.get(tensor.name);
+      if (stacked) return stacked;
       const id = byName.get(tensor.name)?.id;
       const linear = model ? id !== undefined && linears.has(id) : looksLinear(tensor);
-      return { name: tensor.name, tensor, linear, ...(id && { id }) };
+      return [{ name: tensor.name, tensor, linear, ...(id && { id }) }];
     });
     return { items, ...(model && { model }), left: [] };
   }
@@ -102,6 +105,23 @@ function listItems(checkpoint: Checkpoint, target: Target): ConvertItems {
   });
   const left = [...checkpoint.tensors.keys()].filter((name) => !byName.has(name));
   return { items, model: model!, left };
+}
+
+/** The matrices of stacked tensors, by the names of these. */
+function stackedItems(
+  model: ModelGraph,
+  linears: ReadonlySet<string>,
+): Map<string, ConvertItem[]> {
+  const stacks = new Map<string, ConvertItem[]>();
+  const { naming } = model.checkpoint;
+  for (const { id, names, views } of model.parameters) {
+    const view = views[naming], name = names[naming];
+    if (!view?.slice || view.slice.parts > 1) continue;
+    const tensor = parameterTensor(model, id);
+    const item = { id, name, tensor, linear: linears.has(id), view };
+    stacks.set(name, [...stacks.get(name) ?? [], item]);
+  }
+  return stacks;
 }
 
 function modelOf(checkpoint: Checkpoint, optional: boolean): ModelGraph | undefined {

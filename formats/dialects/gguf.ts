@@ -60,7 +60,7 @@ export function ggufTarget(tools: TargetTools = {}): Target {
     naming: "gguf",
     output: "file",
     fit,
-    conflicts: () => [],
+    conflicts,
     create: (args) => create(args, tools),
   };
 }
@@ -109,17 +109,43 @@ function typeOf(tensor: PlannedTensor): string {
     : PLAIN_TYPES.get(plainType(tensor))!;
 }
 
+/** Experts are stacked: all of one type, one after the other. */
+function conflicts(tensors: readonly PlannedTensor[]): ReturnType<Target["conflicts"]> {
+  const problems = tensors.flatMap((tensor, i) => {
+    const { part, name } = tensor;
+    if (!part) return [];
+    const next = tensors[i + 1];
+    const last = part.index + 1 === part.count;
+    const follows = next?.name === name && next.part?.index === part.index + 1;
+    if (last ? next?.name === name : !follows) {
+      return [{
+        problem: `the matrices of ${name} do not come one after the other`,
+        advice: "write with --to lowbit",
+      }];
+    }
+    if (last || typeOf(next) === typeOf(tensor)) return [];
+    return [{
+      problem: `${name} is of one type for all experts, not of ${typeOf(tensor)} and ${
+        typeOf(next)
+      }`,
+      advice: "give the experts of a block one scheme",
+    }];
+  });
+  return problems.slice(0, 1);
+}
+
 async function create(args: TargetArguments, tools: TargetTools): Promise<TargetWriter> {
-  checkPlan({ fit, conflicts: () => [] }, args);
+  checkPlan({ fit, conflicts }, args);
   if (!args.gguf) {
     throw new LowbitError("CONFLICT", "there is no GGUF metadata for this model", {
       file: args.output.name,
       advice: "choose another target, or a model whose architecture has a GGUF name",
     });
   }
-  const entries: GgufEntry[] = args.tensors.map((tensor) => ({
+  const whole = args.tensors.filter(({ part }) => (part?.index ?? 0) === 0);
+  const entries = whole.map((tensor): GgufEntry => ({
     name: tensor.name,
-    shape: tensor.shape,
+    shape: tensor.part ? [tensor.part.count, ...tensor.shape] : tensor.shape,
     type: typeOf(tensor),
   }));
   const sink = await args.output.file("model.gguf");

@@ -85,12 +85,12 @@ export function withInputScales(
   return {
     ...stored,
     bytes: stored.bytes + scale.bytes + (zero?.bytes ?? 0),
-    async quantized() {
+    async quantized(rows) {
       const input: GridParameters = {
         scales: await value(scale),
         ...(zero && { zeros: await value(zero) }),
       };
-      return { ...await stored.quantized(), input };
+      return { ...await stored.quantized(rows), input };
     },
   };
 }

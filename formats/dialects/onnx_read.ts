@@ -176,6 +176,9 @@ function addRows(
 export function onnxFile(names: readonly string[], folder: string): string | undefined {
   const files = names.filter((name) => /\.onnx$/i.test(name));
   if (files.length <= 1) return files[0];
+  // transformers.js keeps a model in several precisions; model.onnx is the one that is whole.
+  const whole = files.find((name) => baseName(name) === "model.onnx");
+  if (whole !== undefined) return whole;
   throw new LowbitError(
     "CONFLICT",
     `has several ONNX files: ${files.slice(0, 5).map(baseName).join(", ")}`,

@@ -16,9 +16,11 @@ import { expertBlocks } from "./expert_blocks.ts";
 import { fp8Tensors } from "./fp8_read.ts";
 import { gptqTensors } from "./gptq_read.ts";
 import { hqqTensors } from "./hqq_read.ts";
+import { mlcTensors } from "./mlc_read.ts";
 import { marlinTensors } from "./marlin.ts";
 import type { DialectReader, FoundTensors } from "./packed.ts";
 import { quantoTensors } from "./quanto_read.ts";
+import { torchaoTensors } from "./torchao_read.ts";
 
 /** The dialects by their `quant_method`. */
 const DIALECTS: Readonly<Record<string, DialectReader>> = {
@@ -30,8 +32,10 @@ const DIALECTS: Readonly<Record<string, DialectReader>> = {
   "gptq": gptqTensors,
   "hqq": hqqTensors,
   "marlin": marlinTensors,
+  "mlc": mlcTensors,
   "mxfp4": expertBlocks,
   "quanto": quantoTensors,
+  "torchao": torchaoTensors,
 };
 
 /**

@@ -99,7 +99,16 @@ FAMILIES = {
         moe_intermediate_size=16, n_shared_experts=1, first_k_dense_replace=1, q_lora_rank=20,
         kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12, n_group=4,
         topk_group=2, routed_scaling_factor=1.5, norm_topk_prob=True, rope_parameters=ROPE)),
+    "llama-yarn": ("Llama", dict(**{**SMALL, "max_position_embeddings": 128}, rope_parameters=dict(
+        rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32,
+        beta_fast=4.0))),
+    "llama-dynamic": ("Llama", dict(**SMALL, rope_parameters=dict(
+        rope_type="dynamic", rope_theta=10000.0, factor=2.0))),
+    "smollm3": ("SmolLM3", dict(**{**SMALL, "num_hidden_layers": 4}, rope_parameters=ROPE)),
 }
+# Experts as transformers 5 has them in memory: stacked, gates and ups in one tensor.
+for _name in ("mixtral", "qwen2-moe", "olmoe", "deepseek-v2"):
+    FAMILIES[_name + "-packed"] = FAMILIES[_name]
 ENCODERS = {
     "bert": ("Bert", "BertModel", dict(
         vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
@@ -166,7 +175,7 @@ def encode(model, seed):
 
 def save(model, folder, result):
     os.makedirs(folder, exist_ok=True)
-    model.half().save_pretrained(folder)
+    model.half().save_pretrained(folder, save_original_format=not folder.endswith("-packed"))
     for extra in ("generation_config.json",):
         if os.path.exists(os.path.join(folder, extra)):
             os.remove(os.path.join(folder, extra))
