@@ -243,14 +243,18 @@ function sparseTerm(
   rows: number,
   columns: number,
 ): Term {
-  const order = Uint32Array.from(side.values, (_, i) => i)
-    .sort((a, b) => side.rows[a] - side.rows[b] || side.columns[a] - side.columns[b]);
+  const sums = new Map<number, number>(); // a file may name a place twice
+  side.values.forEach((value, i) => {
+    const place = side.rows[i] * columns + side.columns[i];
+    sums.set(place, (sums.get(place) ?? 0) + value);
+  });
+  const places = [...sums.keys()].sort((a, b) => a - b);
   const weight = kernels.sparseWeight({
     rows,
     columns,
-    rowIndex: order.map((i) => side.rows[i]),
-    columnIndex: order.map((i) => side.columns[i]),
-    values: Float32Array.from(order, (i) => side.values[i]),
+    rowIndex: Uint32Array.from(places, (place) => Math.floor(place / columns)),
+    columnIndex: Uint32Array.from(places, (place) => place % columns),
+    values: Float32Array.from(places, (place) => sums.get(place)!),
   });
   return {
     bytes: weight.bytes,
