@@ -36,7 +36,8 @@ export interface LinearOptions {
   /**
    * `f32` (the default): inputs are multiplied as they are, so that results are those of the decoded
    * weights. `int8`: inputs of integer weights are quantised to 8 bits a token and multiplied in
-   * integers, which is several times as fast and adds an error of its own. `f32-grouped`: inputs as
+   * integers, which is several times as fast and adds an error of its own; tables of
+   * up to 16 values such as NF4 are rounded (`lookup` of `integerWeight`). `f32-grouped`: inputs as
    * they are, integer weights scaled once a group, so that last bits differ from those of `f32`.
    */
   activations?: "f32" | "f32-grouped" | "int8";
@@ -91,7 +92,10 @@ function prepareExecutor(
   return integer || weightExecutor(kernels, kernels.packedWeight(packed));
 }
 
-/** Products of integer weights; none if the values of the weight do not lie on a grid. */
+/**
+ * Products of integer weights; none if the values of the weight do not lie on a grid. For int8
+ * activations, tables of 16 values or fewer that do not are rounded to one.
+ */
 function integerExecutor(
   kernels: Kernels,
   packed: PackedWeightArguments,
@@ -99,7 +103,7 @@ function integerExecutor(
 ): LinearExecutor | undefined {
   let weight: LinearWeight;
   try {
-    weight = kernels.integerWeight(packed);
+    weight = kernels.integerWeight({ ...packed, lookup: activations === "int8" });
   } catch (error) {
     if (error instanceof LowbitError && error.code === "SHAPE") return undefined;
     throw error;
@@ -183,7 +187,7 @@ function withSide(
 ): LinearExecutor {
   if (side.kind === "rotation") return withRotation(kernels, inner, side);
   const { add, bytes, free: freeSide } = side.kind === "sparse"
-    ? sparseTerm(side, rows, columns)
+    ? sparseTerm(kernels, side, rows, columns)
     : lowRankTerm(kernels, side, rows, columns);
   const free = () => {
     inner.free();
@@ -232,22 +236,34 @@ interface Term {
   free(): void;
 }
 
-function sparseTerm(side: SideTensor & { kind: "sparse" }, rows: number, columns: number): Term {
+/** The product with a sparse part, in the order of `addSparse`. */
+function sparseTerm(
+  kernels: Kernels,
+  side: SideTensor & { kind: "sparse" },
+  rows: number,
+  columns: number,
+): Term {
+  const sums = new Map<number, number>(); // a file may name a place twice
+  side.values.forEach((value, i) => {
+    const place = side.rows[i] * columns + side.columns[i];
+    sums.set(place, (sums.get(place) ?? 0) + value);
+  });
+  const places = [...sums.keys()].sort((a, b) => a - b);
+  const weight = kernels.sparseWeight({
+    rows,
+    columns,
+    rowIndex: Uint32Array.from(places, (place) => Math.floor(place / columns)),
+    columnIndex: Uint32Array.from(places, (place) => place % columns),
+    values: Float32Array.from(places, (place) => sums.get(place)!),
+  });
   return {
-    bytes: side.values.length * 12,
-    add(x, y, tokens) {
-      const [input, output] = [x.array, y.array];
-      for (let token = 0; token < tokens; token++) {
-        for (let i = 0; i < side.values.length; i++) {
-          output[token * rows + side.rows[i]] += side.values[i] *
-            input[token * columns + side.columns[i]];
-        }
-      }
-    },
-    free() {},
+    bytes: weight.bytes,
+    add: (x, y, tokens) => kernels.addSparse({ x, y, tokens, weight }),
+    free: () => weight.free(),
   };
 }
 
+/** The product with a low-rank part, in the order of `addLowRank`. */
 function lowRankTerm(
   kernels: Kernels,
   side: SideTensor & { kind: "low_rank" },
@@ -255,20 +271,10 @@ function lowRankTerm(
   columns: number,
 ): Term {
   const { rank, left, right } = side;
-  const inner = kernels.denseWeight(right, rank, columns);
-  const outer = kernels.denseWeight(left, rows, rank);
+  const weight = kernels.lowRankWeight({ rows, columns, rank, left, right });
   return {
-    bytes: inner.bytes + outer.bytes,
-    add(x, y, tokens) {
-      using narrow = kernels.alloc("f32", tokens * rank);
-      using wide = kernels.alloc("f32", tokens * rows);
-      kernels.linear({ x, y: narrow, tokens, weight: inner });
-      kernels.linear({ x: narrow, y: wide, tokens, weight: outer });
-      kernels.add({ x: wide, y });
-    },
-    free() {
-      inner.free();
-      outer.free();
-    },
+    bytes: weight.bytes,
+    add: (x, y, tokens) => kernels.addLowRank({ x, y, tokens, weight }),
+    free: () => weight.free(),
   };
 }

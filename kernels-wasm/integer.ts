@@ -7,8 +7,8 @@
 import type {
   GroupedLinearArguments,
   IntegerLinearArguments,
+  IntegerWeightArguments,
   LinearWeight,
-  PackedWeightArguments,
 } from "../spec/kernels.ts";
 import * as check from "./checks.ts";
 import {
@@ -20,10 +20,12 @@ import {
 import type { Context } from "./context.ts";
 import { layGrid, PANEL, stagedRows, WasmWeight } from "./weights.ts";
 
-/** The most bits of codes that relaxed SIMD multiplies. */
-const MAX_RELAXED_BITS = 6;
+/** The most bits of integers that relaxed SIMD multiplies. */
+const MAX_RELAXED_BITS = 7;
 /** The most columns that `groupedLinear` scales at once; see `segments.rs`. */
 const SEGMENT = 256;
+/** Bytes of a table that codes are looked up in. */
+const TABLE_BYTES = 16;
 /** Tokens of a tile of inputs; see `token_tiles.rs`. */
 const TOKEN_TILE = 4;
 
@@ -31,6 +33,10 @@ const TOKEN_TILE = 4;
 export class WasmIntegerWeight extends WasmWeight {
   /** Bits of a code as it is stored. */
   readonly bits: number;
+  /** Bits of the largest integer. */
+  readonly valueBits: number;
+  /** Whether integers are looked up. */
+  readonly lookup: boolean;
   /** The zero point of all tiles; absent if they have zero points of their own. */
   readonly offset?: number;
   /** Whether tiles have minimums. */
@@ -43,10 +49,15 @@ export class WasmIntegerWeight extends WasmWeight {
   /** A weight that owns the given blocks. */
   constructor(
     args: ConstructorParameters<typeof WasmWeight>,
-    form: Pick<WasmIntegerWeight, "bits" | "offset" | "minimums" | "group" | "groups">,
+    form: Pick<
+      WasmIntegerWeight,
+      "bits" | "valueBits" | "lookup" | "offset" | "minimums" | "group" | "groups"
+    >,
   ) {
     super(...args);
     this.bits = form.bits;
+    this.valueBits = form.valueBits;
+    this.lookup = form.lookup;
     this.offset = form.offset;
     this.minimums = form.minimums;
     this.group = form.group;
@@ -66,23 +77,27 @@ function paddedColumns(columns: number, group: number, groups: number): number {
 }
 
 /** Prepares packed codes as panels of integers. */
-export function integerWeight(c: Context, a: PackedWeightArguments): WasmIntegerWeight {
+export function integerWeight(c: Context, a: IntegerWeightArguments): WasmIntegerWeight {
   const form = integerForm(a);
+  const bits = form.lookup ? a.bits : form.bits;
   const { rows, columns, tileColumns, gridColumns: groups } = a.tiling;
   const group = Math.min(tileColumns, Math.max(1, columns));
   const panels = Math.ceil(rows / PANEL);
   const grid = panels * groups * PANEL;
   const sizes = [
-    panels * paddedColumns(columns, group, groups) / 8 * PANEL * form.bits,
+    panels * paddedColumns(columns, group, groups) / 8 * PANEL * bits,
     grid * 4,
     form.zeros ? grid * 2 : 0,
     form.minimums ? grid * 4 : 0,
+    form.lookup ? TABLE_BYTES : 0,
   ];
   const blocks: { address: number; bytes: number }[] = [];
   try {
     for (const bytes of sizes) blocks.push({ address: c.heap.take(bytes), bytes });
-    const [codes, scales, zeros, minimums] = blocks.map((block) => block.address);
-    placeCodes(c, a, form, group, codes);
+    const [codes, scales, zeros, minimums, table] = blocks.map((block) => block.address);
+    const values = form.lookup ? form.values.map((_, code) => code) : form.values;
+    placeCodes(c, a, { values, bits }, group, codes);
+    if (form.lookup) c.heap.view("u8", table, TABLE_BYTES).set(form.values);
     layGrid(c.heap.view("f32", scales, grid), form.scales, a.tiling);
     if (form.zeros) layGrid(new Int16Array(c.heap.buffer, zeros, grid), form.zeros, a.tiling);
     if (form.minimums) layGrid(c.heap.view("f32", minimums, grid), form.minimums, a.tiling);
@@ -91,9 +106,10 @@ export function integerWeight(c: Context, a: PackedWeightArguments): WasmInteger
     throw error;
   }
   const offset = form.zeros ? undefined : form.offset;
-  const { bits } = form;
   return new WasmIntegerWeight([c.heap, { rows, columns }, blocks], {
     bits,
+    valueBits: form.bits,
+    lookup: form.lookup,
     offset,
     minimums: form.minimums !== undefined,
     group,
@@ -103,8 +119,8 @@ export function integerWeight(c: Context, a: PackedWeightArguments): WasmInteger
 
 function placeCodes(
   { heap, exports }: Context,
-  a: PackedWeightArguments,
-  { values, bits }: IntegerForm,
+  a: IntegerWeightArguments,
+  { values, bits }: Pick<IntegerForm, "values" | "bits">,
   group: number,
   out: number,
 ): void {
@@ -139,8 +155,8 @@ export function integerLinear(c: Context, a: IntegerLinearArguments): void {
   const weight = ownWeight(a.weight);
   const { granularity, bits } = checkLinear(a, weight);
   const { rows, columns, group, groups, padded } = weight;
-  const [codes, scales, zeros, minimums] = weight.addresses(c.heap);
-  const wide = !c.relaxed || weight.bits > MAX_RELAXED_BITS;
+  const [codes, scales, zeros, minimums, table] = weight.addresses(c.heap);
+  const wide = !c.relaxed || weight.valueBits > MAX_RELAXED_BITS;
   const [x, y] = [c.at("x", a.x), c.at("y", a.y)];
   if (tokens * rows === 0) return;
   if (columns === 0) return void a.y.array.fill(0);
@@ -181,6 +197,7 @@ export function integerLinear(c: Context, a: IntegerLinearArguments): void {
     columns,
     codes,
     weight.bits,
+    weight.lookup ? table : 0,
     scales,
     weight.offset === undefined ? zeros : 0,
     weight.minimums ? minimums : 0,

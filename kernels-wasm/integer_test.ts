@@ -4,12 +4,19 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { LowbitError } from "../spec/errors.ts";
 import { tiling } from "../spec/granularity.ts";
 import type { Kernels, PackedWeightArguments } from "../spec/kernels.ts";
-import { integerArguments } from "./_cases_integer.ts";
+import { integerArguments, lookupArguments } from "./_cases_integer.ts";
 import { Random } from "./_random.ts";
 import { loadBaselineKernels, loadScalarKernels } from "./_scalar.ts";
 import { loadKernels } from "./mod.ts";
 import { referenceKernels } from "./reference.ts";
 
+/** NF4 as bitsandbytes has it. */
+const nf4 = [
+  ...[-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635],
+  ...[-0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725],
+  ...[0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941],
+  ...[0.7229568362236023, 1],
+];
 const reference = referenceKernels();
 const builds: [string, Kernels][] = [
   ["relaxed SIMD, where the host has it", await loadKernels()],
@@ -21,6 +28,17 @@ const builds: [string, Kernels][] = [
 function product(k: Kernels, seed: number, [tokens, rows, columns]: number[]): Uint32Array {
   const random = new Random(seed);
   using weight = k.integerWeight(integerArguments({ random, rows, columns }, 1 + seed % 8));
+  using x = k.upload(random.floats(tokens * columns));
+  using y = k.alloc("f32", tokens * rows);
+  const granularity = random.of(["token", "group", "tensor"] as const);
+  k.integerLinear({ x, y, tokens, weight, activations: { granularity, bits: random.int(2, 8) } });
+  return new Uint32Array(y.array.slice().buffer);
+}
+
+/** The outputs of a random product with codes that are looked up, as bits. */
+function lookedUp(k: Kernels, seed: number, [tokens, rows, columns]: number[]): Uint32Array {
+  const random = new Random(seed);
+  using weight = k.integerWeight(lookupArguments({ random, rows, columns }, 1 + seed % 4));
   using x = k.upload(random.floats(tokens * columns));
   using y = k.alloc("f32", tokens * rows);
   const granularity = random.of(["token", "group", "tensor"] as const);
@@ -48,6 +66,7 @@ for (const [name, k] of builds) {
         const seed = 3 * size + i;
         assertEquals(product(k, seed, shape), product(reference, seed, shape), `${shape}`);
         assertEquals(grouped(k, seed, shape), grouped(reference, seed, shape), `${shape}`);
+        assertEquals(lookedUp(k, seed, shape), lookedUp(reference, seed, shape), `${shape}`);
       }
     }
   });
@@ -57,6 +76,7 @@ for (const [name, k] of builds) {
       const [s, sizes] = [seed as number, shape as number[]];
       assertEquals(product(k, s, sizes), product(reference, s, sizes), `${shape}`);
       assertEquals(grouped(k, s, sizes), grouped(reference, s, sizes), `${shape}`);
+      assertEquals(lookedUp(k, s, sizes), lookedUp(reference, s, sizes), `${shape}`);
     }
   });
 
@@ -106,6 +126,39 @@ for (const [name, k] of builds) {
     assertEquals(run([], "tensor"), []);
   });
 }
+
+Deno.test("a table that is looked up is exact on a grid, and otherwise errs as is stated", () => {
+  const columns = 16;
+  const shape = { tiling: tiling({ kind: "channel" }, 1, columns), bits: 4 };
+  const bytes = Uint8Array.from({ length: 8 }, (_, i) => 2 * i | (2 * i + 1) << 4);
+  const scales = Float32Array.of(1);
+  /** What the codes of a table read as: products with unit vectors. */
+  const readBack = (k: Kernels, values: number[]) => {
+    const table = Float32Array.from(values);
+    using weight = k.integerWeight({ ...shape, bytes, scales, table, lookup: true });
+    using x = k.alloc("f32", columns * columns);
+    for (let i = 0; i < columns; i++) x.array[i * columns + i] = 127;
+    using y = k.alloc("f32", columns);
+    k.integerLinear({ x, y, tokens: columns, weight });
+    assertThrows(
+      () => k.groupedLinear({ x, y, tokens: columns, weight }),
+      LowbitError,
+      "looked up",
+    );
+    return y.array.map((v) => v / 127);
+  };
+  const e2m1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6].flatMap((v) => [v, -v]);
+  const iq4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+  for (const k of [...builds.map(([, k]) => k), reference]) {
+    assertEquals([...readBack(k, e2m1)], e2m1.map((v) => v + 0));
+    assertEquals([...readBack(k, iq4)], iq4);
+    const errors = readBack(k, nf4).map((v, i) => v - nf4[i]);
+    const largest = Math.max(...errors.map(Math.abs));
+    const mean = Math.sqrt(errors.reduce((sum, e) => sum + e * e, 0) / 16);
+    assert(largest < 0.00786 && largest > 0.0078, `${largest}`);
+    assert(mean < 0.0041 && mean > 0.004, `${mean}`);
+  }
+});
 
 Deno.test("what is no grid of integers is refused by name", () => {
   const t = tiling({ kind: "group", size: 4 }, 2, 8);

@@ -139,7 +139,8 @@ Deno.test("sizes of real models can be transformed", () => {
   }
   assertEquals(hadamardSplit(576), { m: 36, block: 16 });
   assertEquals(hadamardSplit(1536), { m: 12, block: 128 });
-  for (const size of [0, 3, 6, 29 * 64, 1.5]) assertEquals(hadamardSplit(size), undefined);
+  assertEquals(hadamardSplit(29 * 64), { m: 116, block: 16 });
+  for (const size of [0, 3, 6, 39 * 64, 1.5]) assertEquals(hadamardSplit(size), undefined);
 });
 
 Deno.test("a transform keeps lengths, and its transpose takes it back", () => {

@@ -14,6 +14,7 @@ import type {
   BufferType,
   GroupedLinearArguments,
   IntegerLinearArguments,
+  IntegerWeightArguments,
   Kernels,
   LinearArguments,
   LinearWeight,
@@ -208,7 +209,7 @@ class ReferenceKernels implements Kernels {
     algebra.linear(args.x.array, args.y.array, tokens, weight);
   }
 
-  integerWeight(args: PackedWeightArguments): LinearWeight {
+  integerWeight(args: IntegerWeightArguments): LinearWeight {
     return new PlainIntegers(args, (bytes) => hold(this.#ledger, bytes));
   }
 

@@ -6,11 +6,11 @@
 
 import type {
   ActivationQuantization,
+  IntegerWeightArguments,
   LinearWeight,
-  PackedWeightArguments,
 } from "../spec/kernels.ts";
 import * as check from "./checks.ts";
-import { integerForm } from "./checks_integer.ts";
+import { integerForm, toEven } from "./checks_integer.ts";
 import { readBits } from "./reference_codes.ts";
 
 const fround = Math.fround;
@@ -23,18 +23,21 @@ export class PlainIntegers implements LinearWeight {
   readonly rows: number;
   readonly columns: number;
   readonly bytes: number;
-  readonly tiling: PackedWeightArguments["tiling"];
+  readonly tiling: IntegerWeightArguments["tiling"];
   readonly scales: Float32Array;
   /** The minimum of every tile. */
   readonly minimums?: Float32Array;
   /** The zero point of every tile. */
   readonly zeros: Int16Array;
+  /** Whether integers are looked up. */
+  readonly lookup: boolean;
   #values?: Int16Array;
   #hold: (bytes: number) => void;
 
   /** Finds the integers of packed codes; `hold` counts bytes. */
-  constructor(a: PackedWeightArguments, hold: (bytes: number) => void) {
-    const { values, offset, zeros, scales, minimums } = integerForm(a);
+  constructor(a: IntegerWeightArguments, hold: (bytes: number) => void) {
+    const { values, offset, zeros, scales, minimums, lookup } = integerForm(a);
+    this.lookup = lookup;
     this.minimums = minimums?.slice();
     this.tiling = a.tiling;
     this.rows = a.tiling.rows;
@@ -84,13 +87,6 @@ function quantize(x: Float32Array, largest: number, limit: number) {
   const factor = fround(limit / largest);
   const q = Int32Array.from(x, (v) => toEven(fround(v * factor)));
   return { q, scale: fround(largest / limit) };
-}
-
-/** The nearest integer, ties to even. */
-function toEven(v: number): number {
-  const down = Math.floor(v);
-  const rest = v - down;
-  return rest > 0.5 || (rest === 0.5 && down % 2 !== 0) ? down + 1 : down;
 }
 
 function largestOf(x: Float32Array): number {

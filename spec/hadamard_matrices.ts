@@ -11,7 +11,7 @@
 import { LowbitError } from "./errors.ts";
 
 /** Primes q whose matrix of order q + 1 is the smallest for its odd part. */
-const PALEY1: readonly number[] = [11, 19, 43, 59, 67, 83, 107, 131, 139, 163, 179];
+const PALEY1: readonly number[] = [11, 19, 43, 59, 67, 83, 107, 131, 139, 163, 179, 211, 227, 251];
 /** As `[p, exponent]`: q is a prime or the square of one. */
 const PALEY2: readonly (readonly [prime: number, exponent: 1 | 2])[] = [
   [13, 1],
@@ -21,6 +21,10 @@ const PALEY2: readonly (readonly [prime: number, exponent: 1 | 2])[] = [
   [7, 2],
   [61, 1],
   [73, 1],
+  [97, 1],
+  [101, 1],
+  [109, 1],
+  [11, 2],
 ];
 /**
  * Williamson's sequences: for each order, of each of four circulant matrices the positions
@@ -29,6 +33,12 @@ const PALEY2: readonly (readonly [prime: number, exponent: 1 | 2])[] = [
  */
 const WILLIAMSON: Readonly<Record<number, readonly (readonly number[])[]>> = {
   23: [[1, 2, 4, 6], [1, 2, 4, 5, 9, 10, 11], [1, 2, 5, 7, 9], [3, 4, 5, 8, 9]],
+  29: [
+    [2, 3, 4, 5, 9, 12, 14],
+    [1, 2, 4, 8, 12],
+    [2, 4, 5, 9, 10, 12, 13, 14],
+    [5, 6, 7, 9, 11, 14],
+  ],
   43: [
     [1, 3, 5, 6, 7, 8, 13, 18, 21],
     [1, 2, 5, 6, 7, 8, 10, 12, 13, 14, 16, 17],
@@ -48,7 +58,8 @@ const MAKERS: ReadonlyMap<number, () => Int8Array> = new Map([
 const made = new Map<number, Int8Array>();
 
 /**
- * The orders m, besides 1, whose matrix can be made: a transform has the size `m * 2^k`.
+ * The orders m, besides 1, whose matrix can be made: a transform has the size `m * 2^k`. Of the sizes
+ * 4 n up to 256, those without a matrix here are 156, 188 and 236.
  *
  * @example
  * ```ts

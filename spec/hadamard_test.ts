@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { LowbitError } from "./errors.ts";
+import { hadamardOrders } from "./hadamard_matrices.ts";
 import { hadamard, hadamardParts, largestHadamard } from "./hadamard.ts";
 
 /** The matrix of a size, in rows. */
@@ -63,4 +64,11 @@ Deno.test("hadamard: sizes without a matrix are refused, and the largest part is
     assert(n % size === 0 && hadamardParts(size));
   }
   assertEquals([576, 1536, 640, 11008, 14336].map(largestHadamard), [576, 1536, 640, 256, 14336]);
+});
+
+Deno.test("hadamard: every size 4 n up to 256 has a matrix, but for three", () => {
+  const orders = new Set([1, 2, ...hadamardOrders()]);
+  const made = (n: number): boolean => orders.has(n) || (n % 2 === 0 && made(n / 2));
+  const missing = Array.from({ length: 64 }, (_, i) => 4 * i + 4).filter((n) => !made(n));
+  assertEquals(missing, [156, 188, 236]);
 });

@@ -27,6 +27,7 @@ export type {
   GroupedLinearArguments,
   IntegerKernels,
   IntegerLinearArguments,
+  IntegerWeightArguments,
 } from "./kernels_integer.ts";
 
 /**

@@ -18,6 +18,20 @@ export interface ActivationQuantization {
   bits?: number;
 }
 
+/** What `integerWeight` needs. */
+export interface IntegerWeightArguments extends PackedWeightArguments {
+  /**
+   * Keeps codes of 1 to 4 bits as they are and looks their integers up, so that a table need not be
+   * of integers. E2M1 (times 2) and the table of IQ4_NL lie on a grid of 256 points, and their
+   * products stay exact. Any other table is rounded: to `rint(63 t / m)` times `m / 63`, ties to
+   * even, m its largest magnitude. That is an error of at most `m / 126` a weight: for NF4 0.0079 of
+   * the largest weight of a group, 0.0041 in root mean square over the table, where rounding to NF4
+   * itself errs by up to 0.152. The scale times `m / 63` is rounded once to f32. `groupedLinear`
+   * refuses such a weight.
+   */
+  lookup?: boolean;
+}
+
 /** What `integerLinear` needs. */
 export interface IntegerLinearArguments {
   /** Input, `[tokens, columns]`. */
@@ -38,12 +52,13 @@ export type GroupedLinearArguments = Omit<IntegerLinearArguments, "activations">
 /** The operations. */
 export interface IntegerKernels {
   /**
-   * Prepares packed codes for `integerLinear` and `groupedLinear`. Their values must lie on an evenly spaced grid of at
-   * most 256 points, and zero points on it: integers of 1 to 8 bits with or without zero points,
-   * ternary, E2M1, but not NF4; minimums go with entries that are not negative. At most 65536 columns may share a scale. A weight that is not so is
-   * refused (`SHAPE`, field `table`, `zeros` or `tiling`).
+   * Prepares packed codes for `integerLinear` and `groupedLinear`. Their values must lie on an
+   * evenly spaced grid of at most 256 points, and zero points on it: integers of 1 to 8 bits with or
+   * without zero points, ternary, E2M1, but not NF4 (see `lookup`); minimums go with entries that
+   * are not negative. At most 65536 columns may share a scale. A weight that is not so is refused
+   * (`SHAPE`, field `table`, `zeros` or `tiling`).
    */
-  integerWeight(args: PackedWeightArguments): LinearWeight;
+  integerWeight(args: IntegerWeightArguments): LinearWeight;
   /**
    * `y = x W^T` with x quantised. With `v = u - z` the integers of the weight (`u`, `z` from 0 to
    * 255, times the step of the grid), and q those of the activations, the sum of `v q` over the

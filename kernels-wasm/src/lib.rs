@@ -151,8 +151,8 @@ op!(quantize_activations, quantize_activations_scalar, (
 ));
 op!(linear_integer, linear_integer_scalar, (
     q: *const u8, wide: u32, x_scales: *const f32, per_group: u32, sums: *const i32, y: *mut f32,
-    tokens: usize, rows: usize, columns: usize, codes: *const u8, bits: u32, scales: *const f32,
-    zeros: *const i16, minimums: *const f32, group: usize, groups: usize,
+    tokens: usize, rows: usize, columns: usize, codes: *const u8, bits: u32, table: *const u8,
+    scales: *const f32, zeros: *const i16, minimums: *const f32, group: usize, groups: usize,
 ));
 op!(group_activations, group_activations_scalar, (
     x: *const f32, out: *mut f32, sums: *mut f32, tokens: usize, columns: usize, group: usize,

@@ -9,13 +9,24 @@
 //! otherwise at the end `y = total * activation scale`.
 //!
 //! Activations of `wide` calls are 16 bits each, others 8. The SIMD128 version takes wide ones; the
-//! relaxed version (`relaxed.rs`) the others, with weights of up to 6 bits.
+//! relaxed version (`relaxed.rs`) the others, with u of up to 7 bits.
+//!
+//! With a `table` of 16 bytes, u is its entry for the code (1 to 4 bits); else the code.
 //!
 //! Scales, zero points and minimums are `[panel][group][16]`. `sums` holds the negative sums of the
 //! activations of every group; without zero points, times the zero point that all groups have; with
 //! minimums, it holds the sums.
 
 use crate::integer_layout::{activation as position, blocks, code_of, PANEL};
+
+/// The integer of a code.
+unsafe fn value_of(code: i32, table: *const u8) -> i32 {
+    if table.is_null() {
+        code
+    } else {
+        *table.add(code as usize) as i32
+    }
+}
 
 /// The definition.
 pub unsafe fn scalar(
@@ -30,6 +41,7 @@ pub unsafe fn scalar(
     columns: usize,
     codes: *const u8,
     bits: u32,
+    table: *const u8,
     scales: *const f32,
     zeros: *const i16,
     minimums: *const f32,
@@ -55,7 +67,8 @@ pub unsafe fn scalar(
                     } else {
                         *(q as *const i8).add(at) as i32
                     };
-                    sum += x * code_of(panel.add((first + c / 8) * size), r % PANEL, c % 8, bits);
+                    let code = code_of(panel.add((first + c / 8) * size), r % PANEL, c % 8, bits);
+                    sum += x * value_of(code, table);
                 }
                 let at = (r / PANEL * groups + g) * PANEL + r % PANEL;
                 let zero = if zeros.is_null() {

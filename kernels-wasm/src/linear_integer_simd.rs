@@ -1,12 +1,11 @@
 //! The SIMD versions of `linear_integer.rs`: SIMD128, or relaxed SIMD where the module is built for it.
 
-use crate::codes::codes_of_group;
 use crate::integer_layout::{blocks, PANEL};
-#[cfg(target_feature = "relaxed-simd")]
-use crate::integer_products::Bytes;
-use crate::integer_products::Products;
+use crate::integer_products::{integers, unpack, Products, Unpack};
 #[cfg(not(target_feature = "relaxed-simd"))]
 use crate::integer_products::Words;
+#[cfg(target_feature = "relaxed-simd")]
+use crate::integer_products::{Bytes, Sevens};
 use crate::lanes::{load, opaque, splat, store};
 use core::arch::wasm32::*;
 
@@ -26,6 +25,7 @@ struct Job {
     rows: usize,
     bits: u32,
     codes: *const u8,
+    table: *const u8,
     scales: *const f32,
     zeros: *const i16,
     minimums: *const f32,
@@ -105,7 +105,7 @@ impl Job {
 }
 
 /// One token: codes are multiplied as they are unpacked.
-unsafe fn one_token<P: Products, const BITS: u32, const FORM: u32>(job: &Job) {
+unsafe fn one_token<P: Products, const BITS: u32, const TABLE: bool, const FORM: u32>(job: &Job) {
     let mut codes = job.codes;
     let mut x = job.q;
     let mut totals = [f32x4_splat(0.0); 4];
@@ -119,7 +119,7 @@ unsafe fn one_token<P: Products, const BITS: u32, const FORM: u32>(job: &Job) {
             let run = left.min(P::blocks(BITS));
             let mut part = [i32x4_splat(0); 4];
             for _ in 0..run {
-                let vectors = codes_of_group::<BITS>(codes);
+                let vectors = integers::<BITS, TABLE>(codes, job.table);
                 for k in 0..2 {
                     let x = x.add(4 * P::PARTS * k);
                     for (i, part) in part.iter_mut().enumerate() {
@@ -163,7 +163,7 @@ unsafe fn one_token_unpacked<P: Products, const FORM: u32>(
         let mut left = job.blocks(g);
         while left > 0 {
             let run = left.min(P::blocks(job.bits)).min(16);
-            unpack(codes, run, scratch);
+            unpack(codes, job.table, run, scratch);
             let mut w = scratch as *const v128;
             let mut part = [i32x4_splat(0); 4];
             for _ in 0..2 * run * P::PARTS {
@@ -186,25 +186,6 @@ unsafe fn one_token_unpacked<P: Products, const FORM: u32>(
     }
     for (i, total) in totals.into_iter().enumerate() {
         job.write::<FORM>(total, 0, 4 * i);
-    }
-}
-
-/// Unpacks some blocks of a panel.
-type Unpack = unsafe fn(codes: *const u8, blocks: usize, out: *mut v128);
-
-/// For each block, each four columns and each part: the vectors of the 16 rows.
-unsafe fn unpack<P: Products, const BITS: u32>(codes: *const u8, blocks: usize, out: *mut v128) {
-    for b in 0..blocks {
-        let vectors = codes_of_group::<BITS>(codes.add(b * PANEL * BITS as usize));
-        let out = out.add(b * 8 * P::PARTS);
-        for k in 0..2 {
-            for i in 0..4 {
-                let split = P::parts(vectors[4 * k + i]);
-                for p in 0..P::PARTS {
-                    v128_store(out.add((k * P::PARTS + p) * 4 + i), split[p]);
-                }
-            }
-        }
     }
 }
 
@@ -271,7 +252,7 @@ unsafe fn panel<P: Products, const FORM: u32>(
     if tokens == 1 {
         return one_token_unpacked::<P, FORM>(job, unpack, unpacked);
     }
-    unpack(job.codes, job.all_blocks, unpacked);
+    unpack(job.codes, job.table, job.all_blocks, unpacked);
     let mut t = 0;
     while t < tokens {
         let count = (tokens - t).min(4);
@@ -290,30 +271,52 @@ unsafe fn panel<P: Products, const FORM: u32>(
 #[cfg(target_feature = "relaxed-simd")]
 unsafe fn any_panel<const FORM: u32>(job: &Job, tokens: usize, scratch: *mut u8) {
     match (tokens, job.bits) {
-        (1, 2) => one_token::<Bytes, 2, FORM>(job),
-        (1, 4) => one_token::<Bytes, 4, FORM>(job),
-        (_, 1) => panel::<Bytes, FORM>(job, unpack::<Bytes, 1>, tokens, scratch),
-        (_, 2) => panel::<Bytes, FORM>(job, unpack::<Bytes, 2>, tokens, scratch),
-        (_, 3) => panel::<Bytes, FORM>(job, unpack::<Bytes, 3>, tokens, scratch),
-        (_, 4) => panel::<Bytes, FORM>(job, unpack::<Bytes, 4>, tokens, scratch),
-        (_, 5) => panel::<Bytes, FORM>(job, unpack::<Bytes, 5>, tokens, scratch),
-        _ => panel::<Bytes, FORM>(job, unpack::<Bytes, 6>, tokens, scratch),
+        (1, 2) => one_token::<Bytes, 2, false, FORM>(job),
+        (1, 4) => one_token::<Bytes, 4, false, FORM>(job),
+        (_, 1) => panel::<Bytes, FORM>(job, unpack::<Bytes, 1, false>, tokens, scratch),
+        (_, 2) => panel::<Bytes, FORM>(job, unpack::<Bytes, 2, false>, tokens, scratch),
+        (_, 3) => panel::<Bytes, FORM>(job, unpack::<Bytes, 3, false>, tokens, scratch),
+        (_, 4) => panel::<Bytes, FORM>(job, unpack::<Bytes, 4, false>, tokens, scratch),
+        (_, 5) => panel::<Bytes, FORM>(job, unpack::<Bytes, 5, false>, tokens, scratch),
+        (_, 6) => panel::<Bytes, FORM>(job, unpack::<Bytes, 6, false>, tokens, scratch),
+        _ => panel::<Sevens, ANY>(job, unpack::<Sevens, 7, false>, tokens, scratch),
     }
 }
 
 #[cfg(not(target_feature = "relaxed-simd"))]
 unsafe fn any_panel<const FORM: u32>(job: &Job, tokens: usize, scratch: *mut u8) {
     match (tokens, job.bits) {
-        (1, 4) => one_token::<Words, 4, FORM>(job),
-        (1, 8) => one_token::<Words, 8, FORM>(job),
-        (_, 1) => panel::<Words, FORM>(job, unpack::<Words, 1>, tokens, scratch),
-        (_, 2) => panel::<Words, FORM>(job, unpack::<Words, 2>, tokens, scratch),
-        (_, 3) => panel::<Words, FORM>(job, unpack::<Words, 3>, tokens, scratch),
-        (_, 4) => panel::<Words, FORM>(job, unpack::<Words, 4>, tokens, scratch),
-        (_, 5) => panel::<Words, FORM>(job, unpack::<Words, 5>, tokens, scratch),
-        (_, 6) => panel::<Words, FORM>(job, unpack::<Words, 6>, tokens, scratch),
-        (_, 7) => panel::<Words, FORM>(job, unpack::<Words, 7>, tokens, scratch),
-        _ => panel::<Words, FORM>(job, unpack::<Words, 8>, tokens, scratch),
+        (1, 4) => one_token::<Words, 4, false, FORM>(job),
+        (1, 8) => one_token::<Words, 8, false, FORM>(job),
+        (_, 1) => panel::<Words, FORM>(job, unpack::<Words, 1, false>, tokens, scratch),
+        (_, 2) => panel::<Words, FORM>(job, unpack::<Words, 2, false>, tokens, scratch),
+        (_, 3) => panel::<Words, FORM>(job, unpack::<Words, 3, false>, tokens, scratch),
+        (_, 4) => panel::<Words, FORM>(job, unpack::<Words, 4, false>, tokens, scratch),
+        (_, 5) => panel::<Words, FORM>(job, unpack::<Words, 5, false>, tokens, scratch),
+        (_, 6) => panel::<Words, FORM>(job, unpack::<Words, 6, false>, tokens, scratch),
+        (_, 7) => panel::<Words, FORM>(job, unpack::<Words, 7, false>, tokens, scratch),
+        _ => panel::<Words, FORM>(job, unpack::<Words, 8, false>, tokens, scratch),
+    }
+}
+
+/// A weight with a table; one form does for all, since little of the time is spent between groups.
+#[cfg(target_feature = "relaxed-simd")]
+unsafe fn table_panel(job: &Job, tokens: usize, scratch: *mut u8) {
+    any_table::<Sevens>(job, tokens, scratch)
+}
+
+#[cfg(not(target_feature = "relaxed-simd"))]
+unsafe fn table_panel(job: &Job, tokens: usize, scratch: *mut u8) {
+    any_table::<Words>(job, tokens, scratch)
+}
+
+unsafe fn any_table<P: Products>(job: &Job, tokens: usize, scratch: *mut u8) {
+    match (tokens, job.bits) {
+        (1, 4) => one_token::<P, 4, true, ANY>(job),
+        (_, 1) => panel::<P, ANY>(job, unpack::<P, 1, true>, tokens, scratch),
+        (_, 2) => panel::<P, ANY>(job, unpack::<P, 2, true>, tokens, scratch),
+        (_, 3) => panel::<P, ANY>(job, unpack::<P, 3, true>, tokens, scratch),
+        _ => panel::<P, ANY>(job, unpack::<P, 4, true>, tokens, scratch),
     }
 }
 
@@ -330,6 +333,7 @@ pub unsafe fn simd(
     columns: usize,
     codes: *const u8,
     bits: u32,
+    table: *const u8,
     scales: *const f32,
     zeros: *const i16,
     minimums: *const f32,
@@ -351,6 +355,7 @@ pub unsafe fn simd(
             rows,
             bits,
             codes: codes.add(index * all_blocks * PANEL * bits as usize),
+            table,
             scales: scales.add(grid),
             zeros: if zeros.is_null() {
                 zeros
@@ -367,7 +372,9 @@ pub unsafe fn simd(
             all_blocks,
             panel: index,
         };
-        if job.per_group || !job.minimums.is_null() {
+        if !table.is_null() {
+            table_panel(&job, tokens, scratch);
+        } else if job.per_group || !job.minimums.is_null() {
             any_panel::<ANY>(&job, tokens, scratch);
         } else if job.zeros.is_null() {
             any_panel::<SYMMETRIC>(&job, tokens, scratch);

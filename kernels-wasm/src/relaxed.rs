@@ -30,6 +30,7 @@ pub unsafe extern "C" fn linear_integer_relaxed(
     columns: usize,
     codes: *const u8,
     bits: u32,
+    table: *const u8,
     scales: *const f32,
     zeros: *const i16,
     minimums: *const f32,
@@ -40,8 +41,8 @@ pub unsafe extern "C" fn linear_integer_relaxed(
     end: usize,
 ) {
     linear_integer_simd::simd(
-        q, wide, x_scales, per_group, sums, y, tokens, rows, columns, codes, bits, scales, zeros,
-        minimums, group, groups, scratch, begin, end,
+        q, wide, x_scales, per_group, sums, y, tokens, rows, columns, codes, bits, table, scales,
+        zeros, minimums, group, groups, scratch, begin, end,
     );
 }
 
