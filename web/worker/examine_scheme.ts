@@ -49,14 +49,12 @@ export function withLine<T>(yaml: string, work: () => T): T {
     return work();
   } catch (error) {
     if (!(error instanceof LowbitError) || /:\d+$/.test(error.file ?? "")) throw error;
-    const { lineOf } = readYaml(yaml, "format");
-    // Names are looked up where they stand, whatever the error says of the place.
-    const names = /^ *([\w.]+):.*$/gm;
-    const named = /"([^"]+)"/.exec(error.problem)?.[1];
-    const line = [...yaml.matchAll(names)].find(([text]) => named && text.includes(named));
-    const field = error.field ?? line?.[1] ?? "id";
-    const { code, problem, advice } = error;
-    throw new LowbitError(code, problem, { file: `format:${lineOf(field)}`, field, advice });
+    const { code, problem, field, advice } = error;
+    // A name that is unknown is where it stands, however deep.
+    const named = /"([^"]+)"/.exec(problem)?.[1];
+    const row = named ? yaml.split("\n").findIndex((text) => text.includes(named)) : -1;
+    const line = row >= 0 ? row + 1 : readYaml(yaml, "format").lineOf(field ?? "id");
+    throw new LowbitError(code, problem, { file: `format:${line}`, field, advice });
   }
 }
 
