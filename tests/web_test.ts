@@ -105,7 +105,7 @@ Deno.test({
             await until(
               page,
               "['q4_k', 'e8p', 'lut4_channel'].every((id) => " +
-                "document.querySelector('#comparison thead').textContent.includes(id))",
+                "document.querySelector('#comparison thead')?.textContent.includes(id))",
             );
             return await page.evaluate(`[...document.querySelectorAll("#comparison tbody tr")]
             .slice(0, 4).map((row) => [...row.cells].slice(1).map((cell) => cell.textContent))`);

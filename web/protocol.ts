@@ -158,9 +158,12 @@ export interface Calls {
   quantize: { args: { recipe: string; to: string }; result: ResultView; event: Progress };
   /** Takes a quantised model that was made before. */
   reopen: { args: { files: { name: string; blob: Blob }[] }; result: null; event: never };
-  /** The figures of the last result beside the original, on windows of so many tokens. */
+  /**
+   * The figures of the last result beside the original, on windows of so many tokens; of the original
+   * if there is no result. With the name of a plugin it has that key/value cache.
+   */
   evaluate: {
-    args: { windows: number; length: number };
+    args: { windows: number; length: number; cache?: string };
     result: { perplexity: number; original: number; kl: number; top1: number; tokens: number };
     event: Progress;
   };

@@ -129,7 +129,7 @@ export class Session {
     const model = this.#opened();
     const recipe = recipeOf(wanted);
     const target = this.#lowbit.target(to);
-    const calibration = this.#lowbit.needsCalibration(model, recipe)
+    const calibration = recipe.budget || this.#lowbit.needsCalibration(model, recipe)
       ? await this.#lowbit.calibration(model, recipe, await this.#text("calibration.txt"))
       : undefined;
     const name = target.output === "file" ? `${recipe.name}.${target.id}` : recipe.name;
@@ -165,7 +165,7 @@ export class Session {
 
   /** The figures of the result beside the original. */
   async evaluate(
-    { windows: count, length: wanted }: Calls["evaluate"]["args"],
+    { windows: count, length: wanted, cache: use }: Calls["evaluate"]["args"],
     onProgress: (progress: Progress) => void,
   ): Promise<Calls["evaluate"]["result"]> {
     const model = this.#opened();
@@ -177,7 +177,11 @@ export class Session {
     const own = await this.#lowbit.evaluate({ model, windows });
     const reference = await this.#lowbit.stream(model, windows);
     try {
-      const figures = await this.#lowbit.evaluate({ model: this.#result!, windows, reference });
+      const figures = await this.#lowbit.evaluate({
+        model: this.#result ?? model,
+        ...{ windows, reference },
+        cache: use === undefined ? undefined : { use },
+      });
       return {
         perplexity: figures.perplexity,
         original: own.perplexity,
@@ -218,6 +222,12 @@ export class Session {
   stop(): null {
     this.#stopped = true;
     return null;
+  }
+
+  /** Ends it, with its threads. */
+  close(): void {
+    for (const model of [this.#model, this.#result]) model?.close();
+    this.#lowbit.close();
   }
 
   /** Bytes that the kernels hold now, and the most that they held. */
