@@ -28,7 +28,8 @@ export function comparison(shown: readonly Shown[], size: number): HTMLElement {
     );
   const fact = (view: FormatView, name: string) => {
     const found = view.facts.find(([own]) => own === name);
-    return found ? numberText(found[1]) : "–";
+    if (!found) return "–";
+    return Number.isSafeInteger(found[1]) ? String(found[1]) : numberText(found[1]);
   };
   return h(
     "table",
