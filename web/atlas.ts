@@ -102,7 +102,8 @@ function methodCard(method: Method, quality: readonly QualityRow[]): HTMLElement
         ? h("a", { href: `https://arxiv.org/abs/${paper}`, rel: "noreferrer" }, `arXiv ${paper}`)
         : paper,
     ),
-    figures(quality, method),
+    figures(quality, method) ??
+      (method.runs !== undefined && h("p", { class: "facts" }, "Not measured yet: run it here")),
     has === undefined
       ? h("p", { class: "missing" }, "Not implemented yet")
       : h("p", { class: "has" }, `In lowbit: ${has}`),

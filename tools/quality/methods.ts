@@ -6,6 +6,8 @@
  * deno task quality:methods [--only NAME,...]
  * ```
  *
+ * What the table has already is kept, and not run again unless `--only` names it.
+ *
  * @module
  */
 
@@ -25,8 +27,14 @@ const methods = readMethods(ROOT.pathname).filter(({ runs }) =>
   runs && (only?.includes(runs) ?? true)
 );
 const recipes = new Map(methods.map((method) => [method.runs!, method]));
-const rows: string[] = [];
+/** Rows by recipe, those of earlier runs first. */
+const rows = new Map(
+  (await Deno.readTextFile(new URL(FILE, ROOT)).catch(() => "")).split("\n")
+    .filter((line) => /^\| [a-z0-9]/.test(line) && !line.startsWith("| recipe"))
+    .map((line) => [line.split("|")[1].trim(), line] as const),
+);
 for (const [name, { recipe, cache }] of recipes) {
+  if (rows.has(name) && !only) continue;
   const session = await Session.start({ threads: 1, base: ROOT.href });
   await session.open({ files: "embedded" });
   const made = recipe === undefined
@@ -34,14 +42,15 @@ for (const [name, { recipe, cache }] of recipes) {
     : await session.quantize({ recipe, to: "lowbit" }, () => {});
   const { perplexity, kl, top1 } = await session.evaluate({ ...SCORED, cache }, () => {});
   const bits = made?.bits ?? 32;
-  rows.push(
+  rows.set(
+    name,
     `| ${name} | ${bits.toFixed(3)} | ${perplexity.toFixed(4)} | ${kl.toPrecision(4)} | ${
       top1.toFixed(4)
     } |`,
   );
-  console.error(rows.at(-1));
+  console.error(rows.get(name));
   session.close();
-  if (!only) await Deno.writeTextFile(new URL(FILE, ROOT), page());
+  await Deno.writeTextFile(new URL(FILE, ROOT), page());
 }
 
 function page(): string {
@@ -54,7 +63,7 @@ function page(): string {
     "",
     "| recipe | bits a weight | perplexity | KL | top-1 |",
     "|---|---|---|---|---|",
-    ...rows,
+    ...rows.values(),
     "",
   ].join("\n");
 }
