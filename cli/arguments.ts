@@ -51,7 +51,12 @@ export class Arguments {
   readonly #values: Map<string, unknown>;
 
   /** Wraps parsed values. */
-  constructor(readonly positional: readonly string[], values: Map<string, unknown>) {
+  constructor(
+    readonly positional: readonly string[],
+    values: Map<string, unknown>,
+    /** What they were parsed from. */
+    readonly argv: readonly string[] = [],
+  ) {
     this.#values = values;
   }
 
@@ -117,7 +122,7 @@ export function parseArguments(command: Command, args: string[]): Arguments {
   if (positional.length > most) {
     throw usage(command, `unexpected argument ${JSON.stringify(positional[most])}`);
   }
-  return new Arguments(positional, values);
+  return new Arguments(positional, values, args);
 }
 
 function convert(command: Command, option: Option, text: string): string | number {

@@ -16,7 +16,7 @@ import { watchedWorkbench } from "../compare/measure.ts";
 import { fileOutput } from "../formats/containers/output.ts";
 import { reportHtml } from "../report/html.ts";
 import { type Checkpoint, LowbitError, type Recipe } from "../spec/mod.ts";
-import type { Workbench } from "../workbench.ts";
+import type { Workbench, WorkbenchOptions } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { importPlugins, readFormats, readIds, readRecipe, readText } from "./inputs.ts";
 import { progressView, writeError, writeLine } from "./progress.ts";
@@ -63,6 +63,12 @@ export const compareCommand: Command = {
     },
     { name: "no-cache", type: "flag", help: "keep nothing, and run every recipe" },
     { name: "out", type: "text", value: "FOLDER", help: "leave each checkpoint here, by its name" },
+    {
+      name: "jobs",
+      type: "integer",
+      value: "N",
+      help: "recipes at a time, each on one thread; times and memory are then those of a crowd (1)",
+    },
     ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     {
@@ -82,13 +88,11 @@ export const compareCommand: Command = {
   ],
   async run(args) {
     const recipes = await readRecipes(args);
+    const jobs = jobsOf(args);
     const view = progressView(args);
     const overall = new Overall();
     const { lowbit, watch } = await watchedWorkbench({
-      sources: sourceOptions(args),
-      threads: args.number("threads") ?? 0,
-      plugins: await importPlugins(args),
-      formats: await readFormats(args),
+      ...await workbenchOptions(args),
       onEvent: (event) => {
         if (event.event !== "progress" || args.flag("events")) return view.onEvent(event);
         // Where there are no bars, a line a recipe is enough.
@@ -115,9 +119,10 @@ export const compareCommand: Command = {
         tensor: args.text("tensor"),
         cache: args.flag("no-cache") ? undefined : args.text("cache") ?? "lowbit-cache",
         out: await folder(args.text("out")),
+        jobs,
         progress(done, total, name) {
           const detail = overall.at(done, total, name);
-          if (args.flag("events")) {
+          if (args.flag("events") || (jobs && Deno.stderr.isTerminal())) {
             return view.onEvent({ event: "progress", stage: "compare", done, total, detail });
           }
           const lines = !args.flag("quiet") && !Deno.stderr.isTerminal();
@@ -141,6 +146,31 @@ export const compareCommand: Command = {
     }
   },
 };
+
+/** The workbench of a comparison, and of each of its jobs. */
+export async function workbenchOptions(args: Arguments): Promise<WorkbenchOptions> {
+  return {
+    sources: sourceOptions(args),
+    threads: args.number("threads") ?? 0,
+    plugins: await importPlugins(args),
+    formats: await readFormats(args),
+  };
+}
+
+/** What `--jobs` says; the Workers read the same command line. */
+function jobsOf(args: Arguments): Parameters<typeof compareRecipes>[0]["jobs"] {
+  const count = args.number("jobs") ?? 1;
+  if (count === 0) {
+    throw new LowbitError("USAGE", "--jobs must be at least 1", { advice: "leave it out for 1" });
+  }
+  if (count > 1 && args.number("threads") !== undefined) {
+    throw new LowbitError("USAGE", "--jobs and --threads cannot both be given", {
+      advice: "each job has one thread; leave --threads out",
+    });
+  }
+  const start = () => new Worker(new URL("./compare_job.ts", import.meta.url), { type: "module" });
+  return count > 1 ? { count, start, argv: args.argv } : undefined;
+}
 
 /** How far a comparison is, and how long the rest may take at the pace so far. */
 class Overall {

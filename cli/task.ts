@@ -8,35 +8,27 @@ import type { ChoiceItem } from "../engine/choices.ts";
 import { LowbitError } from "../spec/mod.ts";
 import { parse } from "@std/yaml";
 import { readText } from "./inputs.ts";
-
-/** What a task says of its lines: names of fields, or texts with `{{field}}` in them. */
-interface Templates {
-  doc_to_text: string;
-  doc_to_choice: string | string[];
-  doc_to_target: string | number;
-  target_delimiter: string;
-}
-
-/** How lines of `query`, `choices` and `gold` are read, as most tasks of the harness have them. */
-const PLAIN: Templates = {
-  doc_to_text: "{{query}}",
-  doc_to_choice: "choices",
-  doc_to_target: "gold",
-  target_delimiter: " ",
-};
+import {
+  type Document,
+  itemsOf,
+  type Line,
+  malformed,
+  PLAIN,
+  type Shots,
+  type Templates,
+} from "./task_prompts.ts";
 
 /** What a YAML task may say beside its templates without changing a score. */
 const WITHOUT_EFFECT = [
   ...["task", "tag", "group", "dataset_path", "dataset_kwargs", "test_split", "validation_split"],
   ...["training_split", "output_type", "metric_list", "metadata", "dataset_name"],
+  ...["num_fewshot", "fewshot_split", "fewshot_config"],
 ];
-
-type Document = Record<string, unknown>;
 
 /** The questions of a task file. */
 export async function readTask(path: string): Promise<{ name: string; items: ChoiceItem[] }> {
   const name = path.split(/[\\/]/).at(-1)!.replace(/\.[a-z]+$/, "");
-  if (!/\.ya?ml$/.test(path)) return { name, items: await readLines(path, PLAIN) };
+  if (!/\.ya?ml$/.test(path)) return { name, items: itemsOf(await readLines(path), PLAIN) };
   const task = parse(await readText(path)) as Document;
   const wrong = (field: string, problem: string) =>
     new LowbitError("UNSUPPORTED", problem, {
@@ -50,81 +42,73 @@ export async function readTask(path: string): Promise<{ name: string; items: Cho
   if (task.dataset_path !== "json") throw wrong("dataset_path", "must be json: files of yours");
   const templates = { ...PLAIN, doc_to_target: "label" };
   for (const [key, value] of Object.entries(task)) {
-    if (key === "num_fewshot" && value === 0) continue;
     if (WITHOUT_EFFECT.includes(key)) continue;
     if (!Object.hasOwn(templates, key)) throw wrong(key, "is not known, and could change scores");
     Object.assign(templates, { [key]: value });
   }
   const { data_files } = task.dataset_kwargs as { data_files: string | Record<string, string> };
+  const lines = async (split: string): Promise<Line[]> => {
+    const file = typeof data_files === "string" ? data_files : data_files?.[split];
+    if (typeof file !== "string") throw wrong("dataset_kwargs.data_files", `has no ${split}`);
+    return await readLines(
+      /^([/\\]|[A-Za-z]:)/.test(file) ? file : path.replace(/[^/\\]*$/, "") + file,
+    );
+  };
   const split = String(task.test_split ?? task.validation_split ?? "train");
-  const file = typeof data_files === "string" ? data_files : data_files?.[split];
-  if (typeof file !== "string") throw wrong("dataset_kwargs.data_files", `has no ${split}`);
-  const beside = /^([/\\]|[A-Za-z]:)/.test(file) ? file : path.replace(/[^/\\]*$/, "") + file;
-  return { name: String(task.task ?? name), items: await readLines(beside, templates) };
+  const shots = await fewShot(task, split, lines, wrong);
+  const items = itemsOf(await lines(split), templates as Templates, shots);
+  return { name: String(task.task ?? name), items };
 }
 
-async function readLines(path: string, templates: Templates): Promise<ChoiceItem[]> {
-  const items: ChoiceItem[] = [];
+/** The examples before each question: how many, how they are chosen, and out of which lines. */
+async function fewShot(
+  task: Document,
+  split: string,
+  lines: (split: string) => Promise<Line[]>,
+  wrong: (field: string, problem: string) => LowbitError,
+): Promise<Shots | undefined> {
+  const count = Number(task.num_fewshot ?? 0);
+  if (!Number.isSafeInteger(count) || count < 0) throw wrong("num_fewshot", "must be 0 or more");
+  if (count === 0) return undefined;
+  const { sampler = "default", samples, split: own, ...rest } =
+    (task.fewshot_config ?? {}) as Document;
+  const [more] = Object.keys(rest);
+  if (more !== undefined) throw wrong(`fewshot_config.${more}`, "is not known");
+  if (sampler !== "default" && sampler !== "first_n") {
+    throw wrong("fewshot_config.sampler", "must be default or first_n");
+  }
+  if (samples !== undefined && !Array.isArray(samples)) {
+    throw wrong("fewshot_config.samples", "must be a list of examples");
+  }
+  const named = own ?? task.fewshot_split;
+  const from = named ??
+    (samples ? undefined : task.training_split ?? task.validation_split ?? split);
+  const pool = from === undefined
+    ? (samples as Document[]).map((document, i) => ({ document, place: `example ${i + 1}` }))
+    : await lines(String(from));
+  // A question is no example of itself, where both are of one split.
+  const apart = named !== undefined && named === task.test_split;
+  if (pool.length < count + (apart ? 1 : 0)) {
+    throw wrong("num_fewshot", `asks for more examples than ${pool.length} lines have`);
+  }
+  return { count, pool, apart, first: sampler === "first_n" };
+}
+
+/** The lines of a file of questions. */
+async function readLines(path: string): Promise<Line[]> {
+  const lines: Line[] = [];
   for (const [i, line] of (await readText(path)).split(/\r?\n/).entries()) {
     if (line.trim() === "") continue;
-    const wrong = (problem: string) =>
-      new LowbitError("MALFORMED", problem, {
-        file: `${path}:${i + 1}`,
-        advice: "a line is one JSON object; see docs/tutorials/ci-engineer.md",
-      });
-    let document: Document;
+    const place = `${path}:${i + 1}`;
     try {
-      document = JSON.parse(line);
+      lines.push({ document: JSON.parse(line), place });
     } catch (cause) {
-      throw wrong(`is not JSON: ${(cause as Error).message}`);
+      throw malformed(place, `is not JSON: ${(cause as Error).message}`);
     }
-    items.push(itemOf(document, templates, wrong));
   }
-  if (items.length === 0) {
-    throw new LowbitError("MALFORMED", "has no questions", {
-      file: path,
-      advice: "it must hold one JSON object a line: query, choices, gold",
-    });
-  }
-  return items;
-}
-
-function itemOf(
-  document: Document,
-  { doc_to_text, doc_to_choice, doc_to_target, target_delimiter }: Templates,
-  wrong: (problem: string) => LowbitError,
-): ChoiceItem {
-  const fill = (template: string): unknown => {
-    if (Object.hasOwn(document, template)) return document[template];
-    const whole = /^\{\{\s*(\w+)\s*\}\}$/.exec(template)?.[1];
-    const text = (field: string) => {
-      if (Object.hasOwn(document, field)) return document[field];
-      throw wrong(`has no field ${field}`);
-    };
-    if (whole !== undefined) return text(whole);
-    const filled = template.replace(/\{\{\s*(\w+)\s*\}\}/g, (_, field) => String(text(field)));
-    if (/\{[{%]/.test(filled)) throw wrong(`cannot fill ${template}: only {{field}} is known`);
-    return filled;
-  };
-  const choices = typeof doc_to_choice === "string" ? fill(doc_to_choice) : doc_to_choice;
-  if (
-    !Array.isArray(choices) || choices.length < 2 || !choices.every((c) => typeof c === "string")
-  ) {
-    throw wrong("must have at least two choices, all texts");
-  }
-  const target = typeof doc_to_target === "string" ? fill(doc_to_target) : doc_to_target;
-  const gold = typeof target === "number"
-    ? target
-    : /^\d+$/.test(String(target))
-    ? Number(target)
-    : choices.indexOf(String(target));
-  if (!Number.isInteger(gold) || gold < 0 || gold >= choices.length) {
-    throw wrong(`${JSON.stringify(target)} is none of the choices`);
-  }
-  return {
-    context: String(fill(doc_to_text)),
-    choices: choices.map((choice) => target_delimiter + choice),
-    lengths: choices.map((choice: string) => choice.length),
-    gold,
-  };
+  if (lines.length > 0) return lines;
+  throw new LowbitError("MALFORMED", "has no questions", {
+    file: path,
+    advice: "it must hold one JSON object a line: query, choices, gold",
+  });
 }

@@ -106,6 +106,8 @@ export interface Entry {
   peak_rss_bytes: number;
   /** Predictions a second while it was evaluated. */
   tokens_per_second: number;
+  /** Recipes that ran side by side while it was measured, if more than one: times and memory are theirs. */
+  jobs?: number;
   /** Joules, where the machine counts them and the process may read it. */
   energy_joules?: number;
   /** Error by block and role. */

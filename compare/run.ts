@@ -7,15 +7,16 @@
 
 import { hashWindows } from "../engine/calibration.ts";
 import { hashSources } from "../engine/hash.ts";
-import { SharedStatistics } from "../engine/shared_statistics.ts";
 import { VERSION } from "../engine/version.ts";
 import { openModel } from "../models/architecture.ts";
-import { LowbitError, type Recipe, type StatisticName } from "../spec/mod.ts";
+import { type Checkpoint, LowbitError, type Recipe } from "../spec/mod.ts";
 import type { Workbench } from "../workbench.ts";
+import { Bench, calibrationOf } from "./bench.ts";
 import { EntryCache } from "./cache.ts";
 import type { Comparison, Difference, Entry, Protocol } from "./document.ts";
+import { type Job, JobError, type JobSetup, runJobs } from "./jobs.ts";
 import { captureInputs, heaviestTails, rolesBehindNorms } from "./look.ts";
-import { type Measured, measureRecipe } from "./measure.ts";
+import type { Measured, measureRecipe } from "./measure.ts";
 import { pairedDifference, paretoFront, TokenLosses } from "./statistics.ts";
 
 /** What is compared. */
@@ -40,6 +41,8 @@ export interface CompareArguments {
   cache?: string;
   /** A folder to leave each checkpoint in, by name of the recipe. */
   out?: string;
+  /** Recipes side by side: how many, the Worker, and the command line that it reads. */
+  jobs?: { count: number; start(): Worker; argv: readonly string[] };
   /** Told before each recipe, and after the last one. */
   progress?(done: number, total: number, name: string): void;
 }
@@ -52,7 +55,6 @@ export async function compareRecipes(args: CompareArguments): Promise<Comparison
     const graph = openModel(model);
     const tensor = await heaviestTails(graph, args.tensor);
     const activations = await widestInputs(lowbit, args);
-    using reference = await lowbit.stream(model, text.windows);
     const own = new TokenLosses();
     const full = await lowbit.evaluate({
       model,
@@ -61,59 +63,13 @@ export async function compareRecipes(args: CompareArguments): Promise<Comparison
       evaluators: [own],
     });
     const files = await hashSources(model.files);
-    const cache = new EntryCache<Measured>(args.cache);
-    const sets = args.calibrations ?? [{ name: "" }];
-    const measured: { entry: Entry; losses: number[][] }[] = [];
-    const failures: Comparison["failures"] = [];
-    const total = recipes.length * sets.length;
-    let done = 0;
-    for (const set of sets) {
-      const shared = new SharedStatistics(model, statisticsOf(lowbit, recipes));
-      for (const recipe of recipes) {
-        const name = set.name ? `${recipe.name} (${set.name})` : recipe.name;
-        args.progress?.(done++, total, name);
-        try {
-          const needs = lowbit.needsCalibration(model, recipe);
-          const calibration = needs
-            ? set.windows ?? await lowbit.calibration(model, recipe)
-            : undefined;
-          const key = EntryCache.key({
-            files,
-            recipe,
-            calibration: calibration && hashWindows(calibration),
-            windows: hashWindows(text.windows),
-            from: text.from,
-            tensor: tensor.id,
-            kernels: lowbit.kernels.name,
-          });
-          const kept = await cache.get(key);
-          const inputs = { block: activations.block, role: activations.role };
-          const found = kept ?? await measureRecipe(
-            {
-              lowbit,
-              model,
-              reference,
-              ...{ windows: text.windows, from: text.from },
-              calibration,
-              shared: sameLength(recipes) ? shared : undefined,
-              tensor,
-              inputs,
-              out: args.out && `${args.out}/${name.replace(/[^a-z0-9_.-]+/g, "-")}`,
-            },
-            recipe,
-            args.watch,
-          );
-          if (!kept) await cache.set(key, found);
-          const pareto = { kl: false, perplexity: false };
-          const entry = { name, key, cached: kept !== undefined, ...found.entry, pareto };
-          measured.push({ entry, losses: found.losses });
-        } catch (error) {
-          if (!(error instanceof LowbitError) || error.code === "IO") throw error;
-          failures.push({ name, error: error.line() });
-        }
-      }
-    }
-    args.progress?.(total, total, "");
+    const setup = {
+      jobs: args.jobs?.count ?? 1,
+      ...{ model: args.model, recipes, text, tensor, protocol: args.protocol },
+      calibrations: args.calibrations ?? [{ name: "" }],
+      inputs: { block: activations.block, role: activations.role },
+    };
+    const { measured, failures } = await measureAll(args, model, files, setup);
     const entries = measured.map(({ entry }) => entry);
     markFronts(entries);
     const elements = graph.parameters.reduce(
@@ -141,13 +97,105 @@ export async function compareRecipes(args: CompareArguments): Promise<Comparison
       entries,
       failures,
       differences: differences({ name: "full precision", losses: own.windows }, measured),
-      ...(sets.length > 1 && { calibration: spreads(recipes, entries) }),
+      ...(setup.calibrations.length > 1 && { calibration: spreads(recipes, entries) }),
       tensor: shown,
       activations,
     };
   } finally {
     model.close();
   }
+}
+
+/** Measures what is not kept, here or on Workers; entries are in the order of the recipes. */
+async function measureAll(
+  args: CompareArguments,
+  model: Checkpoint,
+  files: Comparison["model"]["files"],
+  setup: Omit<JobSetup, "argv">,
+): Promise<{ measured: { entry: Entry; losses: number[][] }[]; failures: Comparison["failures"] }> {
+  const { lowbit, jobs } = args, { recipes, calibrations, text } = setup;
+  const cache = new EntryCache<Measured>(args.cache);
+  const all = calibrations.flatMap((set, s) =>
+    recipes.map((recipe, r) => {
+      const name = set.name ? `${recipe.name} (${set.name})` : recipe.name;
+      const out = args.out && `${args.out}/${name.replace(/[^a-z0-9_.-]+/g, "-")}`;
+      return { set: s, recipe: r, name, out, key: "" };
+    })
+  );
+  const found = new Map<Job, { result: Measured | JobError; cached: boolean }>();
+  const waiting: typeof all = [];
+  for (const job of all) {
+    const recipe = recipes[job.recipe];
+    try {
+      const windows = calibrations[job.set].windows;
+      const calibration = await calibrationOf(lowbit, model, recipe, windows);
+      job.key = EntryCache.key({
+        files,
+        recipe,
+        calibration: calibration && hashWindows(calibration),
+        windows: hashWindows(text.windows),
+        from: text.from,
+        tensor: setup.tensor.id,
+        kernels: lowbit.kernels.name,
+      });
+      const result = await cache.get(job.key);
+      if (result) found.set(job, { result, cached: true });
+      else waiting.push(job);
+    } catch (error) {
+      found.set(job, { result: errorOfRecipe(error), cached: false });
+    }
+  }
+  const running = new Set<string>();
+  const told = {
+    begin(job: Job) {
+      running.add((job as typeof all[number]).name);
+      args.progress?.(found.size, all.length, [...running].join(", "));
+    },
+    async done(job: Job, result: Measured | JobError) {
+      const { key, name } = job as typeof all[number];
+      running.delete(name);
+      if (!(result instanceof JobError)) await cache.set(key, result);
+      found.set(job, { result, cached: false });
+    },
+  };
+  if (jobs && setup.jobs > 1) {
+    await runJobs(jobs.start, { ...setup, argv: jobs.argv }, waiting, told);
+  } else await runHere(args, model, setup, waiting, told);
+  args.progress?.(all.length, all.length, "");
+  const failures: Comparison["failures"] = [];
+  const measured = all.flatMap((job) => {
+    const { name, key } = job, { result, cached } = found.get(job)!;
+    if (result instanceof JobError) {
+      failures.push({ name, error: result.line });
+      return [];
+    }
+    const pareto = { kl: false, perplexity: false };
+    const entry: Entry = { name, key, cached, ...result.entry, pareto };
+    return [{ entry, losses: result.losses }];
+  });
+  return { measured, failures };
+}
+
+/** Measures on this thread, one recipe after the other. */
+async function runHere(
+  { lowbit, watch }: CompareArguments,
+  model: Checkpoint,
+  setup: Omit<JobSetup, "argv">,
+  jobs: readonly Job[],
+  told: Parameters<typeof runJobs>[3],
+): Promise<void> {
+  if (jobs.length === 0) return;
+  using bench = await Bench.open(lowbit, watch, model, setup);
+  for (const job of jobs) {
+    told.begin(job);
+    await told.done(job, await bench.measure(job).catch(errorOfRecipe));
+  }
+}
+
+/** What a recipe is listed with; what is wrong with the machine is thrown. */
+function errorOfRecipe(error: unknown): JobError {
+  if (error instanceof LowbitError && error.code !== "IO") return new JobError(error.line());
+  throw error;
 }
 
 /** The inputs behind a norm whose largest channel stands out the most. */
@@ -168,21 +216,6 @@ async function widestInputs(
   } finally {
     model.close();
   }
-}
-
-/** What the steps of any recipe want to know of the inputs of linears. */
-function statisticsOf(lowbit: Workbench, recipes: readonly Recipe[]): Set<StatisticName> {
-  const used = new Set(recipes.flatMap(({ pipeline }) => pipeline.map(({ use }) => use)));
-  const plugins = lowbit.plugins.filter(({ meta }) => used.has(meta.name));
-  return new Set(plugins.flatMap(({ meta }) => meta.needs.statistics));
-}
-
-/** Whether recipes are calibrated on windows of the same number and length, so that they can share. */
-function sameLength(recipes: readonly Recipe[]): boolean {
-  const [first] = recipes;
-  return recipes.every(({ calibration: { samples, length } }) =>
-    samples === first.calibration.samples && length === first.calibration.length
-  );
 }
 
 function markFronts(entries: readonly Entry[]): void {

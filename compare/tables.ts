@@ -14,6 +14,7 @@ const OWN = [
   "quantize_seconds",
   "peak_rss_bytes",
   "tokens_per_second",
+  "jobs",
 ] as const;
 
 /** A line a recipe, the model first; every figure has a column. */
@@ -29,9 +30,10 @@ export function comparisonCsv(comparison: Comparison): string {
     entry.seconds.quantize,
     entry.peak_rss_bytes,
     entry.tokens_per_second,
+    entry.jobs ?? 1,
     ...figures.map((name) => entry.figures[name] ?? ""),
   ]);
-  const full = ["full precision", model.bits_per_weight, model.bytes, "", "", ""];
+  const full = ["full precision", model.bits_per_weight, model.bytes, "", "", "", ""];
   const lines = [
     [...OWN, ...figures],
     [...full, ...figures.map((name) => reference[name] ?? "")],
@@ -84,14 +86,23 @@ export function comparisonRows(comparison: Comparison): { head: string[]; rows: 
   };
 }
 
+/** What must be said of times that were taken side by side; empty if none was. */
+export function crowdNote(entries: Comparison["entries"]): string {
+  const names = entries.flatMap(({ name, jobs }) => jobs ? [name] : []);
+  if (names.length === 0) return "";
+  const all = names.length === entries.length ? "all recipes" : names.join(", ");
+  return `Times, tokens a second and memory of ${all} were taken while several recipes ran side by ` +
+    "side (--jobs): they are not those of a run alone.";
+}
+
 /** What the figures mean, in a sentence. */
-export function comparisonNote({ text, protocol, reference }: Comparison): string {
-  const { windows, context, stride, bos } = protocol;
+export function comparisonNote({ text, protocol, reference, entries }: Comparison): string {
+  const { windows, context, stride, bos } = protocol, crowd = crowdNote(entries);
   return `${reference.tokens} predictions of ${text.name}: ${windows} windows of ${context} tokens, ` +
     `stride ${stride}, ${bos ? "BOS in place of the first token" : "no BOS added"} ` +
     `(protocol ${protocol.name}). Differences of the negative log-likelihood are paired by token, ` +
     "with the standard error over windows; KL in nats to the full-precision model. " +
-    "* on the Pareto front of size and KL.";
+    "* on the Pareto front of size and KL." + (crowd && ` ${crowd}`);
 }
 
 /** A Markdown table with the note below it. */

@@ -1,11 +1,11 @@
 /**
- * Chat templates: messages as the text that a model was trained on. The one module that sees the
- * template library.
+ * Templates in Jinja: chats as the text that a model was trained on, and questions of tasks. The one
+ * module that sees the template library.
  *
  * @module
  */
 
-import { Template } from "@huggingface/jinja";
+import { Environment, Interpreter, parse, Template, tokenize } from "@huggingface/jinja";
 import { LowbitError } from "../spec/mod.ts";
 
 /** What templates are given beside the messages. */
@@ -49,5 +49,28 @@ export function renderChat(
       field: "chat_template",
       cause,
     });
+  }
+}
+
+/**
+ * The text of a Jinja template with nothing trimmed, as Jinja itself has it with
+ * `keep_trailing_newline`. A {@linkcode LowbitError} `MALFORMED` where it is no Jinja.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { renderTemplate } from "./chat_template.ts";
+ * assertEquals(renderTemplate("Q: {{ q.strip() }}\nA:\n", { q: " why? " }), "Q: why?\nA:\n");
+ * ```
+ */
+export function renderTemplate(template: string, values: Record<string, unknown>): string {
+  try {
+    const environment = new Environment();
+    for (const [name, value] of Object.entries(values)) environment.set(name, value);
+    // The tokenizer always takes one newline off the end.
+    const program = parse(tokenize(template.replace(/\n$/, "\n\n"), {}));
+    return String(new Interpreter(environment).run(program).value);
+  } catch (cause) {
+    throw new LowbitError("MALFORMED", `cannot be used: ${(cause as Error).message}`, { cause });
   }
 }

@@ -13,7 +13,7 @@ import { reportSourceHash } from "../tools/build_report.ts";
 import { memoryOutput } from "../formats/containers/output.ts";
 import { SharedStatistics } from "../engine/shared_statistics.ts";
 import { createWorkbench } from "../workbench.ts";
-import { READ, ROOT, runCli, runJson } from "./process.ts";
+import { READ, ROOT, runCli, runJson, startCli } from "./process.ts";
 import { temporary } from "./temporary.ts";
 
 Deno.test("compare: entries, differences, a report without a network, and a cache", async () => {
@@ -56,6 +56,65 @@ Deno.test("compare: entries, differences, a report without a network, and a cach
   const second: Comparison = await runJson([...args, "--recipes", "rtn-w8"]);
   assertEquals(second.entries.map(({ cached }) => cached), [false, true, true]);
   assertEquals(second.entries[2].figures, four.figures);
+});
+
+Deno.test("compare --jobs: the same figures, and times that say that they are of a crowd", async () => {
+  using folder = temporary();
+  const text = folder.text(
+    "text.txt",
+    Deno.readTextFileSync(`${ROOT}/embedded/evaluation.txt`).slice(0, 5000),
+  );
+  const bad = folder.text(
+    "bad.yaml",
+    "name: bad\nassign: [{ select: ['*'], weight: int4_g64_asym }]\npipeline: [{ use: nothing }]\n",
+  );
+  const calibration = folder.text("ids.json", JSON.stringify([[1, 2, 3, 4, 5, 6, 7, 8]]));
+  const args = ["compare", "embedded", "--text", text, "--context", "64", "--windows", "2"];
+  args.push("--recipes", `gptq-w4g64,${bad},rtn-w3g64,rtn-w8`, "--calibration", calibration);
+  const run = async (...more: string[]): Promise<Comparison> => {
+    const { code, stdout, stderr } = await runCli([...args, ...more, "--json"]);
+    assertEquals(code, 1, stderr); // the bad recipe
+    return JSON.parse(stdout);
+  };
+  const alone = await run("--no-cache");
+  const crowd = await run("--jobs", "3", "--cache", folder.at("cache"));
+  const facts = ({ entries, differences, failures, reference }: Comparison) => ({
+    entries: entries.map(({ name, key, bytes, figures, linears, tensor, receipt }) => {
+      return { name, key, bytes, figures, linears, tensor, receipt };
+    }),
+    ...{ differences, failures, reference },
+  });
+  assertEquals(facts(crowd), facts(alone));
+  assertEquals(alone.entries.map(({ jobs }) => jobs), [undefined, undefined, undefined]);
+  assertEquals(crowd.entries.map(({ jobs }) => jobs), [3, 3, 3]);
+  // What was kept says so for ever, also to a comparison that runs one at a time.
+  const kept = await runCli([...args, "--cache", folder.at("cache"), "--csv", folder.at("a.csv")]);
+  assertStringIncludes(
+    kept.stdout,
+    "all recipes were taken while several recipes ran side by side",
+  );
+  assertMatch(Deno.readTextFileSync(folder.at("a.csv")), /,jobs,.*\r\nfull precision,.*,3,/s);
+  const both = await runCli([...args, "--jobs", "2", "--threads", "2"]);
+  assertEquals(both.code, 2);
+  assertStringIncludes(both.stderr, "--jobs and --threads cannot both be given");
+});
+
+Deno.test("compare --jobs: an interrupt ends all jobs, and what is finished is kept", async () => {
+  using folder = temporary();
+  const text = folder.text(
+    "text.txt",
+    Deno.readTextFileSync(`${ROOT}/embedded/evaluation.txt`).slice(0, 3000),
+  );
+  const child = startCli([
+    ...["compare", "embedded", "--recipes", "rtn-w8,awq-w4g64,gptq-w4g64", "--jobs", "2"],
+    ...["--text", text, "--context", "64", "--windows", "2", "--cache", folder.at("cache")],
+  ]);
+  const lines = child.stderr.pipeThrough(new TextDecoderStream());
+  for await (const line of lines) if (/recipe 2 of 3/.test(line)) break;
+  child.kill("SIGINT");
+  assertEquals((await child.status).signal, "SIGINT");
+  await child.stdout.cancel();
+  assertEquals([...Deno.readDirSync(folder.at("cache"))].length, 1);
 });
 
 Deno.test("compare: a recipe that cannot be run is listed, and the others go on", async () => {

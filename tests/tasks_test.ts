@@ -1,6 +1,7 @@
 /** Multiple choice and needles, as the command line has them. */
 
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { PythonRandom } from "../cli/python_random.ts";
 import { choiceWindow } from "../engine/choices.ts";
 import { READ, ROOT, runCli, runJson } from "./process.ts";
 import { temporary } from "./temporary.ts";
@@ -9,15 +10,31 @@ const TASK = `${ROOT}/tests/tasks/next_words.jsonl`;
 
 Deno.test("a task has the scores and the likelihoods of lm-evaluation-harness", async () => {
   const golden = JSON.parse(await Deno.readTextFile(`${ROOT}/tests/golden/harness.json`));
-  for (const file of [TASK, TASK.replace(/jsonl$/, "yaml")]) {
+  const files = [
+    [TASK, golden],
+    [TASK.replace(/jsonl$/, "yaml"), golden],
+    // Templates in Jinja, a description, and two examples before each question.
+    [TASK.replace(/\.jsonl$/, "_2shot.yaml"), golden.two_shot],
+  ];
+  for (const [file, wanted] of files) {
     const { tasks: [scored] } = await runJson(["eval", "embedded", "--task", file], READ);
     for (const name of ["acc", "acc_stderr", "acc_norm", "acc_norm_stderr"]) {
-      assertAlmostEquals(scored[name], golden[name], 1e-12, name);
+      assertAlmostEquals(scored[name], wanted[name], 1e-12, name);
     }
-    golden.loglikelihoods.flat().forEach((value: number, i: number) =>
+    wanted.loglikelihoods.flat().forEach((value: number, i: number) =>
       assertAlmostEquals(scored.loglikelihoods.flat()[i], value, 2e-4 * Math.abs(value) + 1e-4)
     );
   }
+});
+
+Deno.test("samples are those of Python", () => {
+  // CPython 3.11: r = random.Random(1234), then r.sample(range(n), k)
+  const random = new PythonRandom(1234);
+  const sample = (n: number, k: number) => random.sample(Array.from({ length: n }, (_, i) => i), k);
+  assertEquals([sample(20, 3), sample(20, 3)], [[14, 3, 0], [2, 18, 1]]);
+  assertEquals(sample(20, 3), [2, 3, 11]);
+  assertEquals([sample(300, 3), sample(300, 3)], [[121, 8, 15], [8, 177, 247]]);
+  assertEquals(sample(1000, 9), [630, 474, 152, 93, 187, 730, 117, 865, 14]);
 });
 
 Deno.test("a broken task says where", async () => {

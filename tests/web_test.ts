@@ -95,6 +95,45 @@ Deno.test({
       );
 
       await t.step(
+        "formats: schemes and vector formats, with their errors and in links",
+        async () => {
+          await open(page, served, "formats");
+          for (const [slot, id] of ["q4_k", "e8p", "lut4_channel"].entries()) {
+            await page.selectOption(`#pick-${slot}`, id);
+          }
+          const cells = async () => {
+            await until(
+              page,
+              "['q4_k', 'e8p', 'lut4_channel'].every((id) => " +
+                "document.querySelector('#comparison thead')?.textContent.includes(id))",
+            );
+            return await page.evaluate(`[...document.querySelectorAll("#comparison tbody tr")]
+            .slice(0, 4).map((row) => [...row.cells].slice(1).map((cell) => cell.textContent))`);
+          };
+          const [snr, , entropy, bits] = await cells() as string[][];
+          // Q4_K has 144 bytes for 256 numbers; E8P 2 bits and a float32 scale for 256.
+          assertEquals(bits, ["4.5", "2.125", "5"]);
+          assertEquals(entropy.slice(1), ["–", "–"]);
+          assert(Number(snr[0]) > 22 && Number(snr[1]) > 10 && Number(snr[2]) > 20, snr.join());
+          assertEquals(
+            await page.evaluate("document.querySelectorAll('circle.after').length > 99"),
+            true,
+          );
+          const yaml = await value("#yaml-0") as string;
+          await page.fill("#yaml-0", yaml.replace("uint6", "uint66"));
+          await page.waitForSelector("#fault-0:not(:empty)");
+          const line = 1 + yaml.split("\n").findIndex((text) => text.includes("uint6"));
+          assertMatch(await page.textContent("#fault-0"), new RegExp(`^Line ${line}: .*uint66`));
+          await page.fill("#yaml-0", yaml);
+          await page.click("#copy-link");
+          await until(page, "location.hash.length > 60");
+          await page.reload();
+          assertEquals((await cells() as string[][])[3], bits);
+          await page.evaluate("location.hash = '#/formats'");
+        },
+      );
+
+      await t.step(
         "formats: the table of values and error are those of the command line",
         async () => {
           await open(page, served, "formats");

@@ -37,21 +37,32 @@ export function readMethods(root: string): Method[] {
 }
 
 /** What of lowbit a method is, and how it is run. */
-function implementation(method: MethodEntry): Pick<Method, "has" | "recipe" | "figures"> {
-  for (const kind of ["format", "vector", "scheme", "layout"] as const) {
-    const id = method[kind];
-    if (id === undefined) continue;
+function implementation(method: MethodEntry): Partial<Method> {
+  const kinds = (["format", "vector", "scheme", "layout"] as const).filter((kind) => method[kind]);
+  const found = kinds.map((kind) => {
+    const id = method[kind]!;
     if (!CATALOGS[kind].has(id)) {
       throw new LowbitError("UNKNOWN_NAME", `there is no ${kind} ${id}`, { file: method.name });
     }
-    const recipe = recipeOf(kind, id);
-    return { has: `${WORDS[kind]} ${id}`, ...(recipe && { recipe }) };
+    return { words: `${WORDS[kind]} ${id}`, recipe: recipeOf(kind, id) };
+  });
+  if (found.length > 0) {
+    const has = found.map(({ words }) => words).join(", ");
+    const recipe = found.find(({ recipe }) => recipe)?.recipe;
+    const runs = recipe && /^name: (.*)$/m.exec(recipe)![1];
+    return recipe ? { has, recipe, runs } : { has, idle: NEVER_NEGATIVE };
   }
   const plugin = method.plugin ?? kebab(method.name);
-  if (!PLUGINS.some(({ meta }) => meta.name === plugin)) return {};
+  const known = PLUGINS.find(({ meta }) => meta.name === plugin);
+  if (!known) return {};
+  const has = `plugin ${plugin}`, figures = plugin;
+  if (known.cache) return { has, figures, cache: plugin, runs: plugin };
   const recipe = presetOf(plugin);
-  return { has: `plugin ${plugin}`, figures: plugin, ...(recipe && { recipe }) };
+  return { has, figures, ...(recipe && { recipe, runs: recipe }) };
 }
+
+const NEVER_NEGATIVE = "It is for values that are never negative, which no linear of the shipped " +
+  "model reads or holds.";
 
 const WORDS = {
   format: "number format",
@@ -67,11 +78,12 @@ function kebab(name: string): string {
 
 /** The plainest preset with a plugin: the one of its name, or the one with the fewest steps. */
 function presetOf(plugin: string): string | undefined {
-  const presets = [...presetRecipes().values()].filter(({ budget, pipeline }) =>
-    !budget && pipeline.some(({ use }) => use === plugin)
+  const presets = [...presetRecipes().values()].filter(({ pipeline }) =>
+    pipeline.some(({ use }) => use === plugin)
   );
-  const rank = ({ name, pipeline }: Recipe) =>
-    (name.startsWith(`${plugin}-w`) ? 0 : 100) + pipeline.length;
+  const rank = ({ name, budget, pipeline }: Recipe) =>
+    (budget ? 1000 : 0) + (name.startsWith(`${plugin}-w`) ? 0 : 100) +
+    pipeline.length;
   return presets.sort((a, b) => rank(a) - rank(b))[0]?.name;
 }
 

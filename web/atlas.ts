@@ -9,6 +9,7 @@ import { field, h, numberText, select, show } from "./dom.ts";
 import { Cancelled, Engine, faultText } from "./engine.ts";
 import { type MathNode, parseMath } from "./mathml.ts";
 import type { Method } from "./methods.ts";
+import type { ResultView } from "./protocol.ts";
 import type { QualityRow } from "./quality.ts";
 
 /** Windows of text that a method is scored on. */
@@ -80,7 +81,7 @@ async function fill(section: HTMLElement): Promise<void> {
 }
 
 function methodCard(method: Method, quality: readonly QualityRow[]): HTMLElement {
-  const { name, year, paper, does, equation, needs, has, recipe } = method;
+  const { name, year, paper, does, equation, needs, has, idle } = method;
   const arxiv = /^\d{4}\.\d{4,5}$/.test(paper);
   return h(
     "article",
@@ -101,11 +102,13 @@ function methodCard(method: Method, quality: readonly QualityRow[]): HTMLElement
         ? h("a", { href: `https://arxiv.org/abs/${paper}`, rel: "noreferrer" }, `arXiv ${paper}`)
         : paper,
     ),
-    figures(quality, method),
+    figures(quality, method) ??
+      (method.runs !== undefined && h("p", { class: "facts" }, "Not measured yet: run it here")),
     has === undefined
       ? h("p", { class: "missing" }, "Not implemented yet")
       : h("p", { class: "has" }, `In lowbit: ${has}`),
-    recipe !== undefined && runner(recipe, name),
+    idle !== undefined && h("p", { class: "facts" }, idle),
+    (method.recipe !== undefined || method.cache !== undefined) && runner(method),
   );
 }
 
@@ -117,9 +120,9 @@ function startsWith({ recipe }: QualityRow, name: string): boolean {
 /** The measured figures of the recipes of a method. */
 function figures(
   quality: readonly QualityRow[],
-  { recipe, figures: start, format, scheme }: Method,
+  { runs, figures: start, format, scheme }: Method,
 ): HTMLElement | undefined {
-  const names = [recipe, start, format, scheme].filter((name) => name !== undefined)
+  const names = [runs, start, format, scheme].filter((name) => name !== undefined)
     .map((name) => name.replace(/^nf4_.*/, "nf4"));
   const own = quality.filter((row) =>
     names.some((name) => [name, `ggml-${name}`].includes(row.recipe) || startsWith(row, name))
@@ -164,8 +167,8 @@ function figures(
 }
 
 /** A button that quantises the shipped model by a recipe and shows its figures. */
-function runner(recipe: string, name: string): HTMLElement {
-  const label = recipe.includes("\n") ? "Run here" : `Run ${recipe}`;
+function runner({ name, recipe, cache }: Method): HTMLElement {
+  const label = recipe?.includes("\n") ? "Run here" : `Run ${recipe ?? cache}`;
   const said = h("p", { role: "status", class: "said" });
   const button = h("button", { type: "button", "aria-label": `${label}: ${name}` }, label);
   let engine: Engine | undefined;
@@ -178,17 +181,17 @@ function runner(recipe: string, name: string): HTMLElement {
       await engine.call("open", { files: "embedded" });
       const onProgress = ({ stage, done, total }: { stage: string; done: number; total: number }) =>
         said.textContent = `${stage}: ${done} of ${total}`;
-      const result = await engine.call("quantize", { recipe, to: "lowbit" }, onProgress);
+      const made = recipe === undefined
+        ? "Weights as they are"
+        : sizeText(await engine.call("quantize", { recipe, to: "lowbit" }, onProgress));
       const { perplexity, original, kl } = await engine.call(
         "evaluate",
-        { windows: WINDOWS, length: 256 },
+        { windows: WINDOWS, length: 256, cache },
         onProgress,
       );
-      said.textContent = `${numberText(result.bits)} bits a weight in ${
-        numberText(result.seconds, 3)
-      } s; perplexity ${numberText(perplexity)} (full precision ${numberText(original)}), KL ${
-        numberText(kl, 3)
-      }`;
+      said.textContent = `${made}; perplexity ${numberText(perplexity)} (full precision ${
+        numberText(original)
+      }), KL ${numberText(kl, 3)}`;
     } catch (error) {
       said.textContent = error instanceof Cancelled ? "Cancelled." : faultText(error);
     } finally {
@@ -198,6 +201,10 @@ function runner(recipe: string, name: string): HTMLElement {
     }
   });
   return h("div", {}, button, said);
+}
+
+function sizeText({ bits, seconds }: ResultView): string {
+  return `${numberText(bits)} bits a weight in ${numberText(seconds, 3)} s`;
 }
 
 function mathElement({ tag, content }: MathNode): Element {

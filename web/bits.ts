@@ -1,5 +1,5 @@
 /**
- * A number format with other bits: what the slider of the explorer does to the YAML.
+ * A format with other bits: what the slider of the explorer does to the YAML.
  *
  * @module
  */
@@ -15,8 +15,8 @@ function replace(yaml: string, key: string, text: string): string {
 
 /**
  * The YAML of a format with so many bits: of a sibling in the catalog, or edited. Floats keep their
- * exponent as long as there is room for it. Undefined where bits alone say nothing, as for tables of
- * values.
+ * exponent as long as there is room for it; a scheme gets a sibling of its element. Undefined where
+ * bits alone say nothing, as for tables of values.
  *
  * @example
  * ```ts
@@ -38,15 +38,25 @@ export function withBits(
   catalog: Readonly<Record<string, string>>,
 ): string | undefined {
   const id = value(yaml, "id") ?? "mine";
+  const element = value(yaml, "element");
+  if (element !== undefined) {
+    const other = element.replace(/\d+(?=\D*$)/, String(bits));
+    if (!catalog[other] || other === element) return undefined;
+    return replace(
+      replace(yaml, "id", `${id.replace(/_\d+bits$/, "")}_${bits}bits`),
+      "element",
+      other,
+    )
+      .replace(/^expect:.*\n(?:[ \t]+.*\n?)*/m, "");
+  }
   const before = value(yaml, "bits");
   const sibling = before && id.replace(new RegExp(`${before}(?=$|_k\\d)`), String(bits));
   if (sibling && sibling !== id && catalog[sibling] && yaml === catalog[id]) {
     return catalog[sibling];
   }
   const family = value(yaml, "family");
-  if (before === undefined || (family !== "int" && family !== "generated" && family !== "float")) {
-    return undefined;
-  }
+  const known = ["int", "generated", "float", "lookup"];
+  if (before === undefined || !known.includes(family ?? "")) return undefined;
   const base = id.replace(/_\d+$/, "").replace(new RegExp(`${before}$`), "");
   let edited = replace(replace(yaml, "id", `${base}_${bits}`), "bits", String(bits));
   // Facts that held for the old bits do not hold for others.
@@ -57,4 +67,11 @@ export function withBits(
   if (exponent < 1) return undefined;
   edited = replace(edited, "exponent", String(exponent));
   return replace(edited, "mantissa", String(bits - sign - exponent));
+}
+
+/** Bits of a code, as the YAML says; of the element, for a scheme. */
+export function bitsOf(yaml: string): number {
+  const element = value(yaml, "element");
+  if (element !== undefined) return Number(/(\d+)\D*$/.exec(element)?.[1] ?? NaN);
+  return Number(value(yaml, "bits") ?? NaN);
 }

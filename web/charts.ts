@@ -6,6 +6,7 @@
  */
 
 import { numberText, svg } from "./dom.ts";
+import type { FormatView } from "./protocol.ts";
 
 /** A drawing with a title that screen readers say. */
 function drawing(width: number, height: number, title: string, ...children: Node[]): SVGSVGElement {
@@ -75,6 +76,32 @@ export function numberLine(
     svg("line", { x1: 4, x2: width - 4, y1: 48, y2: 48, class: "axis" }),
     ...ticks,
     ...labels,
+  );
+}
+
+/** Neighbouring numbers before and after, as points: what a lattice or a table can say is seen. */
+export function pairsPlot(
+  pairs: NonNullable<FormatView["pairs"]>,
+  options: { slot: number; id: string; width: number },
+): SVGSVGElement {
+  const { slot, id } = options, width = Math.min(options.width, 420);
+  const all = [...pairs.before, ...pairs.after].flat().map(Math.abs).sort((a, b) => a - b);
+  // Outliers beyond the 99.5th percentile would leave the rest a dot.
+  const most = all[Math.floor(0.995 * (all.length - 1))] || 1;
+  const place = (v: number) => width / 2 + Math.max(-1, Math.min(1, v / most)) * (width / 2 - 8);
+  const distinct = new Map(pairs.after.map((pair) => [pair.join(), pair]));
+  const dots = (points: Iterable<[number, number]>, r: number, kind: string) =>
+    [...points].map(([x, y]) =>
+      svg("circle", { cx: place(x).toFixed(1), cy: place(-y).toFixed(1), r, class: kind })
+    );
+  return drawing(
+    width,
+    width,
+    `Neighbouring numbers of ${id}: ${pairs.before.length} pairs become ${distinct.size} points`,
+    svg("line", { x1: 4, x2: width - 4, y1: width / 2, y2: width / 2, class: "axis" }),
+    svg("line", { y1: 4, y2: width - 4, x1: width / 2, x2: width / 2, class: "axis" }),
+    ...dots(pairs.before, 1.5, "before"),
+    ...dots(distinct.values(), 2.5, `after slot-${slot}`),
   );
 }
 

@@ -17,7 +17,7 @@ export function codeTable(view: FormatView, slot: number): HTMLElement {
   const heading = (column: number) => h("th", { scope: "col" }, `_${digits(column)}`);
   return h(
     "details",
-    { open: view.bits <= 4 },
+    { open: view.values.length <= 16 },
     h(
       "summary",
       {},

@@ -16,7 +16,7 @@ export interface Shown {
   slot: number;
 }
 
-/** The table of figures; `size` numbers share a scale. */
+/** The table of figures; `size` numbers share a scale of a number format. */
 export function comparison(shown: readonly Shown[], size: number): HTMLElement {
   const names = [...new Set(shown.flatMap(({ view }) => view.facts.map(([name]) => name)))];
   const row = (name: string, cell: (view: FormatView) => string) =>
@@ -28,7 +28,8 @@ export function comparison(shown: readonly Shown[], size: number): HTMLElement {
     );
   const fact = (view: FormatView, name: string) => {
     const found = view.facts.find(([own]) => own === name);
-    return found ? numberText(found[1]) : "–";
+    if (!found) return "–";
+    return Number.isSafeInteger(found[1]) ? String(found[1]) : numberText(found[1]);
   };
   return h(
     "table",
@@ -51,10 +52,15 @@ export function comparison(shown: readonly Shown[], size: number): HTMLElement {
       {},
       row("signal to noise, dB", ({ error }) => numberText(error.sqnr_db)),
       row("error, % of the signal", ({ error }) => numberText(100 * error.relative, 3)),
-      row("entropy of codes, bits", ({ error }) => numberText(error.entropy, 3)),
       row(
-        "bits a number, f16 scales",
-        ({ bits }) => numberText(bits + (size === 0 ? 0 : 16 / size)),
+        "entropy of codes, bits",
+        ({ error }) => error.entropy === undefined ? "–" : numberText(error.entropy, 3),
+      ),
+      // A number format has no scale of its own; here it is given one of float16.
+      row(
+        "bits a number, with scales",
+        ({ kind, bits }) =>
+          numberText(bits + (kind === "number format" && size > 0 ? 16 / size : 0)),
       ),
       ...names.map((name) => row(name.replaceAll("_", " "), (view) => fact(view, name))),
     ),

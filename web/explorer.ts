@@ -1,14 +1,15 @@
 /// <reference lib="dom" />
 /**
- * The format explorer: up to four number formats in YAML, side by side.
+ * The format explorer: up to four number formats, schemes and vector formats in YAML, side by side.
  *
  * @module
  */
 
-import { withBits } from "./bits.ts";
-import { errorCurves, numberLine } from "./charts.ts";
+import { bitsOf, withBits } from "./bits.ts";
+import { errorCurves, numberLine, pairsPlot } from "./charts.ts";
 import { codeTable } from "./codes.ts";
 import { comparison, legend, type Shown } from "./comparison.ts";
+import { DENSITY, densityOf, DISTRIBUTIONS } from "./density.ts";
 import { byId, field, h, select, show } from "./dom.ts";
 import { Engine, EngineError, faultText } from "./engine.ts";
 import { packLink, unpackLink } from "./link.ts";
@@ -30,21 +31,6 @@ interface Shared {
   group: number;
 }
 
-const DISTRIBUTIONS = [
-  ["gaussian", "normal"],
-  ["laplace", "Laplace"],
-  ["student_t", "Student's t, 4 degrees of freedom"],
-  ["uniform", "uniform"],
-] as const;
-
-/** Heights of the densities that number lines are drawn over, up to 4 standard deviations. */
-const DENSITY: Record<string, (x: number) => number> = {
-  gaussian: (x) => Math.exp(-x * x / 2),
-  laplace: (x) => Math.exp(-Math.abs(x)),
-  student_t: (x) => (1 + x * x / 4) ** -2.5,
-  uniform: () => 0.5,
-};
-
 /** Makes the view. */
 export function openExplorer(section: HTMLElement): { arrive(state: string): void } {
   const explorer = new Explorer(section);
@@ -54,8 +40,12 @@ export function openExplorer(section: HTMLElement): { arrive(state: string): voi
 class Explorer {
   readonly #slots: Slot[] = [];
   readonly #engine = Engine.start(1);
+  /** YAML by id; ids are different over all kinds. */
   #catalog: Record<string, string> = {};
-  #tensor?: { name: string; values: Float32Array };
+  /** Ids by what the picker calls them. */
+  #groups: Record<string, string[]> = {};
+  #shapes = new Map<string, number[]>();
+  #tensor?: { name: string; values: Float32Array; columns: number };
   #ready?: Promise<void>;
   #state?: string;
   #turn = 0;
@@ -97,18 +87,19 @@ class Explorer {
     });
     show(
       section,
-      h("h1", { id: "formats-title" }, "Number formats"),
+      h("h1", { id: "formats-title" }, "Formats"),
       h(
         "p",
         { class: "lead" },
-        "A number format is a few lines of YAML. Choose one or write your own, and see which numbers " +
-          "it can hold, what its codes mean and how well it holds yours.",
+        "A number format is a few lines of YAML; so are a scheme, which adds scales to one, and a " +
+          "vector format, whose codes stand for several numbers. Choose some or write your own, and " +
+          "see what they can hold, what their codes mean and how well they hold your numbers.",
       ),
       h(
         "div",
         { class: "controls" },
         field("Error against", this.#on),
-        field("One scale for", this.#group),
+        field("One scale for", this.#group, "for number formats; schemes have their own"),
         field("or a tensor of a file of yours", this.#file),
         this.#tensorField,
       ),
@@ -151,12 +142,21 @@ class Explorer {
   }
 
   async #load(): Promise<void> {
-    this.#catalog = await (await fetch("data/formats.json")).json();
+    const texts: Record<string, Record<string, string>> = await (await fetch("data/formats.json"))
+      .json();
+    for (const [kind, found] of Object.entries(texts)) {
+      Object.assign(this.#catalog, found);
+      for (const [id, yaml] of Object.entries(found)) {
+        const family = /^family: (\w+)/m.exec(yaml)?.[1] ?? "";
+        const name = kind === "schemes" ? "schemes" : `${kind}: ${family.replace("_", " ")}`;
+        (this.#groups[name] ??= []).push(id);
+      }
+    }
   }
 
   #addSlot(): void {
     const used = this.#slots.map(({ yaml }) => yaml);
-    const next = ["float8_e4m3fn", "sf4", "flint4", "int4"].map((id) => this.#catalog[id])
+    const next = ["mxfp4", "q4_k", "e8p", "nvfp4_modelopt"].map((id) => this.#catalog[id])
       .find((yaml) => !used.includes(yaml))!;
     this.#slots.push({ yaml: next });
     this.#build();
@@ -187,6 +187,7 @@ class Explorer {
       const engine = await this.#engine;
       const { tensors } = await engine.call("open", { files: [file] });
       const matrices = tensors.filter(({ shape }) => shape.length > 1);
+      this.#shapes = new Map(matrices.map(({ name, shape }) => [name, shape]));
       show(this.#tensors, ...matrices.map(({ name }) => h("option", { value: name }, name)));
       this.#tensorField.hidden = false;
       await this.#takeTensor();
@@ -198,7 +199,8 @@ class Explorer {
   async #takeTensor(): Promise<void> {
     const name = this.#tensors.value;
     const engine = await this.#engine;
-    this.#tensor = { name, values: await engine.call("sample", { tensor: name }) };
+    const columns = this.#shapes.get(name)!.slice(1).reduce((a, b) => a * b, 1);
+    this.#tensor = { name, columns, values: await engine.call("sample", { tensor: name }) };
     if (!this.#on.querySelector("[value=tensor]")) {
       this.#on.append(h("option", { value: "tensor" }, "your tensor"));
     }
@@ -212,12 +214,7 @@ class Explorer {
   }
 
   #card(slot: Slot, index: number): HTMLElement {
-    const families: Record<string, string[]> = {};
-    for (const [id, yaml] of Object.entries(this.#catalog)) {
-      const family = /^family: (\w+)/m.exec(yaml)?.[1] ?? "other";
-      (families[family] ??= []).push(id);
-    }
-    const pick = select({ "": [["", "of your own"]], ...families }, { id: `pick-${index}` });
+    const pick = select({ "": [["", "of your own"]], ...this.#groups }, { id: `pick-${index}` });
     const bits = h("input", { type: "range", min: 2, max: 8, id: `bits-${index}` });
     const bitsLabel = h("label", { for: `bits-${index}` }, "Bits");
     const text = h("textarea", {
@@ -233,12 +230,13 @@ class Explorer {
     const refresh = () => {
       const id = /^id:\s*(\S+)/m.exec(slot.yaml)?.[1] ?? "";
       pick.value = this.#catalog[id] === slot.yaml ? id : "";
-      const now = Number(/^bits:\s*(\d+)/m.exec(slot.yaml)?.[1] ?? 4);
-      bits.value = String(now);
+      const now = bitsOf(slot.yaml);
+      bits.value = String(now || 4);
       bits.disabled = [now - 1, now + 1].every((n) =>
         withBits(slot.yaml, n, this.#catalog) === undefined
       );
-      bitsLabel.textContent = bits.disabled ? `Bits: ${now}, by its values` : `Bits: ${now}`;
+      const fixed = Number.isNaN(now) ? "Bits: as it says" : `Bits: ${now}, by its values`;
+      bitsLabel.textContent = bits.disabled ? fixed : `Bits: ${now}`;
       const lines = slot.yaml.split("\n").length;
       show(
         gutter,
@@ -264,7 +262,7 @@ class Explorer {
     text.addEventListener("scroll", () => gutter.scrollTop = text.scrollTop);
     bits.addEventListener("input", () => {
       const wanted = Number(bits.value);
-      const from = Number(/^bits:\s*(\d+)/m.exec(slot.yaml)?.[1]);
+      const from = bitsOf(slot.yaml);
       // A slider that jumps over a gap in the catalog stops at the last bits that there are.
       for (let n = wanted; n !== from; n += Math.sign(from - n)) {
         const yaml = withBits(slot.yaml, n, this.#catalog);
@@ -305,7 +303,8 @@ class Explorer {
     const engine = await this.#engine;
     const on = this.#on.value === "tensor" ? this.#tensor!.values : this.#on.value as Trial["on"];
     try {
-      const trial = { yaml: slot.yaml, on, group: Number(this.#group.value) };
+      const columns = typeof on === "string" ? undefined : this.#tensor!.columns;
+      const trial = { yaml: slot.yaml, on, group: Number(this.#group.value), columns };
       const view = await engine.call("examine", trial);
       if (trial.yaml !== slot.yaml) return; // edited meanwhile
       slot.view = view;
@@ -328,7 +327,8 @@ class Explorer {
   #draw(): void {
     const shown = this.#slots.map(({ view }, slot) => ({ view, slot }))
       .filter((entry): entry is Shown => entry.view !== undefined);
-    const density = this.#density();
+    const scalar = shown.filter(({ view }) => view.pairs === undefined);
+    const density = densityOf(this.#on.value, this.#tensor?.values);
     show(
       this.#lines,
       ...shown.map(({ view, slot }) =>
@@ -341,13 +341,7 @@ class Explorer {
             h("span", { class: `swatch slot-${slot}` }),
             `${view.id}: ${view.summary}`,
           ),
-          numberLine(view.values, {
-            slot,
-            id: view.id,
-            density,
-            log: this.#log.checked,
-            width: innerWidthOf(this.#lines),
-          }),
+          this.#picture({ view, slot }, density),
         )
       ),
     );
@@ -355,27 +349,20 @@ class Explorer {
     show(
       this.#curves,
       errorCurves(
-        shown.map(({ view, slot }) => ({ slot, label: view.id, points: view.curve })),
+        scalar.map(({ view, slot }) => ({ slot, label: view.id, points: view.curve })),
         innerWidthOf(this.#curves),
       ),
-      legend(shown),
-      h("p", { class: "facts" }, "Largest relative error by magnitude"),
+      legend(scalar),
+      h("p", { class: "facts" }, "Largest relative error of a code by magnitude, under one scale"),
     );
-    show(this.#codes, ...shown.map(({ view, slot }) => codeTable(view, slot)));
+    show(this.#codes, ...scalar.map(({ view, slot }) => codeTable(view, slot)));
   }
 
-  /** The density of what formats are tried on, from one end of the number line to the other. */
-  #density(): number[] {
-    const count = 121;
-    if (this.#on.value !== "tensor") {
-      const f = DENSITY[this.#on.value];
-      return Array.from({ length: count }, (_, i) => f(8 * i / (count - 1) - 4));
-    }
-    const { values } = this.#tensor!;
-    const peak = values.reduce((max, v) => Math.max(max, Math.abs(v)), 1e-30);
-    const counts = new Array<number>(count).fill(0);
-    for (const v of values) counts[Math.round((v / peak + 1) / 2 * (count - 1))]++;
-    return counts;
+  /** The number line of a format, or the points of one whose codes stand for several numbers. */
+  #picture({ view, slot }: Shown, density: number[]): SVGSVGElement {
+    const width = innerWidthOf(this.#lines), { id } = view;
+    if (view.pairs) return pairsPlot(view.pairs, { slot, id, width });
+    return numberLine(view.values, { slot, id, density, log: this.#log.checked, width });
   }
 }
 

@@ -44,6 +44,12 @@ export interface Method extends MethodEntry {
   has?: string;
   /** What runs it on the shipped model: a preset's name, or a recipe in YAML. */
   recipe?: string;
+  /** The name of that recipe, or what stands for it in tables. */
+  runs?: string;
+  /** The key/value cache that runs it, where it is one. */
+  cache?: string;
+  /** Why it cannot be run on the shipped model. */
+  idle?: string;
   /** Measured recipes start with this. */
   figures?: string;
 }

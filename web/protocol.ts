@@ -5,14 +5,16 @@
  * @module
  */
 
-/** A number format and what it is tried on. */
+/** A number format, scheme or vector format, and what it is tried on. */
 export interface Trial {
-  /** The YAML of a number format. */
+  /** The YAML. */
   yaml: string;
   /** Numbers to round: of a distribution, or these. */
   on: "gaussian" | "laplace" | "student_t" | "uniform" | Float32Array;
-  /** Neighbours that share a scale; 0 for all of them. */
+  /** Neighbours that share a scale, for a number format; 0 for all of them. */
   group: number;
+  /** Numbers in a row of the matrix that they are of, if they are of one. */
+  columns?: number;
 }
 
 /** What is wrong, and where. */
@@ -25,17 +27,17 @@ export interface Fault {
   line?: number;
 }
 
-/** All that the explorer shows of a number format. */
+/** All that the explorer shows of a number format, scheme or vector format. */
 export interface FormatView {
+  /** Which of these it is. */
+  kind: "number format" | "scheme" | "vector format";
   /** The id. */
   id: string;
   /** One line. */
   summary: string;
-  /** The family. */
-  family: string;
-  /** Bits of a code. */
+  /** Bits of a code; of schemes and vector formats bits a number, scales and tables included. */
   bits: number;
-  /** What every code means. */
+  /** What every code means, before the scale; empty for vector formats. */
   values: Float32Array;
   /** Facts as pairs of a name and a number. */
   facts: [name: string, value: number][];
@@ -45,11 +47,13 @@ export interface FormatView {
     sqnr_db: number;
     /** Root of the mean squared error, over the root of the mean square. */
     relative: number;
-    /** Entropy of the codes, bits. */
-    entropy: number;
+    /** Entropy of the codes, bits; absent for vector formats. */
+    entropy?: number;
   };
   /** The largest relative error near a magnitude, which is a fraction of the largest value. */
   curve: [magnitude: number, error: number][];
+  /** Neighbouring numbers as points, for vector formats. */
+  pairs?: { before: [x: number, y: number][]; after: [x: number, y: number][] };
 }
 
 /** A tensor of a checkpoint. */
@@ -142,7 +146,7 @@ export interface Piece {
 export interface Calls {
   /** Loads the kernels; `base` is the address of the page. */
   start: { args: { threads: number; base: string }; result: { threads: number }; event: never };
-  /** Reads a number format and tries it. */
+  /** Reads a format and tries it. */
   examine: { args: Trial; result: FormatView; event: never };
   /** Opens the shipped model, or files. */
   open: { args: { files: readonly File[] | "embedded" }; result: ModelView; event: never };
@@ -154,9 +158,12 @@ export interface Calls {
   quantize: { args: { recipe: string; to: string }; result: ResultView; event: Progress };
   /** Takes a quantised model that was made before. */
   reopen: { args: { files: { name: string; blob: Blob }[] }; result: null; event: never };
-  /** The figures of the last result beside the original, on windows of so many tokens. */
+  /**
+   * The figures of the last result beside the original, on windows of so many tokens; of the original
+   * if there is no result. With the name of a plugin it has that key/value cache.
+   */
   evaluate: {
-    args: { windows: number; length: number };
+    args: { windows: number; length: number; cache?: string };
     result: { perplexity: number; original: number; kl: number; top1: number; tokens: number };
     event: Progress;
   };
@@ -165,6 +172,12 @@ export interface Calls {
     args: { prompt: string; tokens: number; temperature: number; seed: number };
     result: null;
     event: Piece | Progress;
+  };
+  /** Bytes that the kernels hold, and the most that they held. */
+  memory: {
+    args: Record<never, never>;
+    result: { bytes: number; peak: number };
+    event: never;
   };
   /** Ends a running `generate`. */
   stop: { args: Record<never, never>; result: null; event: never };

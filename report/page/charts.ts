@@ -42,10 +42,9 @@ export function paretoChart(comparison: Comparison, figure: "kl" | "perplexity")
   const log = figure === "kl" && points.every(({ value }) => value > 0);
   const floor = Math.min(...points.map(({ value }) => value)) / 2;
   return (width) => {
-    // Names stand above and below in turn, since recipes of equal bits are close together.
-    const named = points.length > 14 || width < 500
-      ? front
-      : points.toSorted((a, b) => a.size - b.size);
+    // Names stand above and below in turn; what is too close together has its name in the tip.
+    const named = legible(points.length > 14 || width < 500 ? front : points, log)
+      .toSorted((a, b) => a.size - b.size);
     return plot(`${label} against size of ${entries.length} recipes`, {
       width,
       height: Math.max(320, Math.min(460, width * 0.55)),
@@ -115,6 +114,28 @@ export function paretoChart(comparison: Comparison, figure: "kl" | "perplexity")
       ],
     });
   };
+}
+
+/** Points whose names are not over those of others; who is on the front goes first. */
+function legible<T extends { size: number; value: number; front: boolean }>(
+  points: readonly T[],
+  log: boolean,
+): T[] {
+  const height = ({ value }: T) => log ? Math.log(value) : value;
+  const range = (of: (point: T) => number) => {
+    const all = points.map(of);
+    return Math.max(...all) - Math.min(...all) || 1;
+  };
+  const [wide, high] = [range(({ size }) => size), range(height)];
+  const kept: T[] = [];
+  for (const point of points.toSorted((a, b) => Number(b.front) - Number(a.front))) {
+    const near = kept.some((other) =>
+      Math.abs(other.size - point.size) / wide < 0.1 &&
+      Math.abs(height(other) - height(point)) / high < 0.12
+    );
+    if (!near) kept.push(point);
+  }
+  return kept;
 }
 
 /** Signal to noise by block and role. */

@@ -6,6 +6,7 @@
  */
 
 import type { Comparison, Difference, Entry } from "../../compare/document.ts";
+import { crowdNote } from "../../compare/tables.ts";
 import {
   type Chart,
   codeChart,
@@ -29,7 +30,11 @@ function intro(): HTMLElement[] {
   const { windows, context, stride, bos, name } = protocol;
   const best = entries.filter(({ pareto }) => pareto.kl).map((entry) => entry.name);
   return [
-    element("h1", {}, `${model.name}: ${entries.length} recipes`),
+    element(
+      "h1",
+      {},
+      `${model.name}: ${entries.length} ${entries.length === 1 ? "recipe" : "recipes"}`,
+    ),
     element(
       "p",
       {},
@@ -81,7 +86,7 @@ function figures(): HTMLElement {
     "Figures",
     "Differences of the negative log-likelihood are paired by token with the full-precision model; " +
       "± is a standard error (over windows for the difference). KL in nats. Names in colour are on " +
-      "the Pareto front of size and KL. Press a heading to sort.",
+      `the Pareto front of size and KL. Press a heading to sort. ${crowdNote(entries)}`.trimEnd(),
     table,
   );
 }
@@ -163,7 +168,8 @@ function details(entry: Entry): HTMLElement[] {
       `${entry.seconds.quantize} s to quantise, ${entry.seconds.evaluate} s to score ` +
         `(${Math.round(entry.tokens_per_second)} predictions a second)` +
         (entry.energy_joules === undefined ? "" : `, ${entry.energy_joules} J`) +
-        ". Memory is that of the whole process, which also holds what recipes share.",
+        ". Memory is that of the whole process, which also holds what recipes share." +
+        (entry.jobs === undefined ? "" : ` ${entry.jobs} recipes ran side by side meanwhile.`),
       chart(timeChart(entry), cells(["Seconds", "Stage", "MB"], rows)),
     ));
   }
@@ -224,7 +230,7 @@ function pairs(): HTMLElement {
     element(
       "details",
       {},
-      element("summary", {}, `${rows.length} pairs of recipes`),
+      element("summary", {}, `${rows.length} ${rows.length === 1 ? "pair" : "pairs"} of recipes`),
       cells(["Pair", "Difference", "Standard error", "Ratio"], rows),
     ),
   );

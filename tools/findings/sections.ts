@@ -45,7 +45,7 @@ export async function mixedPrecision(
     return `- ${entry.name} before ${one.name}: ${verdict(gap > 0)} (KL ${percent} %${clear})`;
   });
   return [
-    "## Mixed precision against size",
+    "### Mixed precision against size",
     "",
     "The surveys say that a width for each weight beats one width for all at the same size. The",
     "budgets are the bits that one width takes, scales included; widths are 2, 3, 4, 6 and 8 bits,",
@@ -69,6 +69,7 @@ export async function outliers(
   lowbit: Workbench,
   path: string,
   windows: readonly Int32Array[],
+  calibration?: readonly Int32Array[],
 ): Promise<string[]> {
   const { kernels, codecs } = lowbit;
   const measure = async (checkpoint: Checkpoint) => {
@@ -91,7 +92,7 @@ export async function outliers(
   const rows = [{ name: "the model as it is", ...await measure(model) }];
   for (const name of ["smoothquant-w8a8", "quarot-online-rtn-w4a4"]) {
     const out = memoryOutput(name);
-    await lowbit.quantize({ model, recipe: presetRecipe(name), out, overwrite: true });
+    await lowbit.quantize({ model, recipe: presetRecipe(name), out, calibration });
     const quantized = await lowbit.open(
       [...out.files].map(([file, bytes]) => memorySource(file, bytes)),
     );
@@ -101,7 +102,7 @@ export async function outliers(
   model.close();
   const [before, smooth, rotated] = rows;
   return [
-    "## Outliers of activations",
+    "### Outliers of activations",
     "",
     "The surveys say that a few channels of activations are far larger than the rest, which is what",
     "SmoothQuant and rotations work against. Inputs of every linear on 4 windows: kurtosis (3 for a",
@@ -148,7 +149,7 @@ export async function caches(
     })`;
   });
   return [
-    "## Keys by channel, values by token (KIVI)",
+    "### Keys by channel, values by token (KIVI)",
     "",
     "Outliers of keys lie in few channels, so that 2-bit keys should share scales by channel rather",
     `than by token. ${windows.length} windows of ${windows[0].length} tokens; a window that is not`,
@@ -156,6 +157,39 @@ export async function caches(
     "[The table of caches](generated/quality-cache.md) is from `deno task quality:cache`.",
     "",
     ...pairs,
+    "",
+  ];
+}
+
+/** Spread of figures over calibration sets. */
+export function calibrationSection({ calibration = [] }: Comparison): string[] {
+  return [
+    "### Calibration sets",
+    "",
+    "Three sets of 16 windows that share no window; mean and standard deviation of KL over sets.",
+    "`lowbit compare MODEL --calibration a.txt --calibration b.txt ...` does it with texts.",
+    "",
+    ...calibration.map((s) =>
+      `- \`${s.recipe}\`: KL ${s.mean_kl.toPrecision(3)} ± ${s.sd_kl.toPrecision(2)} ` +
+      `(${(100 * s.sd_kl / s.mean_kl).toFixed(1)} %)`
+    ),
+    "",
+  ];
+}
+
+/** Half of the weights removed and the rest rounded, in both orders, dB. */
+export function pruning([first, after]: [pruneFirst: number, quantizeFirst: number]): string[] {
+  const gap = first - after;
+  return [
+    "### Sparsify before quantising",
+    "",
+    "The surveys say that the two go together, with sparsification first. Here half of each weight is " +
+    "removed by magnitude and the rest rounded to 4 bits in groups of 64, in both orders: " +
+    `${first.toFixed(3)} dB with sparsification first, ${after.toFixed(3)} dB after. ` +
+    (gap > 0 ? "Holds" : "**Does not hold**") +
+    ` for this criterion, by ${Math.abs(gap).toFixed(3)} dB: ` +
+    "after rounding many magnitudes are equal, and which of them go is chance; yet nearly all of the " +
+    "error is that of the removed half.",
     "",
   ];
 }

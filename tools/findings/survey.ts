@@ -3,12 +3,13 @@
  * command that gives the figures. `deno task findings` writes docs/findings.md.
  *
  * ```sh
- * deno task findings [--model MODEL --ids FILE.json#KEY] [--windows N] [--reduced | --skip-mixed] [--out FILE.md]
+ * deno task findings [--model MODEL --name NAME] [--ids FILE.json#KEY] [--windows N] [--calibration N] [--without WORDS]
  * ```
  *
- * `--reduced` leaves out what is slow on a larger model: recipes that learn or are calibrated again,
- * and the sections on calibration sets and mixed precision; `--skip-mixed` leaves the latter out. A model that is given has a file of its
- * own, docs/findings-NAME.md.
+ * What a model gives is kept in docs/generated/findings-NAME.json, and the page shows every model
+ * that has such a file. A larger model takes fewer windows (`--windows`, `--calibration`), and leaves out
+ * what is slow: `--without awq,mixed,sets` are starts of names of recipes, `sets` (of calibration), `mixed`
+ * (precision).
  *
  * @module
  */
@@ -16,29 +17,26 @@
 import { parseArgs } from "@std/cli";
 import { readIds } from "../../cli/inputs.ts";
 import { compareRecipes } from "../../compare/run.ts";
-import type { Comparison, Entry } from "../../compare/document.ts";
+import type { Entry } from "../../compare/document.ts";
 import { watchedWorkbench } from "../../compare/measure.ts";
 import { resolveScheme } from "../../formats/lookup.ts";
 import { embeddedPath, openModel, presetRecipe, type Recipe, VERSION } from "../../mod.ts";
 import { parameterTensor } from "../../models/weights.ts";
-import { caches, mixedPrecision, outliers } from "./sections.ts";
+import { type Findings, findingsPage } from "./page.ts";
+import { caches, calibrationSection, mixedPrecision, outliers, pruning } from "./sections.ts";
 import { STATEMENTS } from "./statements.ts";
 
 const args = parseArgs(Deno.args, {
-  string: ["model", "ids", "windows", "out"],
-  boolean: ["reduced", "skip-mixed"],
+  string: ["model", "name", "ids", "windows", "calibration", "without"],
 });
-/** The options that leave something out, as the page repeats them. */
-const FLAGS = ["reduced", "skip-mixed"].filter((flag) => args[flag]).map((flag) => ` --${flag}`);
-const mixes = !args.reduced && !args["skip-mixed"];
 const path = String(args.model ?? "embedded");
-const { lowbit, watch } = await watchedWorkbench({ threads: 0 });
+const name = String(args.name ?? path.split(/[\\/]/).at(-1)!.replace(/\.[a-z]+$/, ""));
+const without = String(args.without ?? "").split(",").filter((word) => word !== "");
 const count = Number(args.windows ?? 16);
-const name = path.split(/[\\/]/).at(-1)!.replace(/\.[a-z]+$/, "");
-const file = args.out ?? (args.model ? `docs/findings-${name}.md` : "docs/findings.md");
-const statements = args.reduced
-  ? STATEMENTS.filter(({ recipes }) => recipes.every((r) => /^(rtn|fp8|nf4|smoothquant)/.test(r)))
-  : STATEMENTS;
+const { lowbit, watch } = await watchedWorkbench({ threads: 0 });
+const statements = STATEMENTS.filter(({ recipes }) =>
+  !recipes.some((recipe) => without.some((word) => recipe.startsWith(word)))
+);
 
 /** The windows that models are scored on. */
 async function scoredWindows(): Promise<Int32Array[]> {
@@ -94,6 +92,17 @@ function halved(weight: Float32Array): Float32Array {
   return result;
 }
 
+/** Fewer windows to calibrate on than recipes ask for, if so many are wanted. */
+async function fewWindows() {
+  if (args.calibration === undefined) return undefined;
+  const model = await lowbit.open(path);
+  const text = await Deno.readTextFile(embeddedPath("calibration.txt"));
+  const options = { length: 256, count: Number(args.calibration), spread: true };
+  const windows = lowbit.windows(model, text, options);
+  model.close();
+  return [{ name: "", windows }];
+}
+
 const windows = await scoredWindows();
 const compareAll = (
   recipes: Recipe[],
@@ -111,17 +120,20 @@ const compareAll = (
     progress: (done, total, name) => console.error(`${done}/${total} ${name}`),
   });
 
-const names = [...new Set(statements.flatMap(({ recipes }) => recipes))];
 const presets = (names: string[]) => names.map((name) => presetRecipe(name));
-const all = await compareAll(presets(names));
-const sets = args.reduced
+const names = [...new Set(statements.flatMap(({ recipes }) => recipes))];
+const all = await compareAll(presets(names), await fewWindows());
+const sets = without.includes("sets")
   ? undefined
   : await compareAll(presets(["gptq-w3g64", "smoothquant-w8a8"]), await calibrationSets());
-const orders = await pruningOrders();
+const mixed = without.includes("mixed") ? [] : await mixedPrecision(compareAll);
+const calibration = (await fewWindows())?.[0].windows;
 const sections = [
-  ...mixes ? await mixedPrecision(compareAll) : [],
-  ...await outliers(lowbit, path, windows.slice(0, 4)),
+  ...sets ? calibrationSection(sets) : [],
+  ...mixed,
+  ...await outliers(lowbit, path, windows.slice(0, 4), calibration),
   ...await caches(lowbit, path, windows.slice(0, 4)),
+  ...pruning(await pruningOrders()),
 ];
 lowbit.close();
 
@@ -130,75 +142,18 @@ const at = (name: string): Entry => {
   if (!found) throw new Error(`${name}: ${JSON.stringify(all.failures)}`);
   return found;
 };
-await Deno.writeTextFile(String(file), page(all, sets));
-
-function page(all: Comparison, sets?: Comparison): string {
-  const { reference, model } = all;
-  const rows = statements.map(({ text, source, recipes, judge }) => {
-    const { holds, figure, why } = judge(at, reference);
-    const verdict = holds ? "holds" : "**does not hold**";
-    return `| ${text} (${source}) | \`--recipes ${recipes.join(",")}\` | ${figure} | ${verdict}${
-      why && !holds ? `: ${why}` : ""
-    } |`;
-  });
-  const spread = (sets?.calibration ?? []).map((s) =>
-    `\`${s.recipe}\`: KL ${s.mean_kl.toPrecision(3)} ± ${s.sd_kl.toPrecision(2)} ` +
-    `(${(100 * s.sd_kl / s.mean_kl).toFixed(1)} %)`
-  );
-  const [pruneFirst, quantizeFirst] = orders;
-  const gap = pruneFirst - quantizeFirst;
-  return [
-    "# What the surveys say, tried",
-    "",
-    `Generated by \`deno task findings${
-      FLAGS.join("")
-    }\` with lowbit ${VERSION} on ${model.name} ` +
-    `(${model.parameters} parameters, perplexity ${reference.perplexity.toFixed(3)}); ` +
-    `${reference.tokens} predictions in ${windows.length} windows of ${
-      windows[0].length
-    } tokens. ` +
-    "KL in nats to the full-precision model. A small model is no proof of what large ones do: a " +
-    "statement that does not hold here may hold there, and the last column says why it may differ. " +
-    "The order of number formats is in [format-order.md](generated/format-order.md).",
-    "",
-    "Each row is one command: `lowbit compare MODEL --text embedded/evaluation.txt --context 256` and",
-    "the recipes of the row.",
-    "",
-    "| statement | recipes | figures | verdict |",
-    "|---|---|---|---|",
-    ...rows,
-    "",
-    ...sets
-      ? [
-        "## Calibration sets",
-        "",
-        "Three sets of 16 windows that share no window; mean and standard deviation of KL over sets.",
-        "`lowbit compare MODEL --calibration a.txt --calibration b.txt ...` does it with texts.",
-        "",
-        ...spread.map((line) => `- ${line}`),
-        "",
-      ]
-      : [],
-    ...sections,
-    "## Sparsify before quantising",
-    "",
-    "The surveys say that the two go together, with sparsification first. Here half of each weight is " +
-    "removed by magnitude and the rest rounded to 4 bits in groups of 64, in both orders: " +
-    `${pruneFirst.toFixed(3)} dB with sparsification first, ${
-      quantizeFirst.toFixed(3)
-    } dB after. ` +
-    (gap > 0 ? "Holds" : "**Does not hold**") +
-    ` for this criterion, by ${Math.abs(gap).toFixed(3)} dB: ` +
-    "after rounding many magnitudes are equal, and which of them go is chance; yet nearly all of the " +
-    "error is that of the removed half.",
-    "",
-    "## Not tried",
-    "",
-    "- Statements about training with quantisation, and about speed on accelerators.",
-    ...args.reduced
-      ? ["- Here: recipes that compensate, learn or rotate, and calibration sets."]
-      : [],
-    ...mixes ? [] : ["- Here: mixed precision against size; `deno task findings` alone tries it."],
-    "",
-  ].join("\n");
-}
+const findings: Findings = {
+  lowbit: VERSION,
+  model: { name, parameters: all.model.parameters, perplexity: all.reference.perplexity },
+  predictions: all.reference.tokens,
+  windows: { count: windows.length, tokens: windows[0].length },
+  ...calibration && { calibration: { count: calibration.length, tokens: calibration[0].length } },
+  without,
+  verdicts: statements.map(({ text, judge }) => ({ text, ...judge(at, all.reference) })),
+  sections,
+};
+await Deno.writeTextFile(
+  `docs/generated/findings-${name}.json`,
+  JSON.stringify(findings, null, 1) + "\n",
+);
+await Deno.writeTextFile("docs/findings.md", await findingsPage());

@@ -1,149 +1,37 @@
 /**
- * A number format in YAML, tried on numbers: what the explorer shows.
+ * A number format, scheme or vector format in YAML, tried on numbers: what the explorer shows.
  *
  * @module
  */
 
-import { type Distribution, formatFacts, INVERSE } from "../../formats/facts.ts";
-import { seededRng } from "../../engine/rng.ts";
-import { decodeTable, largestFinite } from "../../formats/reference.ts";
-import { applyEncoder, elementEncoder } from "../../formats/steps.ts";
-import { parseYaml } from "../../formats/yaml.ts";
-import { LowbitError, type NumberFormat, numberFormatSchema } from "../../spec/mod.ts";
+import { readYaml } from "../../formats/yaml.ts";
+import { type Codecs, VECTOR_FAMILIES } from "../../spec/mod.ts";
 import type { FormatView, Trial } from "../protocol.ts";
-
-/** Samples of a distribution. */
-const SAMPLES = 1 << 15;
-
-const made = new Map<string, Float32Array>();
-
-/** Quantiles of a distribution in a random order that is the same each time. */
-export function samples(kind: Distribution | "uniform"): Float32Array {
-  let numbers = made.get(kind);
-  if (!numbers) {
-    const inverse = kind === "uniform" ? (p: number) => 2 * p - 1 : INVERSE[kind];
-    numbers = Float32Array.from({ length: SAMPLES }, (_, i) => inverse((i + 0.5) / SAMPLES));
-    shuffle(numbers);
-    made.set(kind, numbers);
-  }
-  return numbers;
-}
-
-/** Neighbours must be as independent as samples are: the largest of a group sets its scale. */
-function shuffle(numbers: Float32Array): void {
-  const rng = seededRng("web/samples");
-  for (let i = numbers.length - 1; i > 0; i--) {
-    const j = Math.floor(rng.uniform() * (i + 1));
-    [numbers[i], numbers[j]] = [numbers[j], numbers[i]];
-  }
-}
+import { examineNumbers } from "./examine_numbers.ts";
+import { examineScheme } from "./examine_scheme.ts";
+import { examineVector } from "./examine_vector.ts";
 
 /**
- * Reads and tries a number format. Errors name the line, as those of `parseYaml` do.
+ * Reads and tries a document: a scheme if it has a granularity, else a vector format or a number
+ * format by its family. Errors name the line, as those of `parseYaml` do.
  *
  * @example
  * ```ts
- * import { assertEquals, assertThrows } from "@std/assert";
- * import { LowbitError } from "../../spec/mod.ts";
+ * import { assert, assertEquals } from "@std/assert";
+ * import { createWorkbench } from "../../workbench.ts";
  * import { examine } from "./examine.ts";
- * const yaml = "id: pair\nsummary: two values\nfamily: codebook\nbits: 1\nvalues: [-1, 1]\n";
- * const view = examine({ yaml, on: Float32Array.of(-2, 2, 2, -2), group: 0 });
- * assertEquals([...view.values], [-1, 1]);
- * assertEquals([view.error.relative, view.error.entropy], [0, 1]);
- * const wrong = yaml.replace("bits: 1", "bits: 99");
- * assertThrows(() => examine({ yaml: wrong, on: "gaussian", group: 64 }), LowbitError, "format:4");
+ * using lowbit = await createWorkbench();
+ * const scheme = "id: mine\nsummary: s\nelement: int4\ngranularity: { kind: group, size: 32 }\n" +
+ *   "scale: { rule: absmax, format: float16 }\n";
+ * const view = examine({ yaml: scheme, on: "gaussian", group: 64 }, lowbit.codecs);
+ * assertEquals([view.kind, view.bits], ["scheme", 4.5]); // 16 bits of scale for 32 numbers
+ * assert(view.error.sqnr_db > 18 && view.error.sqnr_db < 21);
  * ```
  */
-export function examine({ yaml, on, group }: Trial): FormatView {
-  const format = parseYaml(yaml, numberFormatSchema, "format");
-  if (format.bits > 8) {
-    throw new LowbitError("UNSUPPORTED", "more than 8 bits are too many codes to draw", {
-      file: `format:${yaml.split("\n").findIndex((line) => line.startsWith("bits:")) + 1}`,
-      field: "bits",
-      advice: "choose 8 or fewer",
-    });
-  }
-  const values = decodeTable(format);
-  const { values: distinct, largest, smallest, smallest_normal, dynamic_range, lost } = formatFacts(
-    format,
-  );
-  const numbers = typeof on === "string" ? samples(on) : on;
-  return {
-    id: format.id,
-    summary: format.summary,
-    family: format.family,
-    bits: format.bits,
-    values,
-    facts: [
-      ["values", distinct],
-      ["largest", largest],
-      ["smallest above zero", smallest],
-      ...(smallest_normal === undefined ? [] : [["smallest normal", smallest_normal]]),
-      ["dynamic range, octaves", dynamic_range],
-      ...Object.entries(lost).filter(([, count]) => count > 0)
-        .map(([what, count]) => [`codes for ${what}`, count]),
-    ] as [string, number][],
-    error: tryOn(format, values, numbers, group),
-    curve: errorCurve(format, values),
-  };
-}
-
-/** Rounds numbers in groups that are scaled so that their largest magnitude fits. */
-function tryOn(
-  format: NumberFormat,
-  table: Float32Array,
-  numbers: Float32Array,
-  group: number,
-): FormatView["error"] {
-  const encoder = elementEncoder(format);
-  const unsigned = !table.some((value) => value < 0);
-  const largest = largestFinite(format);
-  const counts = new Float64Array(table.length);
-  const size = group === 0 ? numbers.length : group;
-  let [signal, noise] = [0, 0];
-  for (let start = 0; start < numbers.length; start += size) {
-    const part = numbers.subarray(start, start + size);
-    const peak = part.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-    const scale = peak === 0 ? 1 : peak / largest;
-    for (const number of part) {
-      const value = unsigned ? Math.abs(number) : number;
-      const code = applyEncoder(encoder, Math.fround(value / scale));
-      counts[code]++;
-      signal += value * value;
-      noise += (value - table[code] * scale) ** 2;
-    }
-  }
-  const shares = [...counts].filter((count) => count > 0).map((count) => count / numbers.length);
-  return {
-    sqnr_db: noise === 0 ? Infinity : 10 * Math.log10(signal / noise),
-    relative: signal === 0 ? 0 : Math.sqrt(noise / signal),
-    entropy: shares.reduce((sum, share) => sum - share * Math.log2(share), 0),
-  };
-}
-
-/** Octaves below the largest value that the curve shows, and its points an octave. */
-const OCTAVES = 12;
-const POINTS = 12;
-
-/** The largest relative error around each magnitude. */
-function errorCurve(format: NumberFormat, table: Float32Array): [number, number][] {
-  const encoder = elementEncoder(format);
-  const largest = largestFinite(format);
-  return Array.from({ length: OCTAVES * POINTS }, (_, i) => {
-    const from = -OCTAVES + i / POINTS;
-    let worst = 0;
-    for (let step = 0; step < 16; step++) {
-      const x = Math.fround(largest * 2 ** (from + (step + 0.5) / 16 / POINTS));
-      worst = Math.max(worst, relativeError(encoder, table, x));
-    }
-    return [2 ** (from + 0.5 / POINTS), worst];
-  });
-}
-
-function relativeError(
-  encoder: ReturnType<typeof elementEncoder>,
-  table: Float32Array,
-  x: number,
-): number {
-  return Math.abs(table[applyEncoder(encoder, x)] - x) / x;
+export function examine(trial: Trial, codecs: Codecs): FormatView {
+  const { document } = readYaml(trial.yaml, "format");
+  const { granularity, family } = (document ?? {}) as Record<string, unknown>;
+  if (granularity !== undefined) return examineScheme(trial, codecs);
+  if ((VECTOR_FAMILIES as readonly unknown[]).includes(family)) return examineVector(trial, codecs);
+  return examineNumbers(trial);
 }

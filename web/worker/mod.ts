@@ -6,7 +6,6 @@
 
 import { LowbitError } from "../../spec/mod.ts";
 import type { Answer, Calls, Fault, Request } from "../protocol.ts";
-import { examine } from "./examine.ts";
 import { Session } from "./session.ts";
 
 /** The part of a worker's scope that is used. */
@@ -27,7 +26,7 @@ const handlers: { [K in keyof Calls]: Handler<K> } = {
     session = await Session.start(args);
     return { threads: session.threads };
   },
-  examine,
+  examine: (args) => session!.examine(args),
   open: (args) => session!.open(args),
   sample: (args) => session!.sample(args),
   plans: (args) => session!.plans(args),
@@ -35,6 +34,7 @@ const handlers: { [K in keyof Calls]: Handler<K> } = {
   reopen: (args) => session!.reopen(args),
   evaluate: (args, onEvent) => session!.evaluate(args, onEvent),
   generate: (args, onEvent) => session!.generate(args, onEvent),
+  memory: () => session!.memory(),
   stop: () => session!.stop(),
 };
 

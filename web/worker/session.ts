@@ -6,6 +6,7 @@
 
 import { receiptText } from "../../engine/receipt.ts";
 import { blobSource } from "../../formats/containers/source.ts";
+import type { OpenedCheckpoint } from "../../formats/library.ts";
 import { openModel } from "../../models/architecture.ts";
 import { presetRecipe, presetRecipes } from "../../recipes/mod.ts";
 import {
@@ -16,8 +17,18 @@ import {
   storageLabel,
 } from "../../spec/mod.ts";
 import { createWorkbench, parseRecipe, type Workbench } from "../../workbench.ts";
-import type { Calls, ModelView, Piece, PlanView, Progress, ResultView } from "../protocol.ts";
+import type {
+  Calls,
+  FormatView,
+  ModelView,
+  Piece,
+  PlanView,
+  Progress,
+  ResultView,
+  Trial,
+} from "../protocol.ts";
 import { blobOutput } from "./blob_output.ts";
+import { examine } from "./examine.ts";
 
 /** Values of a tensor that the explorer tries formats on, at most. */
 const SAMPLE = 1 << 16;
@@ -36,8 +47,8 @@ export class Session {
   readonly #lowbit: Workbench;
   readonly #base: string;
   readonly #listener: { onProgress?: (progress: Progress) => void };
-  #model?: Checkpoint;
-  #result?: Checkpoint;
+  #model?: OpenedCheckpoint;
+  #result?: OpenedCheckpoint;
   #stopped = false;
 
   private constructor(
@@ -62,14 +73,21 @@ export class Session {
     return new Session(await createWorkbench({ threads, onEvent }), base, listener);
   }
 
+  /** Reads a format and tries it. */
+  examine(trial: Trial): FormatView {
+    return examine(trial, this.#lowbit.codecs);
+  }
+
   /** Opens the shipped model, or files. */
   async open({ files }: Calls["open"]["args"]): Promise<ModelView> {
     const sources = files === "embedded"
       ? await Promise.all(EMBEDDED.map((name) => this.#shipped(`model/${name}`, name)))
       : files.map((file) => blobSource(file));
-    this.#model = await this.#lowbit.open(sources);
+    const model = await this.#lowbit.open(sources);
+    for (const old of [this.#model, this.#result]) old?.close();
+    this.#model = model;
     this.#result = undefined;
-    return this.#view(this.#model);
+    return this.#view(model);
   }
 
   /** Whole rows of a tensor, or of a part of it. */
@@ -111,7 +129,7 @@ export class Session {
     const model = this.#opened();
     const recipe = recipeOf(wanted);
     const target = this.#lowbit.target(to);
-    const calibration = this.#lowbit.needsCalibration(model, recipe)
+    const calibration = recipe.budget || this.#lowbit.needsCalibration(model, recipe)
       ? await this.#lowbit.calibration(model, recipe, await this.#text("calibration.txt"))
       : undefined;
     const name = target.output === "file" ? `${recipe.name}.${target.id}` : recipe.name;
@@ -139,13 +157,15 @@ export class Session {
     const sources = files
       .filter(({ name }) => !name.endsWith("receipt.json"))
       .map(({ name, blob }) => blobSource(blob, name));
-    this.#result = await this.#lowbit.open(sources);
+    const result = await this.#lowbit.open(sources);
+    this.#result?.close();
+    this.#result = result;
     return null;
   }
 
   /** The figures of the result beside the original. */
   async evaluate(
-    { windows: count, length: wanted }: Calls["evaluate"]["args"],
+    { windows: count, length: wanted, cache: use }: Calls["evaluate"]["args"],
     onProgress: (progress: Progress) => void,
   ): Promise<Calls["evaluate"]["result"]> {
     const model = this.#opened();
@@ -157,7 +177,11 @@ export class Session {
     const own = await this.#lowbit.evaluate({ model, windows });
     const reference = await this.#lowbit.stream(model, windows);
     try {
-      const figures = await this.#lowbit.evaluate({ model: this.#result!, windows, reference });
+      const figures = await this.#lowbit.evaluate({
+        model: this.#result ?? model,
+        ...{ windows, reference },
+        cache: use === undefined ? undefined : { use },
+      });
       return {
         perplexity: figures.perplexity,
         original: own.perplexity,
@@ -181,9 +205,16 @@ export class Session {
       ["original", this.#opened()],
       ["quantised", this.#result],
     ];
-    await Promise.all(models.map(async ([of, model]) => {
-      if (model) await this.#stream(of, model, args, onEvent);
+    // One that fails stops the other; both have given their memory back before this ends.
+    const ends = await Promise.allSettled(models.map(async ([of, model]) => {
+      try {
+        if (model) await this.#stream(of, model, args, onEvent);
+      } catch (error) {
+        this.#stopped = true;
+        throw error;
+      }
     }));
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
     return null;
   }
 
@@ -191,6 +222,17 @@ export class Session {
   stop(): null {
     this.#stopped = true;
     return null;
+  }
+
+  /** Ends it, with its threads. */
+  close(): void {
+    for (const model of [this.#model, this.#result]) model?.close();
+    this.#lowbit.close();
+  }
+
+  /** Bytes that the kernels hold now, and the most that they held. */
+  memory(): Calls["memory"]["result"] {
+    return this.#lowbit.kernels.memory();
   }
 
   async #stream(
@@ -245,7 +287,7 @@ export class Session {
     }
   }
 
-  #opened(): Checkpoint {
+  #opened(): OpenedCheckpoint {
     if (!this.#model) throw new Error("no model is open");
     return this.#model;
   }
