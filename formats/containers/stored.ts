@@ -13,6 +13,9 @@ import {
 import { LowbitError } from "../../spec/errors.ts";
 import { decodePlain } from "./plain.ts";
 
+/** Bytes that are read at once: whole elements of every type of whole bytes. */
+const PIECE = 2 ** 22;
+
 /** Where a plain tensor lies. */
 export interface PlainPlace {
   /** Its name. */
@@ -83,10 +86,15 @@ export function plainTensor(place: PlainPlace): StoredTensor {
         const all = decodePlain(type, await source.read(offset, bytes));
         return all.slice(start * rowElements, end * rowElements);
       }
-      return decodePlain(
-        type,
-        await source.read(offset + start * stride, (end - start) * stride),
-      );
+      const from = offset + start * stride, length = (end - start) * stride;
+      if (length <= PIECE) return decodePlain(type, await source.read(from, length));
+      // In pieces, so that stored bytes and values are not both in memory as a whole.
+      const values = new Float32Array(length / PLAIN_BYTES[type]);
+      for (let at = 0; at < length; at += PIECE) {
+        const bytes = await source.read(from + at, Math.min(PIECE, length - at));
+        values.set(decodePlain(type, bytes), at / PLAIN_BYTES[type]);
+      }
+      return values;
     },
     raw: () => source.read(offset, bytes),
     ...(PLAIN_BYTES[type] >= 1 && {
