@@ -244,10 +244,16 @@ function* tiedConflicts(model: ModelGraph, pipeline: Pipeline): Generator<Confli
 }
 
 /** Bytes of the program itself, its code, heap and threads, before any tensor. */
-const BASE_MEMORY = 200 * 2 ** 20;
+const BASE_MEMORY = 220 * 2 ** 20;
 
 /** Bytes an element that a tensor alone needs on its way from codes, or from plain. */
 const FROM_CODES = { coded: 8, vector: 12, plain: 14 };
+
+/**
+ * The same on its way from plain to codes: 12 for values, their copy in the kernels, and codes on both
+ * sides; and as much again for the tensor before it, which has not been collected yet.
+ */
+const TO_CODES = 24;
 
 /**
  * The memory that a run needs, from shapes alone and on the safe side, since memory that was used
@@ -283,7 +289,7 @@ function estimateMemory(
       if (storage.kind === "coded" || storage.kind === "vector") {
         return elements(parameter) * FROM_CODES[tensor.storage.kind];
       }
-      return tensor.storage.kind === "plain" ? 2 * bytes : 12 * elements(parameter);
+      return tensor.storage.kind === "plain" ? 2 * bytes : TO_CODES * elements(parameter);
     }),
   );
   const tokens = windows.reduce((a, b) => a + b, 0);

@@ -35,6 +35,7 @@ import {
 import { memorySource } from "../../formats/containers/source.ts";
 import { parameterTensor } from "../../models/weights.ts";
 import { briefly, type Case, CASES, type Place } from "./cases.ts";
+import { Kept } from "./kept.ts";
 import { type CaseResult, difference, type ModelResult, passed, report } from "./report.ts";
 
 const LENGTH = 512;
@@ -71,6 +72,19 @@ interface Scored {
   versions: Record<string, string>;
 }
 
+/** Which cases are run. */
+interface Selection {
+  /** What is in the names of recipes, and of programs. */
+  recipe: string;
+  runtime: string;
+  /** Whether those for small models are among them. */
+  small: boolean;
+  /** One of each program and target. */
+  brief: boolean;
+  /** Those alone that are done already. */
+  kept: boolean;
+}
+
 /** Runs the cases. */
 class Check {
   /** Cases that gave no figures. */
@@ -81,6 +95,7 @@ class Check {
     private readonly lowbit: Workbench,
     private readonly python: string,
     private readonly folder: string,
+    private readonly kept: Kept,
   ) {}
 
   /** All cases of a model. `calibrateTwice` also compares values where that takes long. */
@@ -89,7 +104,7 @@ class Check {
     title: string,
     count: number,
     calibrateTwice: boolean,
-    only: { recipe: string; runtime: string; small: boolean; brief?: boolean },
+    only: Selection,
   ): Promise<ModelResult> {
     const model = await this.lowbit.open(path);
     try {
@@ -103,12 +118,21 @@ class Check {
         (small !== true || only.small)
       );
       for (const chosen of only.brief ? briefly(wanted) : wanted) {
+        const place = [...chosen.through ?? [], chosen.to].join(" -> ");
+        const { recipe: { name }, runtime, importance } = chosen;
+        const key = JSON.stringify([title, count, name, place, runtime, importance ?? false]);
+        const found = this.kept.find(key);
+        if (found) {
+          cases.push({ ...found.result, case: chosen });
+          Object.assign(this.versions, found.versions);
+        }
+        if (found || only.kept) continue;
         let result: CaseResult;
         try {
           result = await this.#case(model, chosen, ids, calibrateTwice);
+          await this.kept.add({ key, result, versions: this.versions });
         } catch (error) {
-          const place = [...chosen.through ?? [], chosen.to].join(" -> ");
-          const what = `${title}: ${chosen.recipe.name}, ${place} for ${chosen.runtime}`;
+          const what = `${title}: ${name}, ${place} for ${runtime}`;
           this.failures.push(`${what}: ${error instanceof Error ? error.message : error}`);
           console.error(this.failures.at(-1));
           continue;
@@ -284,6 +308,13 @@ const COMMAND: Command = {
     },
     { name: "model-only", type: "text", value: "TEXT", help: "the same for the other model" },
     { name: "brief", type: "flag", help: "the other model: one case of each program and target" },
+    {
+      name: "keep",
+      type: "text",
+      value: "FILE",
+      help: "keeps cases that are done, to go on later",
+    },
+    { name: "kept", type: "flag", help: "reports what --keep has, and runs nothing" },
     { name: "report", type: "text", value: "FILE", help: "where the report goes; else to stdout" },
   ],
   async run(args) {
@@ -291,12 +322,15 @@ const COMMAND: Command = {
     try {
       using lowbit = await createWorkbench({ threads: 0 });
       const python = args.text("python") ?? "python3";
-      const check = new Check(lowbit, python, folder);
+      const check = new Check(lowbit, python, folder, await Kept.open(args.text("keep")));
       const windows = args.number("windows") ?? 8;
       const [recipe, runtime] = [args.text("only") ?? "", args.text("runtime") ?? ""];
-      const only = { recipe, runtime, small: true };
-      const brief = args.flag("brief");
-      const modelOnly = { recipe: args.text("model-only") ?? recipe, runtime, small: false, brief };
+      const kept = args.flag("kept");
+      const only = { recipe, runtime, small: true, brief: false, kept };
+      const modelOnly = {
+        ...{ ...only, small: false, brief: args.flag("brief") },
+        recipe: args.text("model-only") ?? recipe,
+      };
       const models = [await check.model("embedded", "The embedded model", windows, true, only)];
       const path = args.text("model");
       if (path !== undefined) {
