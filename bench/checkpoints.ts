@@ -75,7 +75,7 @@ async function memoryRuns(): Promise<MemoryRun[]> {
   const runs = finishedRuns();
   const quantize = ["--recipe", "rtn-w4g64", "--threads", "2", "--max-memory", "512MiB"];
   const convert = ["--to", "lowbit", "--threads", "2"];
-  for (const [hidden, gigabytes] of [["1024", args.gigabytes ?? "6"], ["2048", "1"]]) {
+  for (const [hidden, gigabytes] of [["1024", args.gigabytes ?? "6"], ["2048", "0.4"]]) {
     const works = ([["quantize", quantize], ["convert", convert]] as const)
       .map(([name, more]) => ({ name, more, what: `${name} ${more[1]}, hidden ${hidden}` }))
       .filter(({ what }) => !runs.some((run) => run.what === what));
@@ -111,7 +111,7 @@ const timed = async (work: () => Promise<unknown>): Promise<number> => {
 
 async function speeds(): Promise<{ bytes: number; lines: Speed[] }> {
   const small = `${folder}/small`;
-  const made = await json(python, ["bench/checkpoint.py", small, "--gigabytes", "0.4"]);
+  const made = await json(python, ["bench/checkpoint.py", small, "--gigabytes", "0.15"]);
   using lowbit = await createWorkbench({ threads: 2 });
   const peer = async (...line: string[]) =>
     await json(python, ["bench/peers/checkpoints.py", ...line]) as {

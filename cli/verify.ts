@@ -7,6 +7,7 @@
 import { fileSource } from "../formats/containers/source.ts";
 import {
   checkFiles,
+  checkImportanceHash,
   checkWindowsHash,
   compareHashes,
   type FileCheck,
@@ -22,6 +23,7 @@ import {
 import { createWorkbench, type Workbench } from "../workbench.ts";
 import type { Arguments, Command } from "./arguments.ts";
 import { calibrationOption, readCalibration } from "./calibration.ts";
+import { importanceOption, readImportances } from "./importance.ts";
 import { importPlugins, readFormats, readText } from "./inputs.ts";
 import { type ProgressView, progressView, writeLine } from "./progress.ts";
 import { SOURCE_OPTIONS, sourceOptions } from "./sources.ts";
@@ -37,6 +39,7 @@ export const verifyCommand: Command = {
     { name: "model", type: "text", value: "MODEL", help: "hash the input of the run as well" },
     { name: "rerun", type: "flag", help: "do the run again beside the output; needs --model" },
     calibrationOption,
+    importanceOption,
     ...SOURCE_OPTIONS,
     { name: "threads", type: "integer", value: "N", help: "threads; all cores if absent" },
     { name: "max-memory", type: "bytes", value: "SIZE", help: "as in quantize" },
@@ -166,12 +169,15 @@ async function again(
     calibration = (await readCalibration(args, lowbit, model, recipe)).windows;
     checkWindowsHash(receipt, calibration);
   }
+  const importance = await readImportances(args);
+  checkImportanceHash(receipt, importance);
   const out = `${path}.rerun`;
   const result = await lowbit.quantize({
     model,
     recipe,
     to: receipt.target,
     calibration,
+    importance,
     maxMemory: args.number("max-memory"),
     out,
     overwrite: true,

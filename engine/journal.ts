@@ -75,11 +75,15 @@ export class Journal {
   /** A writer that notes what goes through it. */
   recording(writer: TargetWriter): TargetWriter {
     const note = (call: Call) => {
-      const bytes = encodeRecord(call);
       const file = this.#file;
       if (!file) return;
-      file.write(this.#records.reduce((a, b) => a + b, 0), bytes);
-      this.#records.push(bytes.length);
+      const start = this.#records.reduce((a, b) => a + b, 0);
+      let at = start;
+      for (const piece of encodeRecord(call)) {
+        file.write(at, piece);
+        at += piece.length;
+      }
+      this.#records.push(at - start);
     };
     return {
       async plain(name, bytes) {

@@ -6,6 +6,9 @@
  */
 
 const ARRAYS = { Uint8Array, Uint32Array, Int32Array, Float32Array, Float64Array } as const;
+/** Whether the first byte of a word is its lowest. */
+const LITTLE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+
 type ArrayName = keyof typeof ARRAYS;
 type AnyArray = InstanceType<(typeof ARRAYS)[ArrayName]>;
 
@@ -19,14 +22,17 @@ interface Place {
 const isPlace = (value: unknown): value is Place =>
   typeof value === "object" && value !== null && "$array" in value;
 
-/** The bytes of a value of plain objects, arrays, numbers, strings and typed arrays. */
-export function encodeRecord(value: unknown): Uint8Array<ArrayBuffer> {
+/**
+ * The bytes of a value of plain objects, arrays, numbers, strings and typed arrays, in pieces, so that
+ * large arrays are not copied.
+ */
+export function encodeRecord(value: unknown): Uint8Array[] {
   const parts: Uint8Array[] = [];
   const json = JSON.stringify(value, (_, item) => {
     if (!ArrayBuffer.isView(item)) return item;
     const array = item as AnyArray;
     const name = array.constructor.name as ArrayName;
-    const nibbles = name === "Uint8Array" && allNibbles(array as Uint8Array);
+    const nibbles = array instanceof Uint8Array && allNibbles(array);
     parts.push(
       nibbles
         ? packNibbles(array as Uint8Array)
@@ -34,17 +40,11 @@ export function encodeRecord(value: unknown): Uint8Array<ArrayBuffer> {
     );
     return { $array: name, length: array.length, ...(nibbles && { nibbles }) };
   });
-  const head = new TextEncoder().encode(json);
-  const size = parts.reduce((sum, part) => sum + part.length, 4 + head.length);
-  const bytes = new Uint8Array(size);
-  new DataView(bytes.buffer).setUint32(0, head.length, true);
-  bytes.set(head, 4);
-  let at = 4 + head.length;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  const text = new TextEncoder().encode(json);
+  const head = new Uint8Array(4 + text.length);
+  new DataView(head.buffer).setUint32(0, text.length, true);
+  head.set(text, 4);
+  return [head, ...parts];
 }
 
 /** The value of a record. */
@@ -65,17 +65,29 @@ export function decodeRecord(bytes: Uint8Array<ArrayBuffer>): unknown {
   return revive(JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))));
 }
 
+/** The bytes of an array as words of 32 bits, as far as they are whole words at a place for them. */
+function wordsOf(bytes: Uint8Array): Uint32Array {
+  const count = bytes.byteOffset % 4 === 0 ? bytes.length >> 2 : 0;
+  return new Uint32Array(bytes.buffer, count === 0 ? 0 : bytes.byteOffset, count);
+}
+
 function allNibbles(codes: Uint8Array): boolean {
-  let bits = 0;
-  for (let i = 0; i < codes.length; i++) bits |= codes[i];
-  return bits < 16;
+  const words = wordsOf(codes);
+  let seen = 0;
+  for (let i = 0; i < words.length; i++) seen |= words[i];
+  for (let i = 4 * words.length; i < codes.length; i++) seen |= codes[i];
+  return (seen & 0xf0f0f0f0) === 0;
 }
 
 function packNibbles(codes: Uint8Array): Uint8Array {
   const packed = new Uint8Array(Math.ceil(codes.length / 2));
-  const pairs = codes.length >> 1;
-  for (let i = 0; i < pairs; i++) packed[i] = codes[2 * i] | codes[2 * i + 1] << 4;
-  if (codes.length & 1) packed[pairs] = codes[codes.length - 1];
+  const words = LITTLE ? wordsOf(codes) : new Uint32Array();
+  const pairs = new Uint16Array(packed.buffer, 0, words.length);
+  for (let i = 0; i < words.length; i++) {
+    const bytes = (words[i] | words[i] >>> 4) & 0x00ff00ff;
+    pairs[i] = bytes | bytes >>> 8;
+  }
+  for (let i = 4 * words.length; i < codes.length; i++) packed[i >> 1] |= codes[i] << (4 * (i & 1));
   return packed;
 }
 

@@ -339,7 +339,7 @@ export class Run {
       if (isVector(coded)) await this.#writer.vector!(tensor.name, coded);
       else await this.#writer.coded(tensor.name, order ? permuteQuantized(coded, order) : coded);
       const error = this.#pipeline.quantizers.has(parameter.id) && weight
-        ? this.#args.codecs.peek(coded, (values) => weightError(weight, values))
+        ? weightError(weight, coded, this.#args)
         : undefined;
       return this.#report(planned, undefined, error, sideTotal(coded));
     }

@@ -7,6 +7,7 @@
 import {
   type ByteSource,
   type FileHash,
+  type ImportanceMatrix,
   LowbitError,
   type Receipt,
   receiptSchema,
@@ -14,6 +15,7 @@ import {
 import { parseJson, toPlain } from "../formats/containers/json.ts";
 import { hashWindows } from "./calibration.ts";
 import { hashJson, hashSources } from "./hash.ts";
+import { hashImportance } from "./importance.ts";
 
 /** One file, as it should be and as it is. */
 export interface FileCheck {
@@ -86,5 +88,23 @@ export function checkWindowsHash({ calibration }: Receipt, windows?: readonly In
   throw new LowbitError("MISMATCH", "the calibration data is not that of the receipt", {
     field: "calibration",
     advice: files ? `give ${files} with --calibration` : "give the same data with --calibration",
+  });
+}
+
+/** Throws `MISMATCH` if an importance matrix is not the one that a receipt has the hash of. */
+export function checkImportanceHash(
+  { importance }: Receipt,
+  given: ImportanceMatrix | undefined,
+): void {
+  const found = given && hashImportance(given);
+  if (found === importance?.sha256) return;
+  const problem = !importance
+    ? "the run had no importance matrix"
+    : given
+    ? "the importance matrix is not that of the receipt"
+    : "the run had an importance matrix";
+  throw new LowbitError("MISMATCH", problem, {
+    field: "importance",
+    advice: importance ? "give the same files with --importance" : "leave out --importance",
   });
 }

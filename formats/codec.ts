@@ -74,13 +74,6 @@ export function createCodecs(kernels: Kernels, user?: UserFormats): Codecs {
       isVector(tensor)
         ? codecs.vector(tensor.format).decode(tensor)
         : codecs.get(tensor.scheme).dequantize(tensor),
-    peek(tensor, use) {
-      if (isVector(tensor) || tensor.side?.length) return use(codecs.decode(tensor));
-      const codec = codecs.get(tensor.scheme);
-      using codes = kernels.upload(tensor.codes);
-      using values = codec.decode(codes, codec.tiling(...tensor.shape), tensor.parameters);
-      return use(values.array);
-    },
   };
   return codecs;
 }

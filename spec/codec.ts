@@ -124,6 +124,4 @@ export interface Codecs {
   vector(format: VectorFormat): VectorCodec;
   /** The values of a quantised matrix of either kind, side tensors included. */
   decode(tensor: CodedTensor): Float32Array;
-  /** The same values for `use` alone, which may not keep them: they are not copied where they lie. */
-  peek<T>(tensor: CodedTensor, use: (values: Float32Array) => T): T;
 }

@@ -29,7 +29,6 @@ Deno.test("every scheme on hard matrices: WASM equals the reference, zeros stay 
       assertEquals(codes, encodeMatrix(scheme, x, tiling, parameters), `${id} ${rows}x${columns}`);
       const values = codec.dequantize(quantized);
       assertEquals(values, decodeMatrix(scheme, codes, tiling, parameters), `${id}: values`);
-      assertEquals(codecs.peek(quantized, (seen) => seen.slice()), values, `${id}: peek`);
       assert(values.every(Number.isFinite), `${id}: not finite`);
       // A group that is all zero decodes to exact zeros.
       if (rows > 1 && tiling.tileColumns <= 32) {

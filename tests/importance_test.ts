@@ -1,6 +1,6 @@
 /** Importance matrices beside torch and llama.cpp's own quantiser (tools/golden/importance.py). */
 
-import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { blockType } from "../formats/dialects/ggml_coded.ts";
 import { importanceBytes, readImportance } from "../formats/containers/importance.ts";
 import { memoryOutput } from "../formats/containers/output.ts";
@@ -11,6 +11,8 @@ import { parameterTensor } from "../models/weights.ts";
 import { presetRecipe } from "../recipes/mod.ts";
 import { channelWeights, LowbitError, meanSquares, mergeImportance } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
+import { runCli, runJson } from "./process.ts";
+import { temporary } from "./temporary.ts";
 import golden from "./golden/importance/importance.json" with { type: "json" };
 
 /** How much larger an error may be than that of llama.cpp's encoder with the same matrix. */
@@ -172,4 +174,24 @@ Deno.test("importance: convert and quantize use it, and give the same blocks", a
     "is of 256 input channels, not 640",
   );
   model.close();
+});
+
+Deno.test("importance: verify --rerun wants the matrix of the run, and makes the same bytes", async () => {
+  using folder = temporary();
+  const out = folder.at("out.gguf"), matrix = folder.at("m.gguf");
+  const recipe = folder.text(
+    "r.yaml",
+    "name: q\nassign: [{ select: [blocks.0.*], weight: q4_0 }]\npipeline: [{ use: rtn }]\n",
+  );
+  const base = ["quantize", "embedded", out, "--to", "gguf", "--recipe", recipe];
+  const text = folder.text("c.txt", "a few words of a text. ".repeat(400));
+  await runJson([...base, "--calibration", text, "--save-importance", matrix]);
+  await runJson([...base, "--importance", matrix, "--overwrite"]);
+  const rerun = ["verify", `${out}.receipt.json`, "--model", "embedded", "--rerun"];
+  assertEquals((await runJson([...rerun, "--importance", matrix])).ok, true);
+  const without = await runCli(rerun);
+  assertMatch(
+    without.stderr,
+    /error\[MISMATCH\] importance: the run had an importance matrix; give/,
+  );
 });

@@ -63,13 +63,16 @@ export async function fileSource(path: string): Promise<ByteSource> {
     throw ioError(error, path, "read");
   }
   let open = true;
+  // Where the file stands; reads in order need no seek.
+  let at: number | undefined = 0;
   // Reads share one file position, so each waits for the one before it.
   let queue: Promise<unknown> = Promise.resolve();
   const readNow = async (offset: number, length: number) => {
     if (!open) throw new LowbitError("IO", "was read after it was closed", { file: path });
     const bytes = allocate(path, length);
     try {
-      await file.seek(offset, Deno.SeekMode.Start);
+      if (at !== offset) await file.seek(offset, Deno.SeekMode.Start);
+      at = undefined;
       for (let done = 0; done < length;) {
         const count = await file.read(bytes.subarray(done));
         if (count === null) {
@@ -79,6 +82,7 @@ export async function fileSource(path: string): Promise<ByteSource> {
         }
         done += count;
       }
+      at = offset + length;
     } catch (error) {
       throw ioError(error, path, "read");
     }

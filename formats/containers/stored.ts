@@ -13,6 +13,9 @@ import {
 import { LowbitError } from "../../spec/errors.ts";
 import { decodePlain } from "./plain.ts";
 
+/** Bytes that are read at once: whole elements of every type of whole bytes. */
+const PIECE = 2 ** 22;
+
 /** Where a plain tensor lies. */
 export interface PlainPlace {
   /** Its name. */
@@ -53,9 +56,6 @@ export function rowRange(
   return { start, end };
 }
 
-/** Elements that are read at once. */
-const PIECE = 2 ** 20;
-
 /**
  * A plain tensor, read when it is asked for. `read` of some rows reads only their bytes.
  *
@@ -86,21 +86,13 @@ export function plainTensor(place: PlainPlace): StoredTensor {
         const all = decodePlain(type, await source.read(offset, bytes));
         return all.slice(start * rowElements, end * rowElements);
       }
-      // Piece by piece, so that the bytes need not be there as a whole beside the values.
-      const count = (end - start) * rowElements;
-      if (count <= PIECE) {
-        return decodePlain(
-          type,
-          await source.read(offset + start * stride, (end - start) * stride),
-        );
-      }
-      const values = new Float32Array(count);
-      for (let at = 0; at < count; at += PIECE) {
-        const [from, size] = [
-          at * PLAIN_BYTES[type],
-          Math.min(PIECE, count - at) * PLAIN_BYTES[type],
-        ];
-        values.set(decodePlain(type, await source.read(offset + start * stride + from, size)), at);
+      const from = offset + start * stride, length = (end - start) * stride;
+      if (length <= PIECE) return decodePlain(type, await source.read(from, length));
+      // In pieces, so that stored bytes and values are not both in memory as a whole.
+      const values = new Float32Array(length / PLAIN_BYTES[type]);
+      for (let at = 0; at < length; at += PIECE) {
+        const bytes = await source.read(from + at, Math.min(PIECE, length - at));
+        values.set(decodePlain(type, bytes), at / PLAIN_BYTES[type]);
       }
       return values;
     },

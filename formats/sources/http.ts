@@ -7,6 +7,7 @@
 import type { ByteSource } from "../../spec/checkpoint.ts";
 import { LowbitError } from "../../spec/errors.ts";
 import { allocate, checkRange } from "../containers/source.ts";
+import { retried } from "./retry.ts";
 import { shownUrl, statusError, transferError } from "./settings.ts";
 
 /** Options of {@linkcode httpSource}. */
@@ -26,8 +27,6 @@ export interface RemoteFile extends ByteSource {
 /** How a range of a file is asked for. */
 export type RequestRange = (range: string) => Promise<Response>;
 
-const ATTEMPTS = 5;
-const DELAY_MS = 50;
 /** Bytes after which a transfer that breaks off has all its attempts again. */
 const MUCH = 1 << 20;
 
@@ -113,12 +112,12 @@ export async function rangedFile(
       checkRange(name, size, offset, length);
       const bytes = allocate(name, length);
       let done = 0;
-      let failures = 0;
-      while (done < length) {
-        const before = done;
+      let before = 0;
+      const rest = async () => {
+        before = done;
+        const response = await ask(offset + done, length - done);
+        checkSame(name, response, etag, offset + done, size);
         try {
-          const response = await ask(offset + done, length - done);
-          checkSame(name, response, etag, offset + done, size);
           for await (const chunk of response.body!) {
             if (done + chunk.length > length) {
               throw new LowbitError("MALFORMED", "the server sent more than was asked for", {
@@ -128,41 +127,20 @@ export async function rangedFile(
             bytes.set(chunk, done);
             done += chunk.length;
           }
-          if (done < length) {
-            throw new LowbitError(
-              "TRUNCATED",
-              `the server sent ${done} of ${length} bytes`,
-              { file: name },
-            );
-          }
         } catch (error) {
-          const shown = transferError(error, name);
-          failures = done - before >= MUCH ? 1 : failures + 1;
-          if (!worthAnother(shown) || failures >= ATTEMPTS) throw shown;
-          await pause(DELAY_MS * 2 ** failures);
+          throw transferError(error, name);
         }
-      }
+        if (done < length) {
+          throw new LowbitError("TRUNCATED", `the server sent ${done} of ${length} bytes`, {
+            file: name,
+          });
+        }
+      };
+      if (length > 0) await retried(rest, () => done - before >= MUCH);
       return bytes;
     },
     close() {},
   };
-}
-
-/** What may be gone the next time: broken transfers and servers that are busy. */
-function worthAnother({ code, problem }: LowbitError): boolean {
-  return code === "IO" && /^the transfer failed|answers (5\d\d|429|408)/.test(problem);
-}
-
-async function retried<T>(work: () => Promise<T>): Promise<T> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      const again = error instanceof LowbitError && worthAnother(error) && attempt < ATTEMPTS;
-      if (!again) throw error;
-      await pause(DELAY_MS * 2 ** attempt);
-    }
-  }
 }
 
 /** Refuses an answer that is of another version of the file, or of other bytes. */
@@ -189,5 +167,3 @@ function checkSame(
     });
   }
 }
-
-const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));

@@ -12,6 +12,7 @@ import { blobSource } from "../containers/source.ts";
 import type { Folder } from "../dialects/folder.ts";
 import { byCodeUnits } from "../containers/json.ts";
 import { cached, cacheRoot } from "./cache.ts";
+import { retried } from "./retry.ts";
 import { environment, type SourceOptions, statusError, transferError } from "./settings.ts";
 
 const ADVICE = "set HF_TOKEN to a token that may read it";
@@ -32,16 +33,24 @@ export async function hubFolder(address: string, options: SourceOptions): Promis
   };
   const model = { type: "model" as const, name: repo };
   const files = new Map<string, { size: number; git?: string; sha256?: string }>();
-  const commit = await hub(address, async () => {
-    const { sha } = await modelInfo({ ...common, name: repo, revision, additionalFields: ["sha"] });
-    for await (
-      const file of listFiles({ ...common, repo: model, revision: sha, recursive: true })
-    ) {
-      if (file.type !== "file" || !/^(onnx\/)?[^/\\]+$/.test(file.path)) continue;
-      files.set(file.path, { size: file.size, git: file.oid, sha256: file.lfs?.oid });
-    }
-    return sha;
-  });
+  const commit = await retried(() =>
+    hub(address, async () => {
+      files.clear();
+      const { sha } = await modelInfo({
+        ...common,
+        name: repo,
+        revision,
+        additionalFields: ["sha"],
+      });
+      for await (
+        const file of listFiles({ ...common, repo: model, revision: sha, recursive: true })
+      ) {
+        if (file.type !== "file" || !/^(onnx\/)?[^/\\]+$/.test(file.path)) continue;
+        files.set(file.path, { size: file.size, git: file.oid, sha256: file.lfs?.oid });
+      }
+      return sha;
+    })
+  );
   if (!/^[0-9a-f]{40}$/.test(commit)) {
     throw new LowbitError("MALFORMED", "the hub names no commit", { file: address });
   }
@@ -56,17 +65,15 @@ export async function hubFolder(address: string, options: SourceOptions): Promis
       const file = files.get(path);
       if (!file) throw new LowbitError("NOT_FOUND", "no such file", { file: `${name}/${path}` });
       const title = `${name}/${path}`;
-      const blob = await hub(
-        title,
-        () => downloadFile({ ...common, repo: model, path, revision: commit }),
-      );
+      const request = { ...common, repo: model, path, revision: commit };
+      const blob = await retried(() => hub(title, () => downloadFile(request)));
       if (!blob) throw new LowbitError("NOT_FOUND", "no such file", { file: title });
       if (blob.size !== file.size) {
         throw new LowbitError("MALFORMED", `has ${blob.size} bytes, the hub lists ${file.size}`, {
           file: title,
         });
       }
-      const remote = retried(blobSource(blob, title));
+      const remote = steady(blobSource(blob, title));
       const key = file.sha256 ?? file.git;
       if (!cache || !key || !/^[0-9a-f]{40,64}$/.test(key)) return remote;
       const wanted = file.sha256 ? { sha256: file.sha256 } : { git: file.git };
@@ -78,21 +85,10 @@ export async function hubFolder(address: string, options: SourceOptions): Promis
 }
 
 /** A source whose reads are tried again where a transfer breaks off. */
-function retried(source: ByteSource): ByteSource {
+function steady(source: ByteSource): ByteSource {
   return {
     ...source,
-    async read(offset, length) {
-      for (let attempt = 1;; attempt++) {
-        try {
-          return await hub(source.name, () => source.read(offset, length));
-        } catch (error) {
-          const refused = error instanceof LowbitError && !/transfer failed|sent|cannot read|5\d\d/
-            .test(error.problem);
-          if (refused || attempt >= 4) throw error;
-          await new Promise((done) => setTimeout(done, 50 * 2 ** attempt));
-        }
-      }
-    },
+    read: (offset, length) => retried(() => hub(source.name, () => source.read(offset, length))),
   };
 }
 

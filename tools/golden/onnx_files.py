@@ -79,6 +79,8 @@ def main(folder):
         for n, a in arrays.items()
     ]
     onnx.save(model(numbers), folder / "numbers.onnx")
+    # The package appends to a file that is there, and the offsets would change with every run.
+    (folder / "external.bin").unlink(missing_ok=True)
     large = {"a": np.arange(8, dtype=np.float32), "b": np.ones((2, 2), np.float32)}
     onnx.save(
         model([numpy_helper.from_array(a, n) for n, a in large.items()]),

@@ -6,18 +6,41 @@
 
 import { presetRecipe, type Recipe, recipeSchema } from "../../mod.ts";
 
+/** A target of a case. */
+export type Place =
+  | "lowbit"
+  | "compressed-tensors"
+  | "gptq"
+  | "awq"
+  | "marlin"
+  | "bitsandbytes"
+  | "hqq"
+  | "quanto"
+  | "gguf"
+  | "onnx";
+
 /** One export of a model, and the program that reads it. */
 export interface Case {
   /** What is done to the weights. */
   recipe: Recipe;
   /** The target that it is written for. */
-  to: "lowbit" | "compressed-tensors" | "gptq" | "awq" | "bitsandbytes" | "gguf" | "onnx";
+  to: Place;
   /** Quantised for the first of these, and converted from each to the next, at last to `to`. */
-  through?: readonly Case["to"][];
+  through?: readonly Place[];
+  /** Only for the embedded model: SmolLM2 has no whole groups and tiles of 128 columns. */
+  small?: true;
   /** Weighs errors by mean squares of the inputs, from a file that lowbit wrote and read back. */
   importance?: true;
   /** The program that it is written for. */
-  runtime: "transformers" | "gptqmodel" | "llama.cpp" | "onnxruntime" | "onnxruntime-web";
+  runtime:
+    | "transformers"
+    | "gptqmodel"
+    | "autoawq"
+    | "hqq"
+    | "quanto"
+    | "llama.cpp"
+    | "onnxruntime"
+    | "onnxruntime-web";
   /** The largest relative difference of perplexity that is accepted. */
   limit: number;
 }
@@ -73,6 +96,18 @@ function nearest(name: string, weight: unknown): Recipe {
 /** What GPTQ, AWQ and compressed-tensors all hold, code for code. */
 const ASYMMETRIC = nearest("int4-asym", { ...INT4, base: "int4_g64_asym" });
 
+/** The grid that Marlin has too; GPTQ stores it in version 1. */
+const SYMMETRIC_128 = nearest("int4-sym-128", { ...INT4, base: "int4_g128_sym" });
+
+/** The first case of each program and target: what a large model is tried with. */
+export function briefly(cases: readonly Case[]): Case[] {
+  const seen = new Set<string>();
+  return cases.filter(({ runtime, to }) => {
+    const key = `${runtime} ${to}`;
+    return !seen.has(key) && seen.add(key);
+  });
+}
+
 /** The cases, in the order of the report. Every group size divides the columns of the models. */
 export const CASES: readonly Case[] = [
   forTransformers(FULL_PRECISION, "lowbit"),
@@ -88,16 +123,35 @@ export const CASES: readonly Case[] = [
   { ...forTransformers(ASYMMETRIC), through: ["gptq", "awq"] },
   { ...forGptqModel(ASYMMETRIC, "gptq"), through: ["compressed-tensors"] },
   { ...forLlamaCpp(nearest("int4-sym", INT4)), through: ["gptq"] },
+  { ...forTransformers("rtn-w8a8-static"), limit: ROUNDED_ACTIVATIONS },
+  forPackage(ASYMMETRIC, "awq", "autoawq"),
+  // GPTQ in version 2, AWQ, compressed-tensors, and back; symmetric codes in version 1, and Marlin.
+  { ...forPackage(ASYMMETRIC, "awq", "autoawq"), through: ["gptq", "compressed-tensors"] },
+  { ...forGptqModel(ASYMMETRIC, "gptq"), through: ["gptq", "awq", "compressed-tensors"] },
+  {
+    ...forGptqModel(SYMMETRIC_128, "gptq"),
+    through: ["gptq", "compressed-tensors", "marlin"],
+    small: true,
+  },
+  {
+    ...forTransformers(SYMMETRIC_128),
+    through: ["gptq", "marlin"],
+    small: true,
+  },
+  forPackage(nearest("int4-float-zero", "int4_g64_float_zero"), "hqq", "hqq"),
+  { ...forPackage(ASYMMETRIC, "hqq", "hqq"), through: ["gptq", "awq"] },
+  forPackage(nearest("int8-channel", "int8_channel_sym"), "quanto", "quanto"),
+  { ...forPackage(nearest("int4-asym-128", "int4_g128_asym"), "quanto", "quanto"), small: true },
   { ...forTransformers(nearest("nf4", "nf4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
   { ...forTransformers(nearest("nf4-double", "nf4_b64_dq"), "bitsandbytes"), limit: SIXTEEN_BITS },
   { ...forTransformers(nearest("fp4", "fp4_b64"), "bitsandbytes"), limit: SIXTEEN_BITS },
-  ...[FULL_PRECISION, "rtn-w4g64", "rtn-w4g64-sym", "gptq-w4g64", "rtn-w8"].map((name) =>
+  ...["rtn-w4g64", FULL_PRECISION, "rtn-w4g64-sym", "gptq-w4g64", "rtn-w8"].map((name) =>
     forOnnxRuntime(name)
   ),
-  ...[FULL_PRECISION, "rtn-w4g64"].map((name) => forOnnxRuntime(name, "onnxruntime-web")),
+  ...["rtn-w4g64", FULL_PRECISION].map((name) => forOnnxRuntime(name, "onnxruntime-web")),
+  forLlamaCpp("ggml-q4_0"),
   forLlamaCpp(FULL_PRECISION, SAME_ARITHMETIC),
   forLlamaCpp("ggml-q8_0"),
-  forLlamaCpp("ggml-q4_0"),
   forLlamaCpp(GPTQ_ON_Q4_0),
   forLlamaCpp("ggml-q4_k", ROUNDED_BY_256),
   forLlamaCpp("ggml-q6_k", ROUNDED_BY_256),
@@ -107,13 +161,18 @@ export const CASES: readonly Case[] = [
   forLlamaCpp(ggml("tq2_0", "q4_0"), ROUNDED_BY_256),
 ];
 
-function forTransformers(name: string | Recipe, to: Case["to"] = "compressed-tensors"): Case {
+function forTransformers(name: string | Recipe, to: Place = "compressed-tensors"): Case {
   const recipe = typeof name === "string" ? presetRecipe(name) : name;
   return { recipe, to, runtime: "transformers", limit: SAME_ARITHMETIC };
 }
 
-function forGptqModel(recipe: Recipe, to: Case["to"]): Case {
+function forGptqModel(recipe: Recipe, to: Place): Case {
   return { recipe, to, runtime: "gptqmodel", limit: SIXTEEN_BITS };
+}
+
+/** The modules of a package, in float32. */
+function forPackage(recipe: Recipe, to: Place, runtime: Case["runtime"]): Case {
+  return { recipe, to, runtime, limit: SAME_ARITHMETIC };
 }
 
 /** onnxruntime multiplies weights of 8 bits with inputs that it rounds to 8 bits. */

@@ -43,6 +43,8 @@ export interface Results {
   machine: string;
   /** The programs and their versions. */
   versions: Record<string, string>;
+  /** Cases that gave no figures, and why. */
+  failures: readonly string[];
 }
 
 /** The relative difference of the two perplexities. */
@@ -56,7 +58,7 @@ export function passed(result: CaseResult): boolean {
 }
 
 /** The report. */
-export function report({ models, machine, versions }: Results): string {
+export function report({ models, machine, versions, failures }: Results): string {
   return [
     "# Interoperability",
     "",
@@ -70,6 +72,8 @@ export function report({ models, machine, versions }: Results): string {
     "- **transformers** loads every tensor as float32 and multiplies in float32. Asymmetric checkpoints",
     "  are loaded with `CompressedTensorsConfig(dequantize=True)`: without it, these versions refuse",
     "  asymmetric pack-quantized checkpoints, one that compressed-tensors wrote itself included.",
+    "- **AutoAWQ**, **hqq** and **quanto** dequantise each weight from the file; `transformers` multiplies",
+    "  in float32.",
     "- **GPTQModel** multiplies GPTQ weights in float16, and **bitsandbytes** 4-bit weights with kernels of",
     "  16 bits where the processor has them; so their limits are wider.",
     "- **llama.cpp** keeps keys and values in float32 here, but rounds the activations that meet a",
@@ -87,6 +91,9 @@ export function report({ models, machine, versions }: Results): string {
     "  a text with several scripts, digits, spaces and control characters.",
     "",
     ...models.flatMap(section),
+    ...failures.length > 0
+      ? ["## Failed", "", ...failures.map((text) => `- ${text.split("\n")[0]}`), ""]
+      : [],
     "## Made with",
     "",
     `- machine: ${machine}`,

@@ -34,7 +34,8 @@ import {
 } from "../../mod.ts";
 import { memorySource } from "../../formats/containers/source.ts";
 import { parameterTensor } from "../../models/weights.ts";
-import { type Case, CASES } from "./cases.ts";
+import { briefly, type Case, CASES, type Place } from "./cases.ts";
+import { Kept } from "./kept.ts";
 import { type CaseResult, difference, type ModelResult, passed, report } from "./report.ts";
 
 const LENGTH = 512;
@@ -42,6 +43,9 @@ const LENGTH = 512;
 const SCRIPTS = {
   "transformers": "perplexity_transformers.py",
   "gptqmodel": "perplexity_gptqmodel.py",
+  "autoawq": "perplexity_packages.py",
+  "hqq": "perplexity_packages.py",
+  "quanto": "perplexity_packages.py",
   "llama.cpp": "perplexity_llama_cpp.py",
   "onnxruntime": "perplexity_onnxruntime.py",
   "onnxruntime-web": "perplexity_onnxruntime_web.ts",
@@ -68,14 +72,30 @@ interface Scored {
   versions: Record<string, string>;
 }
 
+/** Which cases are run. */
+interface Selection {
+  /** What is in the names of recipes, and of programs. */
+  recipe: string;
+  runtime: string;
+  /** Whether those for small models are among them. */
+  small: boolean;
+  /** One of each program and target. */
+  brief: boolean;
+  /** Those alone that are done already. */
+  kept: boolean;
+}
+
 /** Runs the cases. */
 class Check {
+  /** Cases that gave no figures. */
+  readonly failures: string[] = [];
   readonly versions: Record<string, string> = { lowbit: VERSION, deno: Deno.version.deno };
 
   constructor(
     private readonly lowbit: Workbench,
     private readonly python: string,
     private readonly folder: string,
+    private readonly kept: Kept,
   ) {}
 
   /** All cases of a model. `calibrateTwice` also compares values where that takes long. */
@@ -84,7 +104,7 @@ class Check {
     title: string,
     count: number,
     calibrateTwice: boolean,
-    only: { recipe: string; runtime: string },
+    only: Selection,
   ): Promise<ModelResult> {
     const model = await this.lowbit.open(path);
     try {
@@ -93,11 +113,30 @@ class Check {
       const ids = `${this.folder}/ids.json`;
       await Deno.writeTextFile(ids, JSON.stringify(windows.map((window) => [...window])));
       const cases: CaseResult[] = [];
-      const wanted = CASES.filter(({ recipe, runtime }) =>
-        recipe.name.includes(only.recipe) && runtime.includes(only.runtime)
+      const wanted = CASES.filter(({ recipe, runtime, small }) =>
+        recipe.name.includes(only.recipe) && runtime.includes(only.runtime) &&
+        (small !== true || only.small)
       );
-      for (const chosen of wanted) {
-        const result = await this.#case(model, chosen, ids, calibrateTwice);
+      for (const chosen of only.brief ? briefly(wanted) : wanted) {
+        const place = [...chosen.through ?? [], chosen.to].join(" -> ");
+        const { recipe: { name }, runtime, importance } = chosen;
+        const key = JSON.stringify([title, count, name, place, runtime, importance ?? false]);
+        const found = this.kept.find(key);
+        if (found) {
+          cases.push({ ...found.result, case: chosen });
+          Object.assign(this.versions, found.versions);
+        }
+        if (found || only.kept) continue;
+        let result: CaseResult;
+        try {
+          result = await this.#case(model, chosen, ids, calibrateTwice);
+          await this.kept.add({ key, result, versions: this.versions });
+        } catch (error) {
+          const what = `${title}: ${name}, ${place} for ${runtime}`;
+          this.failures.push(`${what}: ${error instanceof Error ? error.message : error}`);
+          console.error(this.failures.at(-1));
+          continue;
+        }
         cases.push(result);
         console.error(
           `${title}: ${chosen.recipe.name} for ${chosen.runtime}: ${result.ours.toFixed(4)} and ` +
@@ -176,12 +215,12 @@ class Check {
     }
   }
 
-  #place(name: string, to: Case["to"]): string {
+  #place(name: string, to: Place): string {
     return `${this.folder}/${name}${to === "gguf" ? ".gguf" : ""}`;
   }
 
   /** Converts from one target to the next, the last one to where the export is; its bytes. */
-  async #convert(from: string, targets: readonly Case["to"][]): Promise<number | undefined> {
+  async #convert(from: string, targets: readonly Place[]): Promise<number | undefined> {
     let bytes: number | undefined;
     for (const [i, to] of targets.entries()) {
       const out = this.#place(i === targets.length - 1 ? "export" : `step${i + 1}`, to);
@@ -268,6 +307,14 @@ const COMMAND: Command = {
       help: "cases whose program has this in its name",
     },
     { name: "model-only", type: "text", value: "TEXT", help: "the same for the other model" },
+    { name: "brief", type: "flag", help: "the other model: one case of each program and target" },
+    {
+      name: "keep",
+      type: "text",
+      value: "FILE",
+      help: "keeps cases that are done, to go on later",
+    },
+    { name: "kept", type: "flag", help: "reports what --keep has, and runs nothing" },
     { name: "report", type: "text", value: "FILE", help: "where the report goes; else to stdout" },
   ],
   async run(args) {
@@ -275,10 +322,15 @@ const COMMAND: Command = {
     try {
       using lowbit = await createWorkbench({ threads: 0 });
       const python = args.text("python") ?? "python3";
-      const check = new Check(lowbit, python, folder);
+      const check = new Check(lowbit, python, folder, await Kept.open(args.text("keep")));
       const windows = args.number("windows") ?? 8;
-      const only = { recipe: args.text("only") ?? "", runtime: args.text("runtime") ?? "" };
-      const modelOnly = { ...only, recipe: args.text("model-only") ?? only.recipe };
+      const [recipe, runtime] = [args.text("only") ?? "", args.text("runtime") ?? ""];
+      const kept = args.flag("kept");
+      const only = { recipe, runtime, small: true, brief: false, kept };
+      const modelOnly = {
+        ...{ ...only, small: false, brief: args.flag("brief") },
+        recipe: args.text("model-only") ?? recipe,
+      };
       const models = [await check.model("embedded", "The embedded model", windows, true, only)];
       const path = args.text("model");
       if (path !== undefined) {
@@ -287,11 +339,12 @@ const COMMAND: Command = {
           await check.model(path, title, args.number("model-windows") ?? 4, false, modelOnly),
         );
       }
-      const text = report({ models, machine: machine(), versions: check.versions });
+      const { failures, versions } = check;
+      const text = report({ models, machine: machine(), versions, failures });
       const file = args.text("report");
       if (file === undefined) console.log(text);
       else await Deno.writeTextFile(file, text);
-      return models.every(({ cases }) => cases.every(passed)) ? 0 : 1;
+      return failures.length === 0 && models.every(({ cases }) => cases.every(passed)) ? 0 : 1;
     } finally {
       await Deno.remove(folder, { recursive: true });
     }
