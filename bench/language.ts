@@ -2,7 +2,7 @@
  * A whole language model beside its peers, one thread: tokens a second of a prompt and of decoding.
  *
  * Ours multiplies with int8 activations and native llama.cpp does too, both from the same file, which
- * is made Q4_0 first where Python is there. Peers run in processes of their own, one after the other.
+ * is made Q4_0 first where Python is there. A peer that fails counts as not installed. Peers run in processes of their own, one after the other.
  *
  * @module
  */
@@ -52,9 +52,18 @@ async function ours(model: string): Promise<Speed> {
 }
 
 /** What a program prints last, or nothing if it cannot run. */
-async function ask(program: string, args: string[]): Promise<Speed | undefined> {
+async function ask(
+  program: string,
+  args: string[],
+  { script, cwd }: { script?: string; cwd?: string } = {},
+): Promise<Speed | undefined> {
   try {
-    const { success, stdout } = await new Deno.Command(program, { args, stderr: "null" }).output();
+    const options = { args, cwd, stdin: "piped", stdout: "piped", stderr: "null" } as const;
+    const child = new Deno.Command(program, options).spawn();
+    const input = child.stdin.getWriter();
+    if (script) await input.write(await Deno.readFile(script));
+    await input.close();
+    const { success, stdout } = await child.output();
     if (success) return JSON.parse(new TextDecoder().decode(stdout).trim().split("\n").at(-1)!);
   } catch {
     // not installed
@@ -76,7 +85,11 @@ export async function compareLanguage(options: LanguageOptions): Promise<Line[]>
   const javascript = (name: string, file: string) =>
     options.packages === undefined
       ? undefined
-      : ask(Deno.execPath(), ["run", "-A", script(name), options.packages, file, ...sizes]);
+      // from standard input, so that packages are those of the folder
+      : ask(Deno.execPath(), ["run", "-A", "-", options.packages, file, ...sizes], {
+        script: script(name),
+        cwd: options.packages,
+      });
   const native = await ask(options.python, [script("language.py"), "run", model, ...sizes]);
   const web = await javascript("transformers.mjs", `${options.packages}/model`);
   const wllama = await javascript("wllama.mjs", model);

@@ -1,5 +1,5 @@
 // transformers.js on onnxruntime-web, f32, one thread; prints tokens a processor second.
-//   deno run -A transformers.mjs PACKAGES MODEL PROMPT TOKENS
+//   cd PACKAGES && deno run -A - PACKAGES MODEL PROMPT TOKENS < transformers.mjs
 // PACKAGES has node_modules with @huggingface/transformers; MODEL is made by onnx_checkpoint.py.
 import process from "node:process";
 const [packages, model, prompt, tokens] = process.argv.slice(2);
@@ -12,7 +12,8 @@ wasm.wasmPaths = { mjs: `${glue}.mjs`, wasm: `${glue}.wasm` };
 // the library imports its glue from a blob, which Deno does not allow packages
 const create = URL.createObjectURL.bind(URL);
 URL.createObjectURL = (blob) => /javascript/.test(blob.type) ? `${glue}.mjs` : create(blob);
-Object.assign(T.env, { allowRemoteModels: false, useBrowserCache: false, useFSCache: false });
+const local = { allowRemoteModels: false, allowLocalModels: true };
+Object.assign(T.env, { ...local, useBrowserCache: false, useFSCache: false });
 T.env.localModelPath = `file://${model.slice(0, model.lastIndexOf("/") + 1)}`;
 const language = await T.AutoModelForCausalLM.from_pretrained(
   model.slice(model.lastIndexOf("/") + 1),
@@ -20,7 +21,7 @@ const language = await T.AutoModelForCausalLM.from_pretrained(
 );
 const seconds = () => process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6;
 const [prompts, decodes] = [[], []];
-for (let repeat = 0; repeat < 4; repeat++) {
+for (let repeat = 0; repeat < 3; repeat++) {
   const ids = BigInt64Array.from({ length: +prompt }, (_, i) => BigInt(1000 + 37 * i));
   const times = [];
   const started = seconds();

@@ -1,11 +1,14 @@
 // wllama, one thread; prints tokens a processor second.
-//   deno run -A wllama.mjs PACKAGES MODEL.gguf PROMPT TOKENS
+//   cd PACKAGES && deno run -A - PACKAGES MODEL.gguf PROMPT TOKENS < wllama.mjs
 // PACKAGES has node_modules with @wllama/wllama.
 import fs from "node:fs";
 import process from "node:process";
 const [packages, model, prompt, tokens] = process.argv.slice(2);
 const root = `${packages}/node_modules/@wllama/wllama/esm`;
 globalThis.self ??= globalThis;
+// it makes addresses absolute by that of the page
+const location = { value: new URL(`file://${packages}/`), configurable: true };
+if (!globalThis.location) Object.defineProperty(globalThis, "location", location);
 // its workers take Deno for Node, and read files in a way that Deno lacks
 const create = URL.createObjectURL.bind(URL);
 const hide = 'Object.defineProperty(globalThis, "process", { value: undefined });\n';
@@ -17,10 +20,12 @@ const options = { cacheManager: {}, modelManager: {}, suppressNativeLog: true, l
 const engine = new Wllama({ default: create(wasm) }, options);
 const settings = { n_threads: 1, n_ctx: 1024, n_gpu_layers: 0, n_parallel: 1, warmup: true };
 await engine.loadModel([new Blob([fs.readFileSync(model)])], settings);
+const seconds = () => (({ user, system }) => (user + system) / 1e6)(process.cpuUsage());
 const [prompts, decodes] = [[], []];
-for (let repeat = 0; repeat < 4; repeat++) {
+for (let repeat = 0; repeat < 3; repeat++) {
   // another first word each time, so that nothing is found in its cache of prompts
   const words = Array.from({ length: +prompt - 8 }, (_, i) => ["the", "cat", "sat", "on"][i % 4]);
+  const before = seconds();
   const { timings } = await engine.createCompletion({
     prompt: `${repeat} ${words.join(" ")}`,
     max_tokens: +tokens,
@@ -30,8 +35,11 @@ for (let repeat = 0; repeat < 4; repeat++) {
     stream: false,
   });
   if (repeat === 0) continue; // warms up
-  prompts.push(timings.prompt_per_second);
-  decodes.push(timings.predicted_per_second);
+  // it has the clock alone: processor time is divided in the same way
+  const { prompt_ms, predicted_ms, prompt_n, predicted_n } = timings;
+  const share = (seconds() - before) / (prompt_ms + predicted_ms);
+  prompts.push(prompt_n / (prompt_ms * share));
+  decodes.push(predicted_n / (predicted_ms * share));
 }
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 console.log(JSON.stringify({ prompt: median(prompts), decode: median(decodes) }));
