@@ -12,32 +12,42 @@ export interface Line {
   case: string;
   /** `tokens x rows x columns`. */
   shape: string;
-  /** Our speed: GFLOP/s, or GB/s of bytes. */
+  /** Our speed: GFLOP/s, GB/s of bytes, or what the case names. */
   ours: number;
-  /** The peer's, in the same unit. */
-  peer: number;
+  /** The peer's, in the same unit; null where it is not installed. */
+  peer: number | null;
   /** The peer. */
   peerName: string;
   /** `ours / peer`. */
-  ratio: number;
+  ratio: number | null;
   /** What the ratio must be, if anything. */
   must: number | null;
   /** What it should be. */
   goal: number | null;
   /** Whether it is what it must be, or where nothing must be, what it should be. */
-  pass: boolean;
+  pass: boolean | null;
 }
+
+/** What a line is made of. */
+type Parts = Pick<Line, "case" | "shape" | "ours" | "peerName"> & {
+  must?: number | null;
+  goal?: number | null;
+};
 
 /** A line from the two speeds. */
 export function ratioLine(
-  { must = null, goal = null, ...line }: Omit<Line, "ratio" | "pass" | "must" | "goal"> & {
-    must?: number | null;
-    goal?: number | null;
-  },
+  { must = null, goal = null, ...line }: Parts & { peer: number },
 ): Line {
   const ratio = round(line.ours / line.peer);
   const pass = ratio >= (must ?? goal ?? 0);
   return { ...line, ours: round(line.ours), peer: round(line.peer), ratio, must, goal, pass };
+}
+
+/** The line of a peer that is not there. */
+export function missingLine({ must = null, goal = null, ...line }: Parts): Line {
+  const peerName = `${line.peerName} (not installed)`;
+  const missing = { peer: null, ratio: null, pass: null };
+  return { ...line, ours: round(line.ours), peerName, ...missing, must, goal };
 }
 
 function round(value: number): number {
@@ -49,15 +59,20 @@ export function report(line: Line, json: boolean): void {
   if (json) return console.log(JSON.stringify(line));
   const { case: name, shape, ours, peer, peerName, ratio, must, goal, pass } = line;
   const wanted = [must && `must ${must}`, goal && `goal ${goal}`].filter(Boolean).join(", ");
-  console.log(`${pass ? "ok  " : "MISS"} ${name}, ${shape}: ${ours} / ${peer} = ${ratio}`);
+  console.log(
+    `${
+      pass === null ? "--  " : pass ? "ok  " : "MISS"
+    } ${name}, ${shape}: ${ours} / ${peer} = ${ratio}`,
+  );
   console.log(`     ${peerName}; ${wanted}`);
 }
 
 /** Writes the page. */
 export async function writeReport(lines: readonly Line[], series: readonly Series[]) {
   const rows = lines.map((line) =>
-    `| ${line.case} | ${line.shape} | ${line.ours} | ${line.peer} | ${line.peerName} | ` +
-    `${line.ratio} | ${line.must ?? ""} | ${line.goal ?? ""} | ${line.pass ? "yes" : "no"} |`
+    `| ${line.case} | ${line.shape} | ${line.ours} | ${line.peer ?? ""} | ${line.peerName} | ` +
+    `${line.ratio ?? ""} | ${line.must ?? ""} | ${line.goal ?? ""} | ` +
+    `${line.pass === null ? "" : line.pass ? "yes" : "no"} |`
   );
   const page = [
     "# Matrix products beside their peers",

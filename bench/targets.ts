@@ -1,5 +1,6 @@
 /**
- * Matrix products beside their peers: `deno task bench:kernels [--json] [--quick] [--python PATH]`.
+ * Matrix products beside their peers: `deno task bench:kernels [--json] [--quick] [--python PATH]
+ * [--model FILE.gguf [--packages FOLDER]]`; `--only language` or `--only encode` runs those rows alone.
  *
  * One line a case: what ours and the peer's speed are, their ratio, and what it must and should be.
  * All of one shape take turns in one process, in processor time (two threads: time of the clock).
@@ -14,13 +15,18 @@ import { loadKernels } from "../kernels-wasm/mod.ts";
 import { tiling } from "../spec/granularity.ts";
 import type { Kernels, LinearWeight } from "../spec/kernels.ts";
 import { multiplyTile, readStream, STREAM_BYTES, TILE_OPERATIONS } from "./ceilings.ts";
+import { castLines } from "./encode.ts";
 import { growth } from "./growth.ts";
+import { compareLanguage } from "./language.ts";
 import { clockSeconds, type Contender, takeTurns } from "./measure.ts";
 import { ONNXRUNTIME, openProduct } from "./onnxruntime.ts";
 import type { ProductKind } from "./onnx_model.ts";
 import { type Line, ratioLine, report, writeReport } from "./report.ts";
 
-const args = parseArgs(Deno.args, { boolean: ["json", "quick"], string: ["python"] });
+const args = parseArgs(Deno.args, {
+  boolean: ["json", "quick"],
+  string: ["python", "model", "packages", "only"],
+});
 const turns = args.quick ? { rounds: 3, slice: 0.05 } : { rounds: 7, slice: 0.15 };
 const shapes = args.quick ? [[1536, 576]] : [[4096, 4096], [11008, 4096]];
 const kernels = await loadKernels();
@@ -200,9 +206,21 @@ async function compareThreads(): Promise<void> {
   two.close();
 }
 
-for (const [n, k] of shapes) await compareShape(n, k);
-await compareStream();
-await compareThreads();
-const series = await growth(kernels, weightArguments, turns);
-if (!args.quick) await writeReport(lines, series);
+const only = args.only as string | undefined;
+const python = args.python as string ?? "python3";
+if (only === undefined) {
+  for (const [n, k] of shapes) await compareShape(n, k);
+  await compareStream();
+  await compareThreads();
+}
+if (args.model && only !== "encode") {
+  const packages = args.packages as string | undefined;
+  for (const line of await compareLanguage({ model: args.model as string, python, packages })) {
+    add(line);
+  }
+}
+if (only !== "language") { for await (const line of castLines(python)) add(line); }
+if (only === undefined && !args.quick) {
+  await writeReport(lines, await growth(kernels, weightArguments, turns));
+}
 Deno.exit(0); // the peer's engine would keep the process

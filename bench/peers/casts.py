@@ -65,6 +65,24 @@ for kind in ("Q4_0", "Q8_0", "MXFP4"):
     quantize = lambda x, k=kind: gguf.quantize(x, gguf.GGMLQuantizationType[k])
     cases[f"{kind.lower()}/gguf"] = quantize
 
+packages.append("llama_cpp_python")
+import ctypes as C, glob, importlib.util, os
+
+library = os.path.join(os.path.dirname(importlib.util.find_spec("llama_cpp").origin), "lib")
+ggml = C.CDLL(glob.glob(f"{library}/libggml-base.so*")[0])
+ggml.ggml_quantize_chunk.restype = C.c_size_t
+ggml.ggml_quantize_chunk.argtypes = [C.c_int, C.c_void_p, C.c_void_p, *[C.c_int64] * 3, C.c_void_p]
+
+
+def native(kind, x):
+    out = np.empty(x.nbytes, np.uint8)
+    rows, columns = x.shape
+    ggml.ggml_quantize_chunk(kind, x.ctypes.data, out.ctypes.data, 0, rows, columns, None)
+
+
+for name, kind in {"q4_0": 2, "q8_0": 8, "q4_k": 12, "mxfp4": 39}.items():
+    cases[f"{name}/ggml"] = lambda x, kind=kind: native(kind, x)
+
 print(json.dumps({name: version(name) for name in packages}), flush=True)
 for line in sys.stdin:
     name, count = line.split()
