@@ -141,7 +141,9 @@ function peers(rows: Measured[]): string[] {
     `${
       compared.length - worse.length
     } of ${compared.length} figures of other implementations are ` +
-    `reached within ${percent(EQUAL - 1)} or beaten.${worse.length ? " These are not:" : ""}`,
+    `reached within ${(100 * (EQUAL - 1)).toFixed(0)} % or beaten.${
+      worse.length ? " These are not:" : ""
+    }`,
     "",
     ...worse.map(({ row, peer }) =>
       `- \`${row.name}\`: KL ${row.kl.toPrecision(4)}, ${peer.source} ${peer.kl}. ${
