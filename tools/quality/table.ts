@@ -77,6 +77,7 @@ export function qualityTable(cases: Cases, figures: Figures): string {
     ...baselines(plain, byName),
     ...peers(plain),
     ...budgets(measured),
+    ...missing(cases.rows.filter(({ name }) => !byName.has(name))),
   ].join("\n");
 }
 
@@ -152,6 +153,12 @@ function peers(rows: Measured[]): string[] {
     ),
     ...worse.length ? [""] : [],
   ];
+}
+
+function missing(rows: readonly Case[]): string[] {
+  if (rows.length === 0) return [];
+  const names = rows.map(({ name }) => `\`${name}\``).join(", ");
+  return ["## Not measured yet", "", `${names}.`, ""];
 }
 
 /** Rows with a budget, against the same scheme for every weight at the same bits. */
