@@ -54,8 +54,9 @@ Deno.test("a plan is compared with uniform schemes of the same bits, between the
   );
 });
 
-Deno.test("baselines that are no rows, and rows of one name, are refused", () => {
+Deno.test("baselines that are no rows, rows of one name and unknown fields are refused", () => {
   const rows = (text: string) => () => parseCases(`title: x\nrows:\n${text}`);
   assertThrows(rows("  - { recipe: a, baseline: b }"), Error, "the baseline b of a is no row");
   assertThrows(rows("  - { recipe: a }\n  - { recipe: a }"), Error, "two rows are called a");
+  assertThrows(rows("  - { recipe: a, bit: 4 }"), Error, "a has an unknown field bit");
 });
