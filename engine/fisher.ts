@@ -19,6 +19,8 @@ import type { Pipeline } from "./pipeline.ts";
 
 /** Elements of the weights that one program differentiates by; more need another pass. */
 const AT_ONCE = 2 ** 25;
+/** What the values of one window may take, bytes: half of what the autodiff library can hold. */
+const MOST_BYTES = 2 ** 31;
 
 /** What {@linkcode fisherDiagonals} needs. */
 export interface FisherArguments {
@@ -45,7 +47,8 @@ export function fisherLinears(model: ModelGraph, pipeline: Pipeline): LinearInfo
 
 /**
  * The Fisher diagonals `[rows, columns]` of the linears that want one, by id. Holds the whole model
- * in memory while it works. Windows of another length than the first are left out.
+ * in memory while it works. Windows of another length than the first are left out. Where the values
+ * that gradients of a window need would not fit in memory, windows are cut in two, as often as needed.
  */
 export async function fisherDiagonals(args: FisherArguments): Promise<Map<string, Float32Array>> {
   const { model, kernels, codecs, calibration: windows = [] } = args;
@@ -63,12 +66,37 @@ export async function fisherDiagonals(args: FisherArguments): Promise<Map<string
     model,
     kernels,
     codecs,
-    windows: windows.filter(({ length }) => length === windows[0].length),
+    windows: shortWindows(model, windows.filter(({ length }) => length === windows[0].length)),
     candidates: [],
     planned: linears,
   });
   for (const part of parts(linears)) squares(autodiff, whole, part, found);
   return found;
+}
+
+/** Windows cut in two until the values of one fit in memory. */
+export function shortWindows(model: ModelGraph, windows: readonly Int32Array[]): Int32Array[] {
+  let [length] = windows.map((window) => window.length);
+  while (length >= 4 && valuesOf(model, length) > MOST_BYTES) length >>= 1;
+  return windows.flatMap((window) =>
+    Array.from(
+      { length: Math.floor(window.length / length) },
+      (_, i) => window.subarray(i * length, (i + 1) * length),
+    )
+  );
+}
+
+/**
+ * About how many bytes the values of a window and their gradients take: inputs and outputs of
+ * linears, scores of attention, and logits, each with what element-wise steps keep of them.
+ */
+function valuesOf({ linears, hyperparameters }: ModelGraph, length: number): number {
+  const { vocab, blocks, heads = 0 } = hyperparameters;
+  const wide = linears.reduce(
+    (sum, { block, rows, columns }) => block === undefined ? sum : sum + rows + columns,
+    0,
+  );
+  return 4 * length * (3 * wide + 6 * (vocab + blocks * heads * length));
 }
 
 /** Linears in runs of limited size. */

@@ -8,6 +8,7 @@ import type { LookupFormat, VectorEncodeOptions, VectorShape } from "../../spec/
 import { elementWeights, type Encoded, type VectorCoder } from "./coder.ts";
 import { roundEntries } from "./entries.ts";
 import { kMeans } from "./kmeans.ts";
+import { bestEntries } from "./line.ts";
 import { nearestEntries, squaredDistance } from "./nearest.ts";
 
 /** Points an entry that tables are learned from; more change little. */
@@ -74,6 +75,9 @@ export class TableCoder implements VectorCoder {
     const { dimension, bits, codebooks, entries } = this.#format;
     const points = evenly(all, dimension, TRAINING * 2 ** bits);
     const weights = allWeights && evenly(allWeights, dimension, TRAINING * 2 ** bits);
+    if (dimension === 1 && codebooks === 1) {
+      return Float32Array.from(roundEntries(entries, bestEntries(points, 2 ** bits, weights)));
+    }
     const { random, iterations } = options;
     const size = 2 ** bits * dimension;
     const tables = new Float32Array(codebooks * size);

@@ -20,13 +20,12 @@ export interface SqueezellmOptions {
   outliers: number;
   /** The share of weights, by sensitivity, that is kept beside the table. */
   sensitive: number;
-  /** The most rounds of k-means. */
-  iterations: number;
 }
 
 /**
  * SqueezeLLM (Kim et al. 2023, arXiv 2306.07629, eq. 3 and section 4.2). Each table is the k-means of
- * its weights with the diagonal of the Fisher information as weights, `min sum F_ii (w - Q(w))^2`.
+ * its weights with the diagonal of the Fisher information as weights, `min sum F_ii (w - Q(w))^2`; of
+ * single numbers it is solved exactly (`formats/vectors/line.ts`).
  * The largest weights and the most sensitive ones are taken out first and kept as a sparse matrix;
  * the table does not have to hold them.
  *
@@ -50,17 +49,16 @@ export const squeezellm: Plugin<SqueezellmOptions> = definePlugin({
     needs: { statistics: ["fisher"] },
     supports: { vectors: ["lookup"] },
     after: ["smoothquant", "os-plus", "awq", "quarot"],
-    determinism: "seeded",
+    determinism: "exact",
   },
   options: schema(
     "options of squeezellm",
     z.strictObject({
       outliers: z.number().min(0).max(0.5).default(0.004).describe("share kept by magnitude"),
       sensitive: z.number().min(0).max(0.5).default(0.0005).describe("share kept by sensitivity"),
-      iterations: z.int().min(1).max(1000).default(50).describe("the most rounds of k-means"),
     }),
   ),
-  quantizeVector({ context: { options, rng }, linear, weight, codec, statistics }) {
+  quantizeVector({ context: { options }, linear, weight, codec, statistics }) {
     const { rows, columns } = linear;
     const { fisher } = statistics;
     if (!fisher) {
@@ -73,12 +71,9 @@ export const squeezellm: Plugin<SqueezellmOptions> = definePlugin({
       ...largest(weight.map(Math.abs), Math.floor(options.outliers * weight.length)),
       ...largest(fisher, Math.floor(options.sensitive * weight.length)),
     ]);
-    const random = rng(linear.id);
     const weights = sensitivities(fisher, columns);
     const learned = codec.encode(weight, rows, columns, {
       weights: weights.map((value, i) => kept.has(i) ? 0 : value),
-      random: () => random.uniform(),
-      iterations: options.iterations,
     });
     if (kept.size === 0) return learned;
     const { tables, scales } = learned;
