@@ -1,11 +1,13 @@
 /**
  * Gradients of the model's loss piece by piece, so that memory holds one piece: the head and the loss
- * over a few rows at a time, and the vector-Jacobian product of one block.
+ * over a few rows at a time, and the vector-Jacobian product of one block. Plugins that take gradients
+ * of the whole model in one program need more; {@linkcode wholeGradientBytes} says how
+ * much.
  *
  * @module
  */
 
-import type { Autodiff, Kernels, LinearInfo, Program } from "../spec/mod.ts";
+import { type Autodiff, type Kernels, type LinearInfo, type Program } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
 import { weightsOf } from "../models/values.ts";
 import { parameterTensor } from "../models/weights.ts";
@@ -14,6 +16,37 @@ import { differentiate } from "./differentiate.ts";
 
 /** Logits that one program of the head makes. */
 const LOGITS_AT_ONCE = 2 ** 22;
+
+/** What a program can hold at most: WebAssembly addresses 32 bits. */
+export const AUTODIFF_BYTES = 2 ** 32;
+
+/** What the memory of gradients is estimated from. */
+type Shapes = Pick<ModelGraph, "linears" | "hyperparameters">;
+
+/** About what one program takes for the gradients of the whole model on one window. */
+export function wholeGradientBytes(model: Shapes, tokens: number): number {
+  const { vocab, hidden, blocks, heads = 0 } = model.hyperparameters;
+  const inside = model.linears.filter(({ block }) => block !== undefined);
+  return programBytes(inside, tokens, vocab + blocks * heads * tokens) + 16 * vocab * hidden;
+}
+
+/** About what the programs of one block and of the head take, the larger of both, on one window. */
+export function blockGradientBytes(model: Shapes, tokens: number): number {
+  const { vocab, hidden, heads = 0 } = model.hyperparameters;
+  const inside = model.linears.filter(({ block }) => block === 0);
+  const head = 16 * vocab * hidden + 24 * Math.max(vocab, LOGITS_AT_ONCE);
+  return Math.max(head, programBytes(inside, tokens, heads * tokens));
+}
+
+/**
+ * Weights as given, transposed, and their gradients; inputs and outputs of linears, scores of attention
+ * and logits, each with what element-wise operations keep of them. Measured, and on the safe side.
+ */
+function programBytes(linears: readonly LinearInfo[], tokens: number, others: number): number {
+  const weights = linears.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const wide = linears.reduce((sum, { rows, columns }) => sum + rows + columns, 0);
+  return 4 * (4 * weights + tokens * (8 * wide + 6 * others));
+}
 
 /** What {@linkcode headGradients} needs. */
 export interface HeadGradientsArguments {
