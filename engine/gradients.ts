@@ -7,8 +7,15 @@
  * @module
  */
 
-import { type Autodiff, type Kernels, type LinearInfo, type Program } from "../spec/mod.ts";
+import type { Autodiff, Buffer, Kernels, LinearInfo, Program } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
+import { runHead } from "../models/interpreter.ts";
+import {
+  type LinearExecutor,
+  type LoadedPart,
+  loadPart,
+  weightExecutor,
+} from "../models/linear.ts";
 import { weightsOf } from "../models/values.ts";
 import { parameterTensor } from "../models/weights.ts";
 import type { LoadedBlock } from "./block.ts";
@@ -62,28 +69,34 @@ export interface HeadGradientsArguments {
   outputs: readonly Float32Array[];
 }
 
-/** The gradients of each window's mean negative log-likelihood by what the last block makes of it. */
+/**
+ * The gradients of each window's mean negative log-likelihood by what the last block makes of it. Both
+ * products with the head's weight, by far the most work, are the kernels'; what the graph has before
+ * and behind them is differentiated.
+ */
 export async function headGradients(args: HeadGradientsArguments): Promise<Float32Array[]> {
   const { autodiff, model, kernels, windows, outputs } = args;
-  const { hyperparameters } = model;
+  const { hyperparameters, architecture: { graph } } = model;
   const { hidden, vocab } = hyperparameters;
-  const nodes = model.architecture.graph.after;
+  const nodes = graph.after;
   const values = new Map<string, Float32Array>();
-  for (const name of nodes.flatMap((node) => weightsOf(node, hyperparameters))) {
+  const others = nodes.filter(({ op }) => op !== "linear");
+  for (const name of others.flatMap((node) => weightsOf(node, hyperparameters))) {
     values.set(name, await parameterTensor(model, name).read());
   }
-  const head = {
-    nodes,
-    hyperparameters,
-    kernels,
-    linear: (id: string) => model.linears.find((linear) => linear.id === id)!,
-    weight: (name: string) => values.get(name)!,
-  };
-  using program = autodiff.compile((scope) => {
-    const { x, targets, share } = scope.inputs;
-    const logits = differentiate(head, scope, x);
+  const linear = (id: string) => model.linears.find((linear) => linear.id === id)!;
+  const part = { nodes, hyperparameters, kernels, linear, weight: (n: string) => values.get(n)! };
+  using behind = autodiff.compile((scope) => {
+    const { x, products, targets, share } = scope.inputs;
+    const logits = differentiate(part, scope, x, { linear: () => products });
     return logits.logSumExp().mul(share).sum().sub(logits.mul(targets).sum());
+  }, ["products"]);
+  using before = autodiff.compile((scope) => {
+    let input = scope.inputs.x;
+    differentiate(part, scope, input, { linear: (_, x) => input = x });
+    return input.mul(scope.inputs.gradient).sum();
   }, ["x"]);
+  using head = await HeadProducts.load(model, kernels);
   const most = Math.max(1, Math.floor(LOGITS_AT_ONCE / vocab));
   return windows.map((window, i) => {
     const found = new Float32Array(outputs[i].length);
@@ -94,16 +107,76 @@ export async function headGradients(args: HeadGradientsArguments): Promise<Float
         share[row] = 1 / (window.length - 1);
         targets[row * vocab + window[start + row + 1]] = share[row];
       }
-      const x = outputs[i].subarray(start * hidden, (start + rows) * hidden);
-      const { gradients } = program.run({
-        x: { values: x, shape: [1, rows, hidden] },
-        targets: { values: targets, shape: [1, rows, vocab] },
+      const shape = [1, rows, vocab];
+      const x = {
+        values: outputs[i].subarray(start * hidden, (start + rows) * hidden),
+        shape: [1, rows, hidden],
+      };
+      const { products } = behind.run({
+        x,
+        products: { values: head.forwards(x.values, rows), shape },
+        targets: { values: targets, shape },
         share: { values: share, shape: [1, rows] },
-      });
+      }).gradients;
+      const values = head.backwards(products, rows);
+      const { gradients } = before.run({ x, gradient: { values, shape: x.shape } });
       found.set(gradients.x, start * hidden);
     }
     return found;
   });
+}
+
+/** Products with the head's weight and with its transpose. */
+class HeadProducts implements Disposable {
+  private constructor(
+    readonly model: ModelGraph,
+    readonly kernels: Kernels,
+    readonly part: LoadedPart,
+    readonly transposed: LinearExecutor,
+  ) {}
+
+  /** Reads what comes after the blocks. */
+  static async load(model: ModelGraph, kernels: Kernels): Promise<HeadProducts> {
+    const nodes = model.architecture.graph.after;
+    const id = nodes.flatMap((node) => node.op === "linear" ? [node.weight as string] : [])[0];
+    const { rows, columns } = model.linears.find((linear) => linear.id === id)!;
+    const weight = await parameterTensor(model, id).read();
+    const transposed = new Float32Array(weight.length);
+    for (let row = 0; row < rows; row++) {
+      for (let k = 0; k < columns; k++) transposed[k * rows + row] = weight[row * columns + k];
+    }
+    const part = await loadPart({ model, kernels, nodes });
+    const executor = weightExecutor(kernels, kernels.denseWeight(transposed, columns, rows));
+    return new HeadProducts(model, kernels, part, executor);
+  }
+
+  /** What the head's weight makes of rows of the last block's output. */
+  forwards(values: Float32Array, tokens: number): Float32Array {
+    const { kernels, part, model: { hyperparameters, architecture: { graph } } } = this;
+    let products = new Float32Array(0);
+    using x = kernels.upload(values);
+    const { parameter } = part;
+    const linear = (role: string, input: Buffer<"f32">) => {
+      const made = part.linear(role, input, tokens);
+      products = made.array.slice();
+      return made;
+    };
+    runHead({ graph, kernels, hyperparameters, x, tokens, parameter, linear }).free();
+    return products;
+  }
+
+  /** The gradient by the input of the head's weight, from that by its products. */
+  backwards(gradient: Float32Array, tokens: number): Float32Array {
+    using g = this.kernels.upload(gradient);
+    using made = this.transposed.apply(g, tokens);
+    return made.array.slice();
+  }
+
+  /** Gives the memory back. */
+  [Symbol.dispose](): void {
+    this.part.free();
+    this.transposed.free();
+  }
 }
 
 /** What {@linkcode BlockGradients} needs. */
