@@ -37,12 +37,15 @@ export function wholeGradientBytes(model: Shapes, tokens: number): number {
   return programBytes(inside, tokens, vocab + blocks * heads * tokens) + 16 * vocab * hidden;
 }
 
-/** About what the programs of one block and of the head take, the larger of both, on one window. */
-export function blockGradientBytes(model: Shapes, tokens: number): number {
-  const { vocab, hidden, heads = 0 } = model.hyperparameters;
-  const inside = model.linears.filter(({ block }) => block === 0);
-  const head = 16 * vocab * hidden + 24 * Math.max(vocab, LOGITS_AT_ONCE);
-  return Math.max(head, programBytes(inside, tokens, heads * tokens));
+/** About what the program of one block takes on one window. */
+export function blockGradientBytes({ linears, hyperparameters }: Shapes, tokens: number): number {
+  const inside = linears.filter(({ block }) => block === 0);
+  return programBytes(inside, tokens, (hyperparameters.heads ?? 0) * tokens);
+}
+
+/** What the head takes: its weight and the transpose, read and in the kernels' memory, and logits. */
+export function headGradientBytes({ hyperparameters: { vocab, hidden } }: Shapes): number {
+  return 16 * vocab * hidden + 24 * Math.max(vocab, LOGITS_AT_ONCE);
 }
 
 /**

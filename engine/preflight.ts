@@ -20,7 +20,12 @@ import { lostInGguf } from "../models/settings.ts";
 import { fileShape } from "../models/views.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { fisherLinears } from "./fisher.ts";
-import { AUTODIFF_BYTES, blockGradientBytes, wholeGradientBytes } from "./gradients.ts";
+import {
+  AUTODIFF_BYTES,
+  blockGradientBytes,
+  headGradientBytes,
+  wholeGradientBytes,
+} from "./gradients.ts";
 import type { Conflict, Pipeline } from "./pipeline.ts";
 
 /** One tensor of the output, and the parameter it comes from. */
@@ -336,7 +341,7 @@ function estimateMemory(
   const fisher = fisherLinears(model, pipeline).reduce((sum, l) => sum + l.rows * l.columns, 0);
   const backwards = fisher > 0
     ? 4 * fisher + 4 * tokens * hidden * (blocks + 3) + 3 * block +
-      blockGradientBytes(model, length)
+      blockGradientBytes(model, length) + headGradientBytes(model)
     : 0;
   const all = 4 * model.parameters.reduce((n, p) => n + elements(p), 0);
   // A learner of the whole model: codes and values of all weights, and the library's copy of them.
