@@ -1,12 +1,13 @@
 /** Gradients piece by piece, and what they are refused for. */
 
-import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertLess, assertStringIncludes, assertThrows } from "@std/assert";
 import { loadAutodiff } from "../autodiff/mod.ts";
 import { fisherDiagonals } from "../engine/fisher.ts";
 import { WholeModel } from "../engine/model_view.ts";
 import type { Pipeline } from "../engine/pipeline.ts";
 import { gradientConflicts } from "../engine/preflight.ts";
 import { type ModelGraph, openModel } from "../models/architecture.ts";
+import { LowbitError } from "../spec/mod.ts";
 import { PLUGINS } from "../plugins/mod.ts";
 import { bench, WINDOWS } from "./engine_bench.ts";
 import { UNTIED } from "./temporary.ts";
@@ -88,4 +89,16 @@ Deno.test("a block's gradients are held where those of the model are not", () =>
   assertEquals([...gradientConflicts(shapes(30, 576, 1536, 9), fisher, [512])], []);
   const [conflict] = gradientConflicts(shapes(80, 8192, 28672, 64), fisher, [2048]);
   assertEquals([conflict.code, conflict.where], ["MEMORY", "fisher"]);
+});
+
+Deno.test("what the autodiff library cannot hold is an error with a code, and the next call works", async () => {
+  const autodiff = await loadAutodiff();
+  const error = assertThrows(
+    () => autodiff.upload(new Float32Array(2 ** 30), [2 ** 30]),
+    LowbitError,
+    "4 GiB",
+  );
+  assertEquals(error.code, "MEMORY");
+  using small = autodiff.upload(Float32Array.of(1, 2), [2]);
+  assertEquals(small.shape, [2]);
 });
