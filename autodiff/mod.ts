@@ -79,7 +79,9 @@ function upload(
       `has ${values.length} elements, but ${shape.join(" x ")} need ${count}`,
     );
   }
-  return library.numpy.array(values as Float32Array<ArrayBuffer>, { shape: [...shape] });
+  return withinMemory(() =>
+    library.numpy.array(values as Float32Array<ArrayBuffer>, { shape: [...shape] })
+  );
 }
 
 class Uploaded implements DeviceTensor {
@@ -146,13 +148,15 @@ class JaxProgram implements Program {
       if (!array) throw new LowbitError("USAGE", "is of another library", { field: name });
       (this.#gradients.includes(name) ? wanted : others)[name] = array;
     }
-    const [value, gradients] = this.#compiled(wanted, others);
-    return {
-      value: value.dataSync() as Float32Array,
-      gradients: Object.fromEntries(
-        Object.entries(gradients).map(([name, g]) => [name, g.dataSync() as Float32Array]),
-      ),
-    };
+    return withinMemory(() => {
+      const [value, gradients] = this.#compiled(wanted, others);
+      return {
+        value: value.dataSync() as Float32Array,
+        gradients: Object.fromEntries(
+          Object.entries(gradients).map(([name, g]) => [name, g.dataSync() as Float32Array]),
+        ),
+      };
+    });
   }
 
   free(): void {
@@ -161,6 +165,19 @@ class JaxProgram implements Program {
 
   [Symbol.dispose](): void {
     this.free();
+  }
+}
+
+/** The library's memory is addressed by 32 bits; what does not fit is an error that users can act on. */
+function withinMemory<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (!(error instanceof RangeError && /allocation|memory/i.test(error.message))) throw error;
+    throw new LowbitError("MEMORY", "gradients do not fit in the 4 GiB of the autodiff library", {
+      advice: "use shorter windows, or fewer at a time",
+      cause: error,
+    });
   }
 }
 

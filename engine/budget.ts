@@ -61,6 +61,16 @@ export async function planBudget(
     );
   }
   const [step] = planners;
+  const tooLarge = run.plan.conflicts.find(({ code, where }) =>
+    code === "MEMORY" && where === step.plugin.meta.name
+  );
+  if (tooLarge) {
+    throw new LowbitError("MEMORY", tooLarge.problem, {
+      file: recipe.name,
+      field: tooLarge.where,
+      advice: tooLarge.advice,
+    });
+  }
   const planned = model.linears.filter(({ id, block }) =>
     block !== undefined && pipeline.schemes.get(id)?.weight
   );

@@ -13,14 +13,14 @@ import {
   LowbitError,
 } from "../spec/mod.ts";
 import type { ModelGraph } from "../models/architecture.ts";
+import { embedWindows } from "../models/evaluate.ts";
+import { LoadedBlock } from "./block.ts";
 import type { AutodiffLoader } from "./differentiate.ts";
-import { WholeModel } from "./model_view.ts";
+import { BlockGradients, headGradients } from "./gradients.ts";
 import type { Pipeline } from "./pipeline.ts";
 
 /** Elements of the weights that one program differentiates by; more need another pass. */
 const AT_ONCE = 2 ** 25;
-/** What the values of one window may take, bytes: half of what the autodiff library can hold. */
-const MOST_BYTES = 2 ** 31;
 
 /** What {@linkcode fisherDiagonals} needs. */
 export interface FisherArguments {
@@ -46,57 +46,82 @@ export function fisherLinears(model: ModelGraph, pipeline: Pipeline): LinearInfo
 }
 
 /**
- * The Fisher diagonals `[rows, columns]` of the linears that want one, by id. Holds the whole model
- * in memory while it works. Windows of another length than the first are left out. Where the values
- * that gradients of a window need would not fit in memory, windows are cut in two, as often as needed.
+ * The Fisher diagonals `[rows, columns]` of the linears that want one, by id. Windows of another length
+ * than the first are left out. Holds one block, the inputs of every block, and the diagonals.
  */
 export async function fisherDiagonals(args: FisherArguments): Promise<Map<string, Float32Array>> {
-  const { model, kernels, codecs, calibration: windows = [] } = args;
+  const { model, calibration = [] } = args;
   const linears = fisherLinears(model, args.pipeline);
-  const found = new Map<string, Float32Array>();
-  if (linears.length === 0) return found;
+  if (linears.length === 0) return new Map();
   if (!args.autodiff) {
     throw new LowbitError("UNSUPPORTED", "needs gradients, but this host has no autodiff", {
       file: args.pipeline.recipe.name,
       advice: "give `autodiff` to the engine, as the workbench does",
     });
   }
-  const autodiff = await args.autodiff();
-  using whole = await WholeModel.load({
-    model,
-    kernels,
-    codecs,
-    windows: shortWindows(model, windows.filter(({ length }) => length === windows[0].length)),
-    candidates: [],
-    planned: linears,
-  });
-  for (const part of parts(linears)) squares(autodiff, whole, part, found);
+  const windows = calibration.filter(({ length }) => length === calibration[0].length);
+  return await backwards(await args.autodiff(), args, windows, linears);
+}
+
+/** Through the blocks and back: the gradient by a block's output is that by the next one's input. */
+async function backwards(
+  autodiff: Autodiff,
+  { model, kernels }: FisherArguments,
+  windows: readonly Int32Array[],
+  linears: readonly LinearInfo[],
+): Promise<Map<string, Float32Array>> {
+  const { blocks } = model.hyperparameters;
+  const load = (index: number) => LoadedBlock.load(model, kernels, index, new Map());
+  const inputs = await blockInputs(model, kernels, windows, load);
+  const outputs = inputs.pop()!;
+  let gradients = await headGradients({ autodiff, model, kernels, windows, outputs });
+  const found = new Map<string, Float32Array>();
+  const first = Math.min(...linears.map(({ block }) => block!));
+  for (let index = blocks - 1; index >= first; index--) {
+    const block = await load(index);
+    const own = parts(linears.filter((linear) => linear.block === index));
+    const last = gradients;
+    for (const [i, part] of (own.length > 0 ? own : [[]]).entries()) {
+      using program = new BlockGradients({ autodiff, kernels, block, linears: part });
+      const sums = part.map(({ rows, columns }) => new Float64Array(rows * columns));
+      const next = windows.map((_, window) => {
+        const { x, weights } = program.run(inputs[index][window], last[window]);
+        for (const [j, sum] of sums.entries()) {
+          for (let k = 0; k < sum.length; k++) sum[k] += weights[j][k] * weights[j][k];
+        }
+        return x;
+      });
+      if (i === 0) gradients = next;
+      for (const [j, { id }] of part.entries()) {
+        found.set(id, Float32Array.from(sums[j], (sum) => sum / windows.length));
+      }
+    }
+    block.free();
+    inputs.pop();
+  }
   return found;
 }
 
-/** Windows cut in two until the values of one fit in memory. */
-export function shortWindows(model: ModelGraph, windows: readonly Int32Array[]): Int32Array[] {
-  let [length] = windows.map((window) => window.length);
-  while (length >= 4 && valuesOf(model, length) > MOST_BYTES) length >>= 1;
-  return windows.flatMap((window) =>
-    Array.from(
-      { length: Math.floor(window.length / length) },
-      (_, i) => window.subarray(i * length, (i + 1) * length),
-    )
-  );
-}
-
-/**
- * About how many bytes the values of a window and their gradients take: inputs and outputs of
- * linears, scores of attention, and logits, each with what element-wise steps keep of them.
- */
-function valuesOf({ linears, hyperparameters }: ModelGraph, length: number): number {
-  const { vocab, blocks, heads = 0 } = hyperparameters;
-  const wide = linears.reduce(
-    (sum, { block, rows, columns }) => block === undefined ? sum : sum + rows + columns,
-    0,
-  );
-  return 4 * length * (3 * wide + 6 * (vocab + blocks * heads * length));
+/** The inputs of every block for each window, then the outputs of the last. */
+async function blockInputs(
+  model: ModelGraph,
+  kernels: Kernels,
+  windows: readonly Int32Array[],
+  load: (index: number) => Promise<LoadedBlock>,
+): Promise<Float32Array[][]> {
+  let states = await embedWindows(model, kernels, windows);
+  const copies = () => states.map((x) => x.array.slice());
+  const all = [copies()];
+  for (let index = 0; index < model.hyperparameters.blocks; index++) {
+    const block = await load(index);
+    const before = states;
+    states = before.map((x, i) => block.run(x, windows[i].length));
+    for (const x of before) x.free();
+    block.free();
+    all.push(copies());
+  }
+  for (const x of states) x.free();
+  return all;
 }
 
 /** Linears in runs of limited size. */
@@ -113,36 +138,4 @@ function parts(linears: readonly LinearInfo[]): LinearInfo[][] {
     room -= size;
   }
   return all;
-}
-
-function squares(
-  autodiff: Autodiff,
-  whole: WholeModel,
-  linears: readonly LinearInfo[],
-  found: Map<string, Float32Array>,
-): void {
-  const ids = linears.map(({ id }) => id);
-  using program = autodiff.compile((scope) =>
-    whole.loss(scope, {
-      linear(id, x) {
-        const weight = scope.inputs[id];
-        return weight && x.matmul(weight.transpose());
-      },
-    }), ids);
-  const inputs = Object.fromEntries(
-    linears.map(({ id, rows, columns }) =>
-      [id, { values: whole.weight(id), shape: [rows, columns] }] as const
-    ),
-  );
-  const sums = new Map(ids.map((id) => [id, new Float64Array(whole.weight(id).length)]));
-  for (const window of whole.windows.keys()) {
-    const { gradients } = program.run({ ...whole.batch([window]), ...inputs });
-    for (const [id, sum] of sums) {
-      const gradient = gradients[id];
-      for (let i = 0; i < sum.length; i++) sum[i] += gradient[i] * gradient[i];
-    }
-  }
-  for (const [id, sum] of sums) {
-    found.set(id, Float32Array.from(sum, (value) => value / whole.windows.length));
-  }
 }

@@ -20,6 +20,12 @@ import { lostInGguf } from "../models/settings.ts";
 import { writtenShape } from "../models/views.ts";
 import { parameterTensor } from "../models/weights.ts";
 import { fisherLinears } from "./fisher.ts";
+import {
+  AUTODIFF_BYTES,
+  blockGradientBytes,
+  headGradientBytes,
+  wholeGradientBytes,
+} from "./gradients.ts";
 import type { Conflict, Pipeline } from "./pipeline.ts";
 
 /** One tensor of the output, and the parameter it comes from. */
@@ -81,6 +87,7 @@ export function preflight(args: {
   }
   conflicts.push(...transformConflicts(model, pipeline, target), ...tiedConflicts(model, pipeline));
   conflicts.push(...ggufConflicts(model, target), ...adapterConflicts(pipeline, target));
+  conflicts.push(...gradientConflicts(model, pipeline, windows));
   if (pipeline.needsCalibration && windows.length === 0) {
     conflicts.push({
       code: "CALIBRATION",
@@ -249,6 +256,42 @@ function* tiedConflicts(model: ModelGraph, pipeline: Pipeline): Generator<Confli
   }
 }
 
+/** Gradients that the autodiff library cannot hold. */
+export function* gradientConflicts(
+  model: ModelGraph,
+  pipeline: Pipeline,
+  windows: readonly number[],
+): Generator<Conflict> {
+  if (windows.length === 0) return;
+  const conflict = (
+    where: string,
+    what: string,
+    bytes: (model: ModelGraph, tokens: number) => number,
+    instead: string,
+  ): Conflict[] => {
+    const [tokens] = windows;
+    if (bytes(model, tokens) <= AUTODIFF_BYTES) return [];
+    let fits = tokens;
+    while (fits > 0 && bytes(model, fits) > AUTODIFF_BYTES) fits >>= 1;
+    return [{
+      code: "MEMORY",
+      where,
+      problem: `takes gradients of ${what} at once, which need about ` +
+        `${mebibytes(bytes(model, tokens))} MiB for a window of ${tokens} tokens; the autodiff ` +
+        `library holds ${mebibytes(AUTODIFF_BYTES)}`,
+      advice: fits >= 16 ? `calibrate on windows of ${fits} tokens, or ${instead}` : instead,
+    }];
+  };
+  for (const { plugin: { meta, learnModel, planLosses } } of pipeline.steps) {
+    if (!meta.needs.autodiff || !(learnModel || planLosses)) continue;
+    const instead = planLosses ? "plan by sensitivity, which needs no gradients" : "leave it out";
+    yield* conflict(meta.name, "the whole model", wholeGradientBytes, instead);
+  }
+  if (fisherLinears(model, pipeline).length > 0) {
+    yield* conflict("fisher", "a block", blockGradientBytes, "use gptq, which needs no gradients");
+  }
+}
+
 /** Bytes of the program itself, its code, heap and threads, before any tensor. */
 const BASE_MEMORY = 285 * 2 ** 20;
 
@@ -305,14 +348,19 @@ function estimateMemory(
   // Two sets, or two windows of them; learners are given all inputs of a block.
   const kept = spill ? 2 * length + (learns ? tokens : 0) : 2 * tokens;
   const activations = pipeline.needsCalibration && blocks > 0 ? 4 * kept * hidden : 0;
-  // Gradients are taken of the whole model: weights, diagonals, and what the library has of both.
+  // Gradients go back block by block: diagonals of all weights, and the inputs of all blocks; then
+  // of one block weights, gradients and sums, and what the library has of them and of a window.
   const fisher = fisherLinears(model, pipeline).reduce((sum, l) => sum + l.rows * l.columns, 0);
+  const backwards = fisher > 0
+    ? 4 * fisher + 4 * tokens * hidden * (blocks + 3) + 3 * block +
+      blockGradientBytes(model, length) + headGradientBytes(model)
+    : 0;
   const all = 4 * model.parameters.reduce((n, p) => n + elements(p), 0);
   // A learner of the whole model: codes and values of all weights, and the library's copy of them.
   const learnsAll = pipeline.steps.some(({ plugin }) => plugin.learnModel);
-  const whole = learnsAll ? 4 * all : fisher > 0 ? all : 0;
+  const whole = learnsAll ? 4 * all : 0;
   return Math.round(
-    BASE_MEMORY + whole + 24 * fisher + 3 * block + 4 * statistics + window + largest + activations,
+    BASE_MEMORY + whole + backwards + 3 * block + 4 * statistics + window + largest + activations,
   );
 }
 
