@@ -122,6 +122,7 @@ export function withOwnNames(
 ): Checkpoint {
   if (checkpoint.naming !== "huggingface") return checkpoint;
   const tensors = new Map(checkpoint.tensors);
+  let renamed = false;
   for (const info of listParameters(architecture, hyperparameters, blocks)) {
     const { names: { huggingface: name }, other, shape, views } = info;
     const tensor = other && checkpoint.tensors.get(other.name);
@@ -132,8 +133,9 @@ export function withOwnNames(
     const own = graphTensor(tensor, fileShape(shape, views.huggingface, plain), other.view);
     tensors.set(name, { ...own, name });
     tensors.delete(other.name);
+    renamed = true;
   }
-  return { ...checkpoint, tensors };
+  return renamed ? { ...checkpoint, tensors } : checkpoint;
 }
 
 /**
