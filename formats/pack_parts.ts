@@ -13,7 +13,7 @@ import {
 } from "../spec/mod.ts";
 import { decodeScales, encodeScales, scaleBytes } from "./containers/scales.ts";
 import { numberFormat } from "./lookup.ts";
-import { type Geometry, type PlaneTable, planeTables } from "./planes.ts";
+import { type Geometry, planeTables } from "./planes.ts";
 
 /** Writes the parts into the blocks, and gives the bytes back. Error `SHAPE` for missing values. */
 export function placeParts(
@@ -34,18 +34,25 @@ export function placeParts(
     }
     const { width, bits, planes } = planesOf(part, layout.id);
     const stored = encodeScales(part.format, given);
-    for (let i = 0; i < wanted; i++) {
+    const codeOf = (i: number) => {
       let code = 0;
       for (let b = width - 1; b >= 0; b--) code = code * 256 + stored[i * width + b];
-      if (part.offset) code = (code + part.offset) % 2 ** bits;
-      const start = Math.floor(i / part.count) * stride * 8;
-      for (const plane of planes) {
-        if (!inPlane(plane, i % part.count)) continue;
-        const position = start + plane.columns[i % part.count - plane.first];
-        for (let bit = 0; bit < plane.bits; bit++) {
-          const to = position + bit;
-          const set = Math.floor(code / 2 ** (plane.low + bit)) % 2;
-          bytes[Math.floor(to / 8)] |= set << (to % 8);
+      return part.offset ? (code + part.offset) % 2 ** bits : code;
+    };
+    for (const { low, bits: some, first, columns } of planes) {
+      for (let j = 0; j < columns.length; j++) {
+        const [from, shift] = [Math.floor(columns[j] / 8), columns[j] % 8];
+        const whole = !part.offset && low % 8 === 0 && some % 8 === 0 && shift === 0;
+        for (let u = 0, at = from, i = first + j; u < units; u++, at += stride, i += part.count) {
+          if (whole) {
+            const byte = i * width + low / 8;
+            for (let b = 0; b < some / 8; b++) bytes[at + b] = stored[byte + b];
+          } else {
+            let value = Math.floor(codeOf(i) / 2 ** low) % 2 ** some * 2 ** shift;
+            for (let k = at; value > 0; k++, value = Math.floor(value / 256)) {
+              bytes[k] |= value % 256;
+            }
+          }
         }
       }
     }
@@ -91,10 +98,6 @@ export function takeParts(
     values[part.part] = decodeScales(part.format, stored);
   }
   return values;
-}
-
-function inPlane({ first, columns }: PlaneTable, index: number): boolean {
-  return index >= first && index < first + columns.length;
 }
 
 /** Where the bits of a part are in the block; whole bytes in a row if the layout does not say. */

@@ -147,9 +147,37 @@ export function encodePlain(
   if (type === "float32") {
     return little(new Uint8Array(values.slice().buffer), 4);
   }
-  const format = numberFormat(type);
-  const out = Uint16Array.from(values, (value) => encodeElement(format, value));
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const cast = type === "float16" ? halfOf : brainOf;
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < out.length; i++) {
+    const magnitude = words[i] & 0x7fffffff;
+    out[i] = magnitude > INFINITY_BITS
+      ? encodeElement(numberFormat(type), NaN)
+      : cast(magnitude) | words[i] >>> 16 & 0x8000;
+  }
   return little(new Uint8Array(out.buffer), 2);
+}
+
+/** The bits of an f32 infinity. */
+const INFINITY_BITS = 0x7f800000;
+
+/** Drops the lowest bits of an integer, to the nearest, ties to even. */
+function dropBits(value: number, count: number): number {
+  return value + (1 << count - 1) - 1 + (value >>> count & 1) >>> count;
+}
+
+/** The float16 of an f32 that is not negative, both as bits; the same as `encodeElement`. */
+function halfOf(bits: number): number {
+  if (bits >= 0x47800000) return 0x7c00; // 2^16 and beyond; what rounds to it carries into it
+  if (bits >= 0x38800000) return dropBits(bits - 0x38000000, 13);
+  if (bits < 0x33000000) return 0; // below half of the smallest
+  return dropBits(bits & 0x7fffff | 0x800000, 126 - (bits >>> 23));
+}
+
+/** The bfloat16 of an f32 that is not negative, both as bits. */
+function brainOf(bits: number): number {
+  return dropBits(bits, 16);
 }
 
 /** Little-endian bytes of 16-bit unsigned integers. */
