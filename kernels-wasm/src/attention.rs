@@ -183,6 +183,9 @@ mod wide {
         }
     }
 
+    /// Keys that are multiplied side by side, so that none waits for the sum of another.
+    const KEYS: usize = 4;
+
     /// Scores of a few queries, a dot product each.
     unsafe fn few_scores(
         shape: &Shape,
@@ -195,25 +198,44 @@ mod wide {
         let (k, stride) = (shape.first(shape.k, head), shape.kv_stride());
         for t in 0..count {
             let q = shape.query(first + t, head);
-            for i in 0..shape.past + first + t + 1 {
-                *scores.add(t * row + i) =
-                    dot4(q, k.add(i * stride), shape.head_size) * shape.scale;
+            let (out, keys) = (scores.add(t * row), shape.past + first + t + 1);
+            let whole = keys / KEYS * KEYS;
+            for i in (0..whole).step_by(KEYS) {
+                let sums = dots::<KEYS>(q, k.add(i * stride), stride, shape.head_size);
+                for (j, sum) in sums.iter().enumerate() {
+                    *out.add(i + j) = sum * shape.scale;
+                }
+            }
+            for i in whole..keys {
+                let [sum] = dots::<1>(q, k.add(i * stride), stride, shape.head_size);
+                *out.add(i) = sum * shape.scale;
             }
         }
     }
 
+    /// The products of a query and `N` keys.
     #[inline(always)]
-    unsafe fn dot4(a: *const f32, b: *const f32, n: usize) -> f32 {
+    unsafe fn dots<const N: usize>(
+        q: *const f32,
+        k: *const f32,
+        stride: usize,
+        n: usize,
+    ) -> [f32; N] {
         let whole = n / 4 * 4;
-        let mut sum = f32x4_splat(0.0);
+        let mut acc = [f32x4_splat(0.0); N];
         for d in (0..whole).step_by(4) {
-            sum = f32x4_add(sum, f32x4_mul(load(a.add(d)), load(b.add(d))));
+            let q = load(q.add(d));
+            for (j, acc) in acc.iter_mut().enumerate() {
+                *acc = f32x4_add(*acc, f32x4_mul(q, load(k.add(j * stride + d))));
+            }
         }
-        let mut sums = lanes4(sum);
-        for d in whole..n {
-            sums[d % 4] += *a.add(d) * *b.add(d);
-        }
-        (sums[0] + sums[1]) + (sums[2] + sums[3])
+        core::array::from_fn(|j| {
+            let mut sums = lanes4(acc[j]);
+            for d in whole..n {
+                sums[d % 4] += *q.add(d) * *k.add(j * stride + d);
+            }
+            (sums[0] + sums[1]) + (sums[2] + sums[3])
+        })
     }
 
     /// Scores of a block of queries, 16 keys at a time; those beyond the diagonal are not read.
@@ -335,6 +357,31 @@ mod wide {
         exponentials(s, whole, n, max, [s0, s1, s2, s3])
     }
 
+    /// Some queries by `4 * WIDTH` positions of the values.
+    #[inline(always)]
+    unsafe fn value_tile<const QUERIES: usize, const WIDTH: usize>(
+        (s, row, keys, stride, step, factors): (*const f32, usize, usize, usize, usize, &[f32; 4]),
+        v: *const f32,
+        y: *mut f32,
+    ) {
+        let mut acc = [[f32x4_splat(0.0); WIDTH]; QUERIES];
+        for i in 0..keys {
+            let parts: [v128; WIDTH] = core::array::from_fn(|w| load(v.add(i * stride + 4 * w)));
+            for (t, acc) in acc.iter_mut().enumerate() {
+                let weight = splat(s.add(t * row + i));
+                for (acc, part) in acc.iter_mut().zip(parts) {
+                    *acc = f32x4_add(*acc, f32x4_mul(weight, part));
+                }
+            }
+        }
+        for (t, acc) in acc.iter().enumerate() {
+            for (w, sum) in acc.iter().enumerate() {
+                let out = y.add(t * step + 4 * w);
+                store(out, f32x4_mul(*sum, f32x4_splat(factors[t])));
+            }
+        }
+    }
+
     #[inline(always)]
     unsafe fn values<const QUERIES: usize>(
         shape: &Shape,
@@ -350,23 +397,17 @@ mod wide {
             shape.kv_stride(),
             shape.heads * shape.head_size,
         );
+        let tile = (s, row, keys, stride, step, factors);
         let mut d = 0;
+        if QUERIES == 1 {
+            // A single query has registers for more of it, and would wait for its sums otherwise.
+            while d + 32 <= size {
+                value_tile::<QUERIES, 8>(tile, v.add(d), y.add(d));
+                d += 32;
+            }
+        }
         while d + 8 <= size {
-            let mut acc = [[f32x4_splat(0.0); 2]; QUERIES];
-            for i in 0..keys {
-                let at = v.add(i * stride + d);
-                let (v0, v1) = (load(at), load(at.add(4)));
-                for (t, acc) in acc.iter_mut().enumerate() {
-                    let weight = splat(s.add(t * row + i));
-                    acc[0] = f32x4_add(acc[0], f32x4_mul(weight, v0));
-                    acc[1] = f32x4_add(acc[1], f32x4_mul(weight, v1));
-                }
-            }
-            for (t, acc) in acc.iter().enumerate() {
-                let out = y.add(t * step + d);
-                store(out, f32x4_mul(acc[0], f32x4_splat(factors[t])));
-                store(out.add(4), f32x4_mul(acc[1], f32x4_splat(factors[t])));
-            }
+            value_tile::<QUERIES, 2>(tile, v.add(d), y.add(d));
             d += 8;
         }
         for d in d..size {

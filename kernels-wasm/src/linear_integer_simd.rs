@@ -1,9 +1,9 @@
 //! The SIMD versions of `linear_integer.rs`: SIMD128, or relaxed SIMD where the module is built for it.
 
 use crate::integer_layout::{blocks, PANEL};
-use crate::integer_products::{integers, unpack, Products, Unpack};
 #[cfg(not(target_feature = "relaxed-simd"))]
 use crate::integer_products::Words;
+use crate::integer_products::{integers, unpack, Products, Unpack};
 #[cfg(target_feature = "relaxed-simd")]
 use crate::integer_products::{Bytes, Sevens};
 use crate::lanes::{load, opaque, splat, store};
