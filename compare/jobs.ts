@@ -89,7 +89,11 @@ function ask(worker: Worker, message: { setup: JobSetup } | { job: Job }): Promi
   const { promise, resolve, reject } = Promise.withResolvers<JobAnswer>();
   worker.onmessage = ({ data }: MessageEvent<JobAnswer>) => {
     if (!("error" in data) || data.error.ofRecipe) return resolve(data);
-    reject(new LowbitError("IO", `a job has failed: ${data.error.problem}`));
+    reject(
+      new LowbitError("IO", `a job has failed: ${data.error.problem}`, {
+        advice: "run without --jobs to see where",
+      }),
+    );
   };
   worker.onerror = (event) => {
     event.preventDefault();

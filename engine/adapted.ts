@@ -119,6 +119,7 @@ function adapted(base: StoredTensor, part: LowRankPart): StoredTensor {
       if (!coded) return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
       throw new LowbitError("UNSUPPORTED", "has codes and an adapter, and no bytes of its own", {
         field: base.name,
+        advice: "read its values, or write it with --to lowbit",
       });
     },
     quantized: async (range) => withPart(await base.quantized(range), range),

@@ -250,7 +250,10 @@ export async function statisticsBytes(
 export async function readStatistics(source: ByteSource): Promise<CollectedStatistics> {
   const { tensors, metadata } = await readSafetensors(source);
   const fail = (field: string) =>
-    new LowbitError("MALFORMED", "holds no statistics of lowbit", { file: source.name, field });
+    new LowbitError("MALFORMED", "holds no statistics of lowbit", {
+      ...{ file: source.name, field },
+      advice: "give a file of statisticsBytes",
+    });
   const tokens = Number(metadata.get("tokens"));
   if (metadata.get("statistics") !== "1" || !Number.isSafeInteger(tokens)) throw fail("metadata");
   const blocks: Map<string, InputStatistics>[] = [];

@@ -76,7 +76,10 @@ function ofExpert(
   }
 }
 
-const refusal = (problem: string) => new LowbitError("PLUGIN", problem);
+const refusal = (problem: string) =>
+  new LowbitError("PLUGIN", problem, {
+    advice: "a transform may permute the channels of an edge that its block lists",
+  });
 
 /** Channel `order[j]` becomes channel j along an edge; what is wrong is returned. */
 export function permute(
