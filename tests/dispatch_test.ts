@@ -24,7 +24,7 @@ function weight(random: Random, bits: number): PackedWeightArguments {
     (i: number) => i,
     (i: number) => i - length / 2,
     (i: number) => i < length / 2 ? i : i - length,
-    (i: number) => 2 * i - length + 1, // -1 and 1 for one bit
+    ...(bits < 8 ? [(i: number) => 2 * i - length + 1] : []), // -1 and 1 for one bit
   ]);
   return {
     tiling: t,
