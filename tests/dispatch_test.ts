@@ -5,10 +5,14 @@ import { dispatched, fastestPath, type IntegerPath } from "../engine/dispatch.ts
 import { FASTEST } from "../engine/dispatch_table.ts";
 import { integerExecutor } from "../engine/executor.ts";
 import { planeExecutor } from "../engine/plane_product.ts";
+import { embeddedPath } from "../embedded/mod.ts";
 import { Random } from "../kernels-wasm/_cases.ts";
 import { loadKernels, referenceKernels } from "../kernels-wasm/mod.ts";
 import { tiling } from "../spec/granularity.ts";
-import type { PackedWeightArguments } from "../spec/kernels.ts";
+import type { Kernels, PackedWeightArguments } from "../spec/kernels.ts";
+import { recipeSchema } from "../spec/recipe.ts";
+import { Workbench } from "../workbench.ts";
+import { temporary } from "./temporary.ts";
 
 const wasm = await loadKernels();
 const PATHS: IntegerPath[] = ["product", "planes"];
@@ -34,6 +38,18 @@ function weight(random: Random, bits: number): PackedWeightArguments {
     scales: random.scales(tiles).map((scale) => random.int(0, 5) ? scale : -scale),
     zeros: random.int(0, 2) ? undefined : new Float32Array(tiles),
   };
+}
+
+/** The kernels, which write down what integer products they are asked for. */
+function watched(taken: string[]): Kernels {
+  return new Proxy(wasm, {
+    get(target, name) {
+      const value = target[name as "linear"];
+      if (typeof value !== "function") return value;
+      if (/^(integerLinear|linearPlanesInt)$/.test(name as string)) taken.push(name as string);
+      return value.bind(target);
+    },
+  });
 }
 
 function inputs(random: Random, length: number, columns: number): Float32Array {
@@ -81,14 +97,7 @@ Deno.test("the dispatcher takes the way of the table", () => {
     const packed = weight(new Random(bits), bits);
     const named = FASTEST.some((row) => row.bits === bits && row.path === "planes");
     const taken: string[] = [];
-    const spy = new Proxy(wasm, {
-      get(target, name) {
-        const value = target[name as "linear"];
-        if (typeof value !== "function") return value;
-        if (/^(integerLinear|linearPlanesInt)$/.test(name as string)) taken.push(name as string);
-        return value.bind(target);
-      },
-    });
+    const spy = watched(taken);
     const before = wasm.memory().bytes;
     using executor = dispatched(spy, packed, integerExecutor(spy, packed, "int8")!);
     assertEquals(executor.bytes, wasm.memory().bytes - before);
@@ -116,4 +125,27 @@ Deno.test("weights that are no sum over bits, or have several scales a row, have
   none({ zeros: Float32Array.of(0, 1) });
   none({ minimums: scales });
   none({ tiling: tiling({ kind: "group", size: 4 }, 2, 8), scales: new Float32Array(4).fill(1) });
+});
+
+Deno.test("a model of one bit and one scale a row goes by planes, token by token", async () => {
+  using folder = temporary();
+  const taken: string[] = [];
+  const lowbit = new Workbench(watched(taken), {});
+  const model = await lowbit.open(embeddedPath("model"));
+  const scheme = { base: "q1_0", granularity: { kind: "channel" }, tail: "short" };
+  const recipe = recipeSchema.parse({
+    ...{ name: "one-bit", summary: "signs, a scale a row" },
+    ...{ assign: [{ select: ["blocks.*"], weight: scheme }], pipeline: [{ use: "rtn" }] },
+  });
+  await lowbit.quantize({ model, recipe, to: "lowbit", out: folder.at("one") });
+  model.close();
+  const one = await lowbit.open(folder.at("one"));
+  const options = { model: one, prompt: "Once upon a time", tokens: 4 };
+  const pieces = lowbit.generate({ ...options, activations: "int8" });
+  await Array.fromAsync(pieces);
+  one.close();
+  const linears = 28;
+  const expected = fastestPath(1, 1) === "planes" ? 3 * linears : 0;
+  assertEquals(taken.filter((name) => name === "linearPlanesInt").length, expected);
+  assertEquals(taken.length, 4 * linears);
 });
