@@ -30,6 +30,7 @@ import {
   type LinearFactory,
   weightExecutor,
 } from "../models/linear.ts";
+import { dispatched } from "./dispatch.ts";
 
 /** How inputs of linears are treated beyond what the checkpoint says. */
 export interface LinearOptions {
@@ -88,15 +89,18 @@ function prepareExecutor(
 ): LinearExecutor {
   const packed = packTensor(kernels, codec, tensor);
   const { activations = "f32" } = options;
-  const integer = activations !== "f32" && integerExecutor(kernels, packed, activations);
-  return integer || weightExecutor(kernels, kernels.packedWeight(packed));
+  if (activations !== "f32") {
+    const integer = integerExecutor(kernels, packed, activations);
+    if (integer) return activations === "int8" ? dispatched(kernels, packed, integer) : integer;
+  }
+  return weightExecutor(kernels, kernels.packedWeight(packed));
 }
 
 /**
  * Products of integer weights; none if the values of the weight do not lie on a grid. For int8
  * activations, tables of 16 values or fewer that do not are rounded to one.
  */
-function integerExecutor(
+export function integerExecutor(
   kernels: Kernels,
   packed: PackedWeightArguments,
   activations: "f32-grouped" | "int8",

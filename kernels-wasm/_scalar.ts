@@ -1,6 +1,6 @@
 /**
  * For tests: kernels whose operations run by their scalar definitions, which the SIMD versions must
- * equal bit for bit.
+ * equal bit for bit, kernels of hosts that have less, and of a memory that ends early.
  *
  * @module
  */
@@ -21,4 +21,9 @@ export async function loadScalarKernels(): Promise<Kernels> {
 export async function loadBaselineKernels(): Promise<Kernels> {
   const { simd128 } = await modulesFor(false);
   return new WasmKernels(new Context(instantiate({ simd128 }, false)));
+}
+
+/** Kernels of one thread whose memory ends at so many MiB, as every memory does at 4096. */
+export async function loadSmallKernels(mebibytes: number): Promise<Kernels> {
+  return new WasmKernels(new Context(instantiate(await modulesFor(false), false, 16 * mebibytes)));
 }

@@ -85,15 +85,15 @@ export interface Instance {
 }
 
 /**
- * New memory, and instances of the modules in it. The only functions that a module imports set up a
+ * New memory of at most `maximum` pages, and instances of the modules in it. The only functions that a module imports set up a
  * table of JavaScript values, which the kernels do not use.
  */
-export function instantiate({ simd128, relaxed }: Modules, shared: boolean): Instance {
-  const memory = new WebAssembly.Memory({
-    initial: INITIAL_PAGES,
-    maximum: MAXIMUM_PAGES,
-    shared,
-  });
+export function instantiate(
+  { simd128, relaxed }: Modules,
+  shared: boolean,
+  maximum = MAXIMUM_PAGES,
+): Instance {
+  const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum, shared });
   const exports = link(simd128, memory);
   (exports.__wbindgen_start as () => void)();
   if (!relaxed) return { exports: exports as unknown as Exports, memory };

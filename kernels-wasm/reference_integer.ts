@@ -156,7 +156,8 @@ export function groupedLinear(
           sum = fround(sum + fround(u * row[c]));
           inputs = fround(inputs + row[c]);
         }
-        const centred = fround(sum - fround(zeros[tile] * inputs));
+        // no zero points beside minimums: 0 times an infinite sum would be NaN
+        const centred = minimums ? sum : fround(sum - fround(zeros[tile] * inputs));
         let part = fround(centred * scales[tile]);
         if (minimums) part = fround(part + fround(minimums[tile] * inputs));
         total = fround(total + part);

@@ -10,6 +10,7 @@ import { type AttentionMemory, fullMemory, KeyValueCache, policyMemory } from ".
 import { type Embedding, openEmbedding } from "./embedding.ts";
 import { runBlock, runHead, type Values } from "./interpreter.ts";
 import { type LinearFactory, type LoadedPart, loadPart } from "./linear.ts";
+import { outOfMemory } from "./out_of_memory.ts";
 import { greedy, sample } from "./sampling.ts";
 
 /** What {@linkcode LanguageModel.load} needs. */
@@ -81,7 +82,10 @@ export class LanguageModel implements Disposable {
     this.#embedding = openEmbedding(args.model);
   }
 
-  /** Reads every weight; what goes wrong is said as by `parameterTensor`. */
+  /**
+   * Reads every weight; what goes wrong is said as by `parameterTensor`, and by `MEMORY` where they do
+   * not fit: the memory of kernels ends at 4 GiB.
+   */
   static async load(args: LoadArguments): Promise<LanguageModel> {
     checkPredicts(args.model);
     const { model, kernels, linears, progress } = args;
@@ -98,8 +102,13 @@ export class LanguageModel implements Disposable {
       const head = await loadPart({ model, kernels, nodes: graph.after, linears });
       return new LanguageModel(args, parts, head);
     } catch (error) {
+      const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
       for (const part of parts) part.free();
-      throw error;
+      throw outOfMemory(error, {
+        file: model.checkpoint.name,
+        problem: `holds ${bytes} bytes after ${parts.length} of ${count} blocks, and no more fit`,
+        advice: "take fewer bits a weight; evaluation needs one block at a time",
+      });
     }
   }
 
@@ -154,7 +163,8 @@ export class LanguageModel implements Disposable {
    * Makes tokens one after the other, until there are `tokens` of them or one of `stop` comes.
    *
    * A {@linkcode LowbitError}: `LIMIT` where prompt and tokens do not fit the context, `USAGE` for a
-   * temperature without random numbers, and what {@linkcode LanguageModel.logits} throws.
+   * temperature without random numbers, `MEMORY` where the cache does not fit, and what
+   * {@linkcode LanguageModel.logits} throws.
    */
   async *generate(args: GenerateArguments): AsyncGenerator<number, void, void> {
     const { prompt, tokens, temperature = 0, rng } = args;
@@ -176,6 +186,12 @@ export class LanguageModel implements Disposable {
         yield id;
         next = [id];
       }
+    } catch (error) {
+      throw outOfMemory(error, {
+        file: this.graph.checkpoint.name,
+        problem: `has no room left after ${cache.position} tokens`,
+        advice: "shorten the prompt, ask for fewer tokens, or quantise the cache",
+      });
     } finally {
       if (args.cache === undefined) cache.free();
     }
