@@ -60,12 +60,12 @@ export function configGroups(config: Record<string, unknown>, file: string): Con
     const weights = isRecord(group) ? group.weights : undefined;
     const place = { file, field: `${field}.${key}.weights` };
     if (!isRecord(weights)) throw new LowbitError("MALFORMED", "is not an object", place);
-    const { num_bits, type, strategy, symmetric, actorder } = weights;
+    const { num_bits, type, strategy, symmetric } = weights;
     const integer = type === "int" && Number.isInteger(num_bits) && (num_bits as number) >= 1 &&
       (num_bits as number) <= 8;
     const float = type === "float" && (num_bits === 8 || num_bits === 6 || num_bits === 4);
     const granularity = granularityOf(weights, place);
-    if (!(integer || float) || !granularity || (actorder ?? null) === "group") {
+    if (!(integer || float) || !granularity) {
       throw new LowbitError(
         "UNSUPPORTED",
         `weights of ${num_bits} bits, type ${type}, strategy ${strategy} cannot be read`,
