@@ -17,6 +17,8 @@ import shutil
 import sys
 import tempfile
 
+sys.path.pop(0)  # transformers imports a package `kernels`, which is not the script beside this one
+
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
