@@ -6,11 +6,12 @@
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { readCacheScales } from "../engine/cache_scales.ts";
 import { openCache } from "../engine/cache.ts";
-import { LowbitError } from "../spec/mod.ts";
+import { type Checkpoint, LowbitError } from "../spec/mod.ts";
 import { createWorkbench } from "../workbench.ts";
 import { openGolden } from "./golden.ts";
 import { largestDifference } from "./models_bench.ts";
 import { ROOT } from "./process.ts";
+import { temporary } from "./temporary.ts";
 
 const FOLDER = `${ROOT}/tests/golden/cache_scales`;
 const golden = await openGolden("cache_scales/expected.safetensors");
@@ -90,4 +91,30 @@ Deno.test("static8: a checkpoint without scales warns; another kind of cache is 
     "a cache of 4 bits",
   );
   for (const one of [plain, checkpoint]) one.close();
+});
+
+Deno.test("nvfp4: inputs under their global scale, logits of compressed-tensors", async () => {
+  using folder = temporary();
+  using lowbit = await createWorkbench();
+  const { ids, logits } = await expected("w4a4");
+  const difference = async (checkpoint: Checkpoint) => {
+    using model = await lowbit.load(checkpoint);
+    using all = await model.logits(ids);
+    return largestDifference(all.array, logits);
+  };
+  const checkpoint = await lowbit.open(`${FOLDER}/w4a4`);
+  assertLess(await difference(checkpoint), 1e-4);
+  // Without them it is another model.
+  assert(await difference({ ...checkpoint, activations: new Map() }) > 1e-2);
+  for (const to of ["compressed-tensors", "lowbit"]) {
+    await lowbit.convert({ checkpoint, to, out: folder.at(to) });
+    const written = await lowbit.open(folder.at(to));
+    assertLess(await difference(written), 1e-4);
+    written.close();
+  }
+  const config = JSON.parse(Deno.readTextFileSync(folder.at("compressed-tensors/config.json")));
+  const { group_0 } = config.quantization_config.config_groups;
+  const { dynamic, strategy, num_bits } = group_0.input_activations;
+  assertEquals([dynamic, strategy, num_bits], ["local", "tensor_group", 4]);
+  checkpoint.close();
 });

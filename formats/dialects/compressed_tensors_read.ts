@@ -78,7 +78,7 @@ export const compressedTensors: DialectReader = async (directory, config, file, 
     if (stored) {
       found.tensors.set(
         name,
-        withInputScales(stored, directory, inputNames(name), group.activation),
+        withInputScales(stored, directory, inputNames(name, group.activation), group.activation),
       );
     }
   }

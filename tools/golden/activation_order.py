@@ -31,10 +31,20 @@ FOLDER = pathlib.Path(__file__).parents[2] / "tests/golden/activation_order"
 KEPT = ("config.json", "model.safetensors")
 
 
+def add_tokenizer(folder):
+    """GPTQModel wants a tokenizer, and does not use it here."""
+    words = Tokenizer(WordLevel({f"<{i}>": i for i in range(96)}, unk_token="<0>"))
+    PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<1>", eos_token="<2>", pad_token="<2>").save_pretrained(folder)
+
+
 def logits(folder, ids):
     from gptqmodel import BACKEND, GPTQModel
 
-    model = GPTQModel.load(str(folder), device="cpu", backend=BACKEND.TORCH, dtype=torch.float32)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in KEPT:
+            shutil.copy(folder / name, scratch)
+        add_tokenizer(scratch)
+        model = GPTQModel.load(scratch, device="cpu", backend=BACKEND.TORCH, dtype=torch.float32)
     for module in model.model.modules():
         if hasattr(module, "qweight") and hasattr(module, "scales"):
             module.scales = module.scales.float()
@@ -58,9 +68,7 @@ def main(out):
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.15)
         model.save_pretrained(plain)
-        # GPTQModel wants a tokenizer, and does not use it here.
-        words = Tokenizer(WordLevel({f"<{i}>": i for i in range(96)}, unk_token="<0>"))
-        PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<1>", eos_token="<2>", pad_token="<2>").save_pretrained(plain)
+        add_tokenizer(plain)
         settings = QuantizeConfig(bits=4, group_size=32, desc_act=True, act_group_aware=False, sym=False)
         quantised = GPTQModel.load(str(plain), settings, device="cpu")
         # Channels of very different size, so that the order of activations is none of columns.

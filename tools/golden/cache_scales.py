@@ -51,7 +51,7 @@ class ScaledCache(DynamicCache):
 
 
 def compressed(module, scheme, form):
-    """The parts of a weight; the module gets the values that they decompress to."""
+    """The parts of a weight; the module gets their values."""
     args, w, extra = scheme.weights, module.weight.data, {}
     tiles = w.reshape(w.shape[0], -1, args.group_size or w.shape[1])
     parts = {"weight": w}
@@ -60,9 +60,9 @@ def compressed(module, scheme, form):
     scale, _ = calculate_qparams(tiles.amin(-1), tiles.amax(-1), args, **extra)
     parts["weight_scale"] = scale
     kind = BaseCompressor.get_value_from_registry(form)
-    packed = kind.compress(parts, scheme)
-    module.weight.data = kind.decompress(dict(packed), scheme)["weight"].float()
-    return packed
+    # In float32: what decompresses NVFP4 makes bfloat16.
+    module.weight.data = fake_quantize(w, scale.float(), None, args, **extra)
+    return kind.compress(parts, scheme)
 
 
 def make(form, weights, inputs, cache):
