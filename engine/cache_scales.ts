@@ -21,8 +21,9 @@ const NAME = /(?:^|\.)(\d+)\.(?:[a-z_.]+\.)?([kv])_scale$/;
  * import { embeddedPath } from "../embedded/mod.ts";
  * import { openCheckpoint } from "../formats/open.ts";
  * import { readCacheScales } from "./cache_scales.ts";
- * using checkpoint = await openCheckpoint(embeddedPath("model"));
+ * const checkpoint = await openCheckpoint(embeddedPath("model"));
  * assertEquals((await readCacheScales(checkpoint)).size, 0);
+ * checkpoint.close();
  * ```
  */
 export async function readCacheScales(checkpoint: Checkpoint): Promise<Map<number, CacheScales>> {

@@ -44,12 +44,10 @@ def logits(folder, ids):
         for name in KEPT:
             shutil.copy(folder / name, scratch)
         add_tokenizer(scratch)
-        model = GPTQModel.load(scratch, device="cpu", backend=BACKEND.TORCH, dtype=torch.float32)
-    for module in model.model.modules():
-        if hasattr(module, "qweight") and hasattr(module, "scales"):
-            module.scales = module.scales.float()
+        model = GPTQModel.load(scratch, device="cpu", backend=BACKEND.TORCH, dtype=torch.float16)
+    # Its kernel loads in 16 bits; every number of the checkpoint is one of them.
     with torch.no_grad():
-        return model.model(ids).logits.float()
+        return model.model.float()(ids).logits
 
 
 def main(out):
@@ -67,6 +65,7 @@ def main(out):
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.15)
+            parameter.data = parameter.data.half().float()
         model.save_pretrained(plain)
         add_tokenizer(plain)
         settings = QuantizeConfig(bits=4, group_size=32, desc_act=True, act_group_aware=False, sym=False)
