@@ -275,11 +275,11 @@ export class Workbench implements Disposable {
     const { model, prompt, tokens = 64, temperature = 0, seed = 0 } = options;
     const tokenizer = this.tokenizer(model);
     const stream = decodeStream(tokenizer);
-    const choice = options.cache && openCache({
+    const choice = options.cache && await openCache({
       plugins: this.plugins,
       kernels: this.kernels,
       codecs: this.codecs,
-      hyperparameters: openModel(model).hyperparameters,
+      checkpoint: model,
       onWarning: (message) => this.#onEvent?.({ event: "warning", message }),
     }, options.cache);
     using language = await this.load(model, options);

@@ -6,13 +6,15 @@
 
 import {
   type CachePolicy,
+  type Checkpoint,
   type Codecs,
-  type Hyperparameters,
   type Kernels,
   LowbitError,
   type Plugin,
   unknownName,
 } from "../spec/mod.ts";
+import { openModel } from "../models/architecture.ts";
+import { readCacheScales } from "./cache_scales.ts";
 import { pluginContext } from "./pipeline.ts";
 
 /** A cache by a plugin. */
@@ -31,8 +33,8 @@ export interface CacheContext {
   kernels: Kernels;
   /** The codecs on them. */
   codecs: Codecs;
-  /** Numbers of the model. */
-  hyperparameters: Hyperparameters;
+  /** The model, which may have scales for its cache. */
+  checkpoint: Checkpoint;
   /** Takes what the plugin wants the user to know. */
   onWarning(message: string): void;
 }
@@ -48,8 +50,11 @@ export interface OpenCache {
 }
 
 /** Looks a cache up; `UNKNOWN_NAME` for a plugin without that hook. */
-export function openCache(context: CacheContext, { use, options = {} }: CacheChoice): OpenCache {
-  const { plugins, hyperparameters, kernels, codecs, onWarning } = context;
+export async function openCache(
+  context: CacheContext,
+  { use, options = {} }: CacheChoice,
+): Promise<OpenCache> {
+  const { plugins, checkpoint, kernels, codecs, onWarning } = context;
   const found = plugins.find(({ meta }) => meta.name === use);
   if (!found?.cache) {
     const known = plugins.filter((plugin) => plugin.cache).map(({ meta }) => meta.name);
@@ -59,12 +64,16 @@ export function openCache(context: CacheContext, { use, options = {} }: CacheCho
       advice: `plugins with one are ${known.join(", ")}`,
     });
   }
-  const { kv_heads: kvHeads, head_size: headSize } = hyperparameters;
+  const { kv_heads: kvHeads, head_size: headSize } = openModel(checkpoint).hyperparameters;
+  const stored = await readCacheScales(checkpoint);
   const host = { kernels, codecs, onWarning, recipe: { seed: 0 } };
   const given = pluginContext(host, found, options, `options of ${use}`);
   const most: number[] = [], tokens: number[] = [];
   const policy = (block: number): CachePolicy => {
-    const made = found.cache!({ context: given, block, kvHeads, headSize });
+    const made = found.cache!({
+      ...{ context: given, block, kvHeads, headSize },
+      scales: stored.get(block),
+    });
     let length = 0;
     return {
       stepwise: made.stepwise,

@@ -61,8 +61,7 @@ export async function evaluateModel(args: EvaluateArguments): Promise<Record<str
       ),
     })
   );
-  const { hyperparameters } = openModel(args.checkpoint);
-  const cache = args.cache && openCache({ ...args, hyperparameters, onWarning }, args.cache);
+  const cache = args.cache && await openCache({ ...args, onWarning }, args.cache);
   using model = await streamModel(args, args.checkpoint, "model", args, cache);
   const { reference } = args;
   const streamed = reference && !(reference instanceof StreamedModel)

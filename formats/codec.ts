@@ -27,6 +27,7 @@ import { resolveScheme, resolveVectorFormat, type UserFormats, vectorFormats } f
 import { fitParameters } from "./parameters.ts";
 import { rangedParameters, weighedRange } from "./range.ts";
 import { decodeTable, forEachElement, scaledValue } from "./reference.ts";
+import { tensorScales } from "./second_level.ts";
 import { addSide } from "./side.ts";
 import { elementEncoder } from "./steps.ts";
 import { vectorCodec } from "./vectors/codec.ts";
@@ -148,6 +149,14 @@ class KernelCodec implements Codec {
       : this.fit(ranges);
   }
 
+  /** Of a scale of scales, the one of the tensor is given, and those of tiles are as values come. */
+  #inputParameters(x: Buffer<"f32">, tiling: Tiling, given?: GridParameters): GridParameters {
+    if (!given) return this.#parameters(x, tiling, this.scheme.range);
+    const { second } = this.scheme.scale;
+    if (second?.kind !== "tensor") return given;
+    return tensorScales(this.scheme, second, this.ranges(x, tiling), given.scales[0]);
+  }
+
   #parameters(x: Buffer<"f32">, tiling: Tiling, range?: RangeRule): GridParameters {
     return range
       ? rangedParameters(this.#kernels, this, x, tiling, range)
@@ -208,7 +217,7 @@ class KernelCodec implements Codec {
     const { keep_above } = this.scheme;
     const kept = keep_above === undefined ? undefined : takeColumns(x.array, columns, keep_above);
     const tiles = this.tiling(rows, columns);
-    const parameters = given ?? this.#parameters(x, tiles, this.scheme.range);
+    const parameters = this.#inputParameters(x, tiles, given);
     using codes = this.encode(x, tiles, parameters);
     this.#decodeInto(x, codes, tiles, parameters);
     if (!kept) return;

@@ -139,7 +139,6 @@ function variant(
 export function regrid(tensor: QuantizedTensor, to: ResolvedScheme): Regridded {
   const { scheme: from, shape: [rows, columns], codes, parameters } = tensor;
   if (from === to || JSON.stringify(from) === JSON.stringify(to)) return { tensor, rounded: false };
-  if (tensor.side?.length) return { problem: "has side tensors" };
   if (to.scale.second) {
     const same = JSON.stringify(to.scale.second) === JSON.stringify(from.scale.second) &&
       JSON.stringify(to.granularity) === JSON.stringify(from.granularity);
@@ -186,7 +185,8 @@ export function regrid(tensor: QuantizedTensor, to: ResolvedScheme): Regridded {
       out[i] = code;
     }
   }
-  const made = { shape: tensor.shape, scheme: to, codes: out };
+  const { shape, side } = tensor;
+  const made = { shape, scheme: to, codes: out, ...(side && { side }) };
   const second = to.scale.second ? parameters.second : undefined;
   return {
     rounded,

@@ -144,10 +144,12 @@ function isReciprocal({ scale }: SecondLevel & { kind: "tensor" }): boolean {
   return scale.startsWith("G");
 }
 
-function tensorScales(
+/** Scales under one of the tensor: the one that is given, or that of the largest magnitude. */
+export function tensorScales(
   scheme: ResolvedScheme,
   second: SecondLevel & { kind: "tensor" },
   { min, max }: Ranges,
+  given?: number,
 ): GridParameters {
   const absmax = max.map((high, i) => Math.max(-min[i], high));
   const amax = absmax.reduce((a, b) => Math.max(a, b), 0);
@@ -156,7 +158,11 @@ function tensorScales(
   const quotient = isReciprocal(second)
     ? fround(divisor * fround(1 / amax))
     : fround(amax / divisor);
-  const g = amax === 0 || quotient === 0 || !Number.isFinite(quotient) ? 1 : quotient;
+  const g = given !== undefined
+    ? given
+    : amax === 0 || quotient === 0 || !Number.isFinite(quotient)
+    ? 1
+    : quotient;
   const store = scaleStorage(scheme.scale.format);
   const largest = largestFinite(numberFormat(scheme.scale.format));
   const scaleOf = (a: number) => {

@@ -6,6 +6,7 @@
 
 import type { Plugin } from "../spec/mod.ts";
 import { kivi } from "./cache/kivi/mod.ts";
+import { static8 } from "./cache/static8/mod.ts";
 import { biasCorrection } from "./compensate/bias-correction/mod.ts";
 import { lqer } from "./compensate/lqer/mod.ts";
 import { klDivergence } from "./evaluate/kl-divergence/mod.ts";
@@ -46,6 +47,7 @@ export { omniquant, type OmniquantOptions } from "./learn/omniquant/mod.ts";
 export { qlora, type QloraOptions } from "./learn/qlora/mod.ts";
 export { signround, type SignroundOptions } from "./learn/signround/mod.ts";
 export { kivi, type KiviOptions } from "./cache/kivi/mod.ts";
+export { static8, type Static8Options } from "./cache/static8/mod.ts";
 export { perplexity } from "./evaluate/perplexity/mod.ts";
 export { klDivergence } from "./evaluate/kl-divergence/mod.ts";
 
@@ -70,6 +72,7 @@ export const PLUGINS: readonly Plugin[] = [
   signround,
   qlora,
   kivi,
+  static8,
   perplexity,
   klDivergence,
 ];

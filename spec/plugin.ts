@@ -184,6 +184,16 @@ export interface CachePolicy {
   readonly stepwise?: boolean;
 }
 
+/** Static scales that a checkpoint has for the cache of a block. */
+export interface CacheScales {
+  /** What keys and values are stored as. */
+  element: "float8_e4m3fn" | "int8";
+  /** The scale of keys, or one for each head. */
+  keys: Float32Array;
+  /** The same of values. */
+  values: Float32Array;
+}
+
 /** Some scored positions of one window. Buffers are the caller's; read-only. */
 export interface ScoredChunk {
   /** Positions. */
@@ -306,6 +316,8 @@ export interface Plugin<O = unknown> {
     block: number;
     kvHeads: number;
     headSize: number;
+    /** The scales that the checkpoint has for this block. */
+    scales?: CacheScales;
   }): CachePolicy;
 
   /** Unit: scored positions. Side by side: named figures. */

@@ -8,7 +8,7 @@
  */
 
 import type { Checkpoint, GgufValue, Naming, Output, PlainType } from "./checkpoint.ts";
-import type { QuantizedTensor, ResolvedScheme, VectorTensor } from "./tensor.ts";
+import type { QuantizedTensor, ResolvedScheme, SideKind, VectorTensor } from "./tensor.ts";
 import type { OnlineTransform } from "./transform.ts";
 import type { VectorFormat } from "./vector_format.ts";
 
@@ -30,6 +30,8 @@ export interface PlannedTensor {
     | { kind: "vector"; format: VectorFormat };
   /** The scheme of the inputs of this linear, for dialects that can say it. */
   activation?: ResolvedScheme;
+  /** Whether its columns are in an order of their own, so that a group is no run of columns. */
+  ordered?: boolean;
   /** Whether it is the weight of a linear (and not an embedding or a norm). */
   linear: boolean;
 }
@@ -83,6 +85,8 @@ export interface Target {
   readonly output: "directory" | "file";
   /** Whether it can say what blocks do beyond their architecture. */
   readonly transforms?: boolean;
+  /** The side tensors that it has a place for; none if absent. */
+  readonly sides?: readonly SideKind[];
   /** How it would store a tensor. */
   fit(tensor: PlannedTensor): Fit;
   /** Conflicts between tensors that are each fine on their own. */

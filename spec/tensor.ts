@@ -86,6 +86,25 @@ export interface RotationPart {
 /** What is done to the decoded codes, one after the other. */
 export type SideTensor = SparsePart | LowRankPart | RotationPart;
 
+/** What a target may have a place for: `order` is a rotation that only puts columns in order. */
+export type SideKind = SideTensor["kind"] | "order";
+
+/**
+ * The kind of a side tensor; of a rotation that only puts columns in order, `order`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { sideKind } from "./tensor.ts";
+ * const columns = { kind: "permutation" as const, size: 2, order: Uint32Array.of(1, 0) };
+ * assertEquals(sideKind({ kind: "rotation", columns }), "order");
+ * ```
+ */
+export function sideKind(side: SideTensor): SideKind {
+  if (side.kind !== "rotation" || side.rows || side.factors) return side.kind;
+  return side.columns?.kind === "permutation" ? "order" : "rotation";
+}
+
 /** A quantised matrix. */
 export interface QuantizedTensor {
   /** `[rows, columns]`; a weight is `[out, in]`. */

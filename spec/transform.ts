@@ -17,10 +17,12 @@ import { type Schema, schema } from "./schema.ts";
  * - `matrix`: Q itself, `[size, size]`, row-major
  * - `kronecker`: channels are taken in an order (`y_i = x[order_i]`) and multiplied by `outer (x)
  *   inner`, `[p, p]` and `[q, q]` with `p q = size`: two small matrices in place of a large one
+ * - `permutation`: channels are taken in an order, `y_i = x[order_i]`, and nothing more
  */
 export type Rotation =
   | { kind: "hadamard"; size: number; signs?: Int8Array }
   | { kind: "matrix"; size: number; values: Float64Array }
+  | { kind: "permutation"; size: number; order: Uint32Array }
   | {
     kind: "kronecker";
     size: number;
@@ -100,6 +102,18 @@ export function rotate(
     return x;
   }
   if (rotation.kind === "kronecker") return rotateKronecker(x, rotation, options.inverse ?? false);
+  if (rotation.kind === "permutation") {
+    const { order } = rotation;
+    const run = new Float64Array(size);
+    for (let start = 0; start < x.length; start += size) {
+      for (let i = 0; i < size; i++) {
+        if (options.inverse) run[order[i]] = x[start + i];
+        else run[i] = x[start + order[i]];
+      }
+      x.set(run, start);
+    }
+    return x;
+  }
   const { values } = rotation;
   const row = new Float64Array(size);
   for (let start = 0; start < x.length; start += size) {
@@ -186,17 +200,23 @@ export function checkRotation(
     if (p * q !== size || p * p !== outer.length || q * q !== inner.length) {
       throw fail(`needs two square matrices whose orders multiply to ${size}`);
     }
-    if (order.length !== size || new Set(order).size !== size || order.some((i) => i >= size)) {
-      throw fail(`needs an order of ${size} channels`);
-    }
+    if (!permutes(order, size)) throw fail(`needs an order of ${size} channels`);
     if (!orthogonal(outer, p, tolerance) || !orthogonal(inner, q, tolerance)) {
       throw fail("is not orthogonal");
     }
     return;
   }
+  if (rotation.kind === "permutation") {
+    if (!permutes(rotation.order, size)) throw fail(`needs an order of ${size} channels`);
+    return;
+  }
   const { values } = rotation;
   if (values.length !== size * size) throw fail(`needs ${size} x ${size} values`);
   if (!orthogonal(values, size, tolerance)) throw fail("is not orthogonal");
+}
+
+function permutes(order: Uint32Array, size: number): boolean {
+  return order.length === size && new Set(order).size === size && order.every((i) => i < size);
 }
 
 function orthogonal(values: Float64Array, size: number, tolerance: number): boolean {

@@ -17,6 +17,10 @@ const KINDS: readonly [source: string, target: string, kind: string][] = [
   ["gptq_2_sym_v1", "awq", "exact"], // wider codes
   ["gptq_3_sym_v1", "lowbit", "preserved"],
   ["gptq_4_order", "safetensors", "exact"],
+  ["gptq_4_order", "gptq", "preserved"],
+  ["gptq_4_order_asym", "gptq", "preserved"],
+  ["gptq_8_order_v1", "lowbit", "preserved"],
+  ["ct_int4_order", "gptq", "preserved"],
   ["awq_gemm", "gptq", "preserved"],
   ["awq_gemm", "compressed-tensors", "preserved"],
   ["awq_gemv", "awq", "preserved"], // becomes gemm
@@ -50,6 +54,19 @@ Deno.test("convert: grids that match keep their codes, and every value is read b
     assertEquals(JSON.parse(Deno.readTextFileSync(`${out}/conversion.json`)).target, to);
     after.close();
     checkpoint.close();
+  }
+});
+
+Deno.test("convert: activation order is refused where there is no place for it", async () => {
+  using folder = temporary();
+  for (const to of ["awq", "compressed-tensors", "bitsandbytes"]) {
+    const source = `${DIALECTS}/gptq_4_order`;
+    const refused = await runCli(["convert", source, folder.at(to), "--to", to, "--quiet"]);
+    assertEquals(refused.code, 1, to);
+    assertMatch(refused.stderr, /CONFLICT.*activation order, which --to gptq and lowbit.*--lossy/);
+    const done = await runJson(["convert", source, folder.at(to), "--to", to, "--lossy"]);
+    assertEquals(done.summary.lossy, 1, to);
+    assert(done.tensors[0].relative_error < 0.2, to);
   }
 });
 

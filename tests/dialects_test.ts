@@ -15,9 +15,10 @@ const TARGETS: readonly [prefix: string, target: string][] = [
   ["quanto_", "quanto"],
 ];
 
-/** Cases that a target holds in another of its formats, or not at all (axis 0 of HQQ). */
+/** Cases that a target holds in another of its formats, or not at all (axis 0 of HQQ, activation order). */
 const OTHERS: readonly string[] = [
   "ct_int3",
+  "ct_int4_order",
   "ct_int8",
   "ct_int8_asym",
   "hqq_4_axis0",
@@ -54,4 +55,22 @@ Deno.test("dialects: what a package wrote is written as the package writes it", 
     compared++;
   }
   assert(compared >= 17, `${compared} cases`);
+});
+
+Deno.test("dialects: GPTQ in activation order keeps its codes, scales and index", async () => {
+  using folder = temporary();
+  const { createWorkbench } = await import("../workbench.ts");
+  using lowbit = await createWorkbench();
+  for (const name of ["gptq_4_order", "gptq_4_order_asym", "gptq_8_order_v1"]) {
+    const checkpoint = await lowbit.open(`${DIALECTS}/${name}`);
+    await lowbit.convert({ checkpoint, to: "gptq", out: folder.at(name) });
+    const [theirs, ours] = [`${DIALECTS}/${name}`, folder.at(name)].map(tensorsOf);
+    for (const part of ["qweight", "scales", "g_idx"]) {
+      assertEquals(ours.get(`layer.${part}`), theirs.get(`layer.${part}`), `${name}, ${part}`);
+    }
+    const config = JSON.parse(Deno.readTextFileSync(`${folder.at(name)}/config.json`));
+    const { desc_act, group_size } = config.quantization_config;
+    assertEquals([desc_act, group_size], [true, 32], name);
+    checkpoint.close();
+  }
 });

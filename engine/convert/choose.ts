@@ -13,6 +13,8 @@ import {
   type QuantizedTensor,
   type ResolvedScheme,
   type SchemeReference,
+  type SideKind,
+  sideKind,
   storageLabel,
   type Target,
 } from "../../spec/mod.ts";
@@ -39,6 +41,15 @@ export interface Choice {
   kind: ConversionKind;
   /** The error, where it has been measured. */
   error?: AddedError;
+  /** The side tensors of the source that the target has no place for. */
+  lost?: readonly SideKind[];
+}
+
+/** What to do where values would change. */
+export function lossyAdvice({ lost }: Choice): string {
+  const allow = "allow it with --lossy; --dry-run shows every tensor";
+  if (!lost?.includes("order")) return allow;
+  return `its groups are in activation order, which --to gptq and lowbit can say; or ${allow}`;
 }
 
 /** A tensor that the target cannot take. */
@@ -244,7 +255,7 @@ function unique(schemes: readonly ResolvedScheme[]): ResolvedScheme[] {
 async function keep(
   group: readonly ConvertItem[],
   scheme: ResolvedScheme,
-  { codecs }: ChooseArguments,
+  { codecs, target }: ChooseArguments,
   exact: boolean,
 ): Promise<Choice[] | undefined> {
   const choices: Choice[] = [];
@@ -252,6 +263,8 @@ async function keep(
     const tensor = await item.tensor.quantized();
     const made = regrid(tensor, scheme);
     if ("problem" in made || (exact && made.rounded)) return undefined;
+    const sides = (tensor.side ?? []).map(sideKind);
+    if (!sides.every((kind) => target.sides?.includes(kind))) return undefined;
     const error = errorBetween(codecs, tensor, made.tensor);
     if (exact && error.different > 0) return undefined;
     const kind = error.different > 0
@@ -259,7 +272,11 @@ async function keep(
       : scheme.element.bits === tensor.scheme.element.bits
       ? "preserved"
       : "exact";
-    const planned = plannedAs(item, { kind: "coded", scheme });
+    const ordered = sides.includes("order");
+    const planned = {
+      ...plannedAs(item, { kind: "coded", scheme }),
+      ...(ordered && { ordered }),
+    };
     choices.push({ item, planned, way: "regrid", kind, error });
   }
   return choices;
@@ -274,12 +291,15 @@ function errorBetween(codecs: Codecs, before: QuantizedTensor, after: QuantizedT
 async function requantised(
   group: readonly ConvertItem[],
   scheme: ResolvedScheme,
-  { codecs }: ChooseArguments,
+  { codecs, target }: ChooseArguments,
 ): Promise<Choice[]> {
   const codec = codecs.get(scheme);
   const choices: Choice[] = [];
   for (const item of group) {
     const values = await item.tensor.read();
+    const { storage } = item.tensor;
+    const { side = [] } = storage.kind === "coded" ? await item.tensor.quantized() : {};
+    const lost = side.map(sideKind).filter((kind) => !target.sides?.includes(kind));
     const [rows, columns] = item.tensor.shape;
     const difference = new Difference();
     difference.add(
@@ -294,6 +314,7 @@ async function requantised(
       way: "requantise",
       kind: error.different > 0 ? "lossy" : "exact",
       error,
+      lost,
     });
   }
   return choices;

@@ -37,7 +37,7 @@ import { hashSources } from "../hash.ts";
 import { plainBytes } from "../plain.ts";
 import { targetArguments } from "../target_arguments.ts";
 import { VERSION } from "../version.ts";
-import { type Choice, choose, chunks, type ConversionKind } from "./choose.ts";
+import { type Choice, choose, chunks, type ConversionKind, lossyAdvice } from "./choose.ts";
 import { type AddedError, Difference } from "./difference.ts";
 import { type ConvertItem, convertItems } from "./items.ts";
 import type { WantedOf } from "./wanted.ts";
@@ -236,8 +236,8 @@ function refuse(
   const [first] = refusals;
   const more = (count: number) => count > 0 ? ` (and ${count} more tensors)` : "";
   if (first) {
-    const { where: field, problem, advice } = first;
-    throw new LowbitError("CONFLICT", problem + more(refusals.length - 1), { file, field, advice });
+    const problem = first.problem + more(refusals.length - 1);
+    throw new LowbitError("CONFLICT", problem, { file, field: first.where, advice: first.advice });
   }
   const [conflict] = target.conflicts(choices.map(({ planned }) => planned));
   if (conflict) {
@@ -258,7 +258,7 @@ function refuse(
     {
       file,
       field: worst.planned.name,
-      advice: "allow it with --lossy; --dry-run shows every tensor",
+      advice: lossyAdvice(worst),
     },
   );
 }

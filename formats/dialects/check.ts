@@ -13,6 +13,8 @@ import {
   type PlainType,
   type PlannedTensor,
   type QuantizedTensor,
+  type SideKind,
+  sideKind,
   type Target,
   type TargetArguments,
   tiling,
@@ -131,9 +133,15 @@ export function noVectors(target: string): Fit & { ok: false } {
 }
 
 /** Refuses side tensors, for targets that have no place for them. Error: `CONFLICT`. */
-export function refuseSide(target: string, name: string, tensor: QuantizedTensor): void {
-  if (!tensor.side?.length) return;
-  throw new LowbitError("CONFLICT", `${target} cannot hold its ${tensor.side[0].kind} part`, {
+export function refuseSide(
+  target: string,
+  name: string,
+  { side = [] }: QuantizedTensor,
+  held: readonly SideKind[] = [],
+): void {
+  const kind = side.map(sideKind).find((kind, i) => !held.includes(kind) || i > 0);
+  if (kind === undefined) return;
+  throw new LowbitError("CONFLICT", `${target} cannot hold its ${kind} part`, {
     field: name,
     advice: "write with --to lowbit, or leave out the plugin that makes side tensors",
   });

@@ -40,15 +40,16 @@ const DIALECT: PackedDialect = {
   layout: (scheme, { activation }) => compressedFormat(scheme, activation)!.layout(scheme),
   parts: (tensor, scheme, tools) => [
     ...compressedFormat(scheme, tensor.activation)!.parts(tensor, scheme, tools),
-    ...inputEntries(inputNames(tensor.name), tensor.activation),
+    ...inputEntries(inputNames(tensor.name, tensor.activation), tensor.activation),
   ],
   config: quantizationConfig,
 };
 
-/** What the static scale of the inputs of a weight is called. */
-export function inputNames(weight: string): InputNames {
+/** What the static scale of the inputs of a weight is called; where groups have scales, the global one. */
+export function inputNames(weight: string, activation?: ResolvedScheme): InputNames {
   const module = weight.replace(/weight$/, "");
-  return { scale: `${module}input_scale`, zero: `${module}input_zero_point` };
+  const scale = activation?.scale.second ? "input_global_scale" : "input_scale";
+  return { scale: `${module}${scale}`, zero: `${module}input_zero_point` };
 }
 
 function schemeProblem(
@@ -74,13 +75,18 @@ function schemeProblem(
   ];
 }
 
-/** Inputs are of the kind of the weights: int8, or FP8. */
+/** Inputs are of the kind of the weights: int8, FP8, or NVFP4 with a static scale of the tensor. */
 function activationProblem(
   weight: ResolvedScheme,
   activation: ResolvedScheme | undefined,
 ): Problem | undefined {
   if (!activation) return undefined;
   const { element, granularity, zero_point, timing, keep_above, scale } = activation;
+  if (scale.second?.kind === "tensor" && timing === "static") {
+    const same = (scheme: ResolvedScheme) =>
+      JSON.stringify([scheme.element, scheme.granularity, scheme.scale]);
+    if (same(weight) === same(activation)) return undefined;
+  }
   const integers = weight.element.family === "int";
   const kind = integers
     ? element.family === "int" && element.signed && element.bits === 8

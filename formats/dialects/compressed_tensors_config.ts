@@ -94,13 +94,14 @@ function weightArguments(scheme: ResolvedScheme): Record<string, unknown> {
 }
 
 function activationArguments(scheme: ResolvedScheme): Record<string, unknown> {
-  const { granularity, timing } = scheme;
+  const { granularity, scale, timing } = scheme;
   return {
     ...elements(scheme),
-    dynamic: timing !== "static",
+    dynamic: scale.second ? "local" : timing !== "static",
     group_size: granularity.kind === "group" ? granularity.size : null,
     observer: timing === "static" ? "minmax" : null,
-    strategy: granularity.kind,
+    ...(scale.second && { scale_dtype: "torch.float8_e4m3fn" }),
+    strategy: scale.second ? "tensor_group" : granularity.kind,
     symmetric: true,
   };
 }

@@ -60,12 +60,12 @@ export function configGroups(config: Record<string, unknown>, file: string): Con
     const weights = isRecord(group) ? group.weights : undefined;
     const place = { file, field: `${field}.${key}.weights` };
     if (!isRecord(weights)) throw new LowbitError("MALFORMED", "is not an object", place);
-    const { num_bits, type, strategy, symmetric, actorder } = weights;
+    const { num_bits, type, strategy, symmetric } = weights;
     const integer = type === "int" && Number.isInteger(num_bits) && (num_bits as number) >= 1 &&
       (num_bits as number) <= 8;
     const float = type === "float" && (num_bits === 8 || num_bits === 6 || num_bits === 4);
     const granularity = granularityOf(weights, place);
-    if (!(integer || float) || !granularity || (actorder ?? null) === "group") {
+    if (!(integer || float) || !granularity) {
       throw new LowbitError(
         "UNSUPPORTED",
         `weights of ${num_bits} bits, type ${type}, strategy ${strategy} cannot be read`,
@@ -111,12 +111,17 @@ function granularityOf(
 }
 
 /**
- * Symmetric activations of 8 bits, static by tensor or dynamic by token, and of FP8 by group; others
- * are not represented.
+ * Symmetric activations of 8 bits, static by tensor or dynamic by token, of FP8 by group, and of NVFP4
+ * under a static scale; others are not represented.
  */
 function activationScheme(input: unknown): ResolvedScheme | undefined {
   if (!isRecord(input)) return undefined;
   const { num_bits, type, strategy, symmetric, dynamic } = input;
+  if (num_bits === 4 && type === "float" && strategy === "tensor_group" && dynamic === "local") {
+    return input.group_size === 16
+      ? resolveScheme({ base: "nvfp4_ct", timing: "static" })
+      : undefined;
+  }
   if (num_bits !== 8 || symmetric === false) return undefined;
   if (strategy === "tensor" && (dynamic ?? false) === false) {
     if (type === "int") return resolveScheme("int8_tensor_static");

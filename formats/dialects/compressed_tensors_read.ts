@@ -20,6 +20,7 @@ import { layout as layoutOf, resolveScheme } from "../lookup.ts";
 import type { Tools } from "./coded.ts";
 import { type ConfigGroup, configGroups } from "./compressed_tensors_groups.ts";
 import { inputNames } from "./compressed_tensors.ts";
+import { groupIndex, groupOrder } from "./column_order.ts";
 import type { DirectoryTensors, TensorPart } from "./directory.ts";
 import { withInputScales } from "./input_scales.ts";
 import {
@@ -49,7 +50,7 @@ interface Parts {
  * Which config group a weight belongs to is decided by its parts: bits by the width of its rows, the
  * granularity by the number of scales, symmetry by the presence of zero points.
  *
- * Errors: `UNSUPPORTED` (other widths and types, activation order), `MALFORMED`, `NOT_FOUND`.
+ * Errors: `UNSUPPORTED` (other widths and types), `MALFORMED`, `NOT_FOUND`.
  */
 export const compressedTensors: DialectReader = async (directory, config, file, tools) => {
   const all = configGroups(config, file);
@@ -64,8 +65,8 @@ export const compressedTensors: DialectReader = async (directory, config, file, 
     const scales = directory.part(scale, [...SCALE_TYPES, "uint8", "float8_e4m3fn"]);
     const parts = { name, directory, codes, scales, tools };
     const { type } = codes.place;
-    if (directory.has(`${name}_g_idx`)) {
-      throw fail(parts, "UNSUPPORTED", "weights in activation order cannot be read");
+    if (directory.has(`${name}_g_idx`) && type !== "int32") {
+      throw fail(parts, "UNSUPPORTED", "only packed integers can be read in activation order");
     }
     const group = type === "int32"
       ? await packedIntegers(found, parts, groups)
@@ -77,7 +78,7 @@ export const compressedTensors: DialectReader = async (directory, config, file, 
     if (stored) {
       found.tensors.set(
         name,
-        withInputScales(stored, directory, inputNames(name), group.activation),
+        withInputScales(stored, directory, inputNames(name, group.activation), group.activation),
       );
     }
   }
@@ -136,19 +137,42 @@ async function packedIntegers(
     ])
     : undefined;
   const zeroLayout = layoutOf("compressed_tensors_zeros");
+  const index = directory.has(`${name}_g_idx`)
+    ? directory.part(`${name}_g_idx`, ["int32", "int64"], [columns])
+    : undefined;
+  const order = index && await activationOrder(parts, index, granularity, grid.columns);
   found.add({
     name,
     shape: [rows, columns],
     scheme: integers(group, type),
     layout: layoutOf(asymmetric ? "compressed_tensors_uint" : "compressed_tensors_int"),
     codes,
-    others: [scales, shape, ...(zeros ? [zeros] : [])],
+    others: [scales, shape, ...(zeros ? [zeros] : []), ...(index ? [index] : [])],
+    order,
     values: {
       scales: valuesOf(scales, type, grid),
       ...(zeros && { zeros: packedValues(zeros, { ...grid, bits }, zeroLayout, tools) }),
     },
   }, tools);
   return group;
+}
+
+/** The columns, group after group, where groups are no runs of columns. An index of -1 says nothing. */
+async function activationOrder(
+  parts: Parts,
+  index: TensorPart,
+  granularity: Granularity,
+  groups: number,
+): Promise<Uint32Array | undefined> {
+  if (granularity.kind !== "group") return undefined;
+  const plain = decodePlain(index.place.type, await index.read());
+  if (plain.every((group) => group === -1)) return undefined;
+  const indices = await groupIndex(index, granularity.size, groups);
+  const order = indices && groupOrder(indices, granularity.size);
+  if (indices && !order) {
+    throw fail(parts, "MALFORMED", `has an index whose groups are not of ${granularity.size}`);
+  }
+  return order;
 }
 
 /** int8 and FP8: the tensor of codes has the shape of the weight. */

@@ -20,6 +20,7 @@ import { layout as layoutOf } from "../lookup.ts";
 import { packMatrix } from "../pack.ts";
 import { packScales } from "../pack_scales.ts";
 import { zeroCodes } from "./check.ts";
+import { inColumns } from "./column_order.ts";
 import { moduleName } from "./module_name.ts";
 import type { TargetTools } from "./lowbit.ts";
 import {
@@ -78,6 +79,7 @@ const GPTQ: PackedDialect = {
       tailProblem(tensor, scheme) ?? wordProblem(tensor, 32),
   layout: ({ zero_point }) => zero_point ? "gptq_uint" : "gptq_int",
   parts: gptqParts,
+  sides: ["order"],
   conflicts: (tensors) => schemeConflicts(tensors, "compressed-tensors or lowbit"),
   config(tensors, { provenance }) {
     const scheme = onlyScheme(tensors);
@@ -85,7 +87,7 @@ const GPTQ: PackedDialect = {
     return {
       bits: scheme.element.bits,
       checkpoint_format: scheme.zero_point ? "gptq_v2" : "gptq",
-      desc_act: false,
+      desc_act: tensors.some(({ ordered }) => ordered),
       ...(skipped.length > 0 && { dynamic: Object.fromEntries(skipped) }),
       group_size: groupSize(scheme),
       lm_head: tensors.some(({ name, storage }) =>
@@ -197,7 +199,10 @@ function gptqParts(
       name: `${module}.qweight`,
       type: "int32",
       shape: [columns * bits / 32, rows],
-      bytes: ({ codes }) => packMatrix(tools.kernels, { codes }, { rows, columns, bits }, layout),
+      bytes: (quantized) => {
+        const { codes } = inColumns(quantized);
+        return packMatrix(tools.kernels, { codes }, { rows, columns, bits }, layout);
+      },
     },
     ...parameterParts(
       module,
@@ -210,7 +215,7 @@ function gptqParts(
       name: `${module}.g_idx`,
       type: "int32",
       shape: [columns],
-      bytes: () => encodeUint32(Uint32Array.from({ length: columns }, (_, c) => c / group)),
+      bytes: (quantized) => encodeUint32(inColumns(quantized).places.map((place) => place / group)),
     },
   ];
 }

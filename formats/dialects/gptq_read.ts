@@ -9,10 +9,10 @@
  */
 
 import { LowbitError } from "../../spec/mod.ts";
-import { decodePlain } from "../containers/plain.ts";
 import { layout as layoutOf } from "../lookup.ts";
 import type { Tools } from "./coded.ts";
-import type { DirectoryTensors, TensorPart } from "./directory.ts";
+import { groupIndex, groupOrder } from "./column_order.ts";
+import type { DirectoryTensors } from "./directory.ts";
 import { marlinTensors } from "./marlin.ts";
 import {
   type DialectReader,
@@ -143,8 +143,11 @@ async function addWeight(
   const scaleValues = laidOutValues(scales, type, grid, layoutOf("group_major"));
   const zeroLayout = layoutOf(format.zeros(bits));
   const zeroValues = packedValues(zeros, { ...grid, bits }, zeroLayout, tools);
-  const order = settings.ordered && index ? await groupOrder(index, group, groups) : undefined;
-  const signed = settings.symmetric && !order ? format.signed(bits) : undefined;
+  const indices = settings.ordered && index ? await groupIndex(index, group, groups) : undefined;
+  const order = indices && groupOrder(indices, group);
+  // Groups of any sizes: every column has its scale.
+  const single = order ? undefined : indices;
+  const signed = settings.symmetric && !single ? format.signed(bits) : undefined;
   found.add({
     name: `${module}.weight`,
     shape: [rows, columns],
@@ -152,19 +155,20 @@ async function addWeight(
       dialect: "gptq",
       bits,
       symmetric: signed !== undefined,
-      granularity: { kind: "group", size: order ? 1 : group },
+      granularity: { kind: "group", size: single ? 1 : group },
       format: type,
       source: "GPTQ, arXiv 2210.17323",
     }),
     layout: layoutOf(signed ?? format.unsigned(bits)),
     codes,
     others: [scales, zeros, ...(index ? [index] : [])],
+    order,
     values: {
-      scales: order ? byColumn(scaleValues, groups, order) : scaleValues,
-      ...(!signed && { zeros: order ? byColumn(zeroValues, groups, order) : zeroValues }),
+      scales: single ? byColumn(scaleValues, groups, single) : scaleValues,
+      ...(!signed && { zeros: single ? byColumn(zeroValues, groups, single) : zeroValues }),
     },
     async check() {
-      if (index && !settings.ordered && await groupOrder(index, group, groups)) {
+      if (index && !settings.ordered && await groupIndex(index, group, groups)) {
         fail("has a g_idx in activation order, but its settings say desc_act: false");
       }
       const middle = 2 ** (bits - 1);
@@ -174,21 +178,6 @@ async function addWeight(
       }
     },
   }, tools);
-}
-
-/** The group of every column; undefined if groups are runs of columns. */
-async function groupOrder(
-  index: TensorPart,
-  group: number,
-  groups: number,
-): Promise<Float32Array | undefined> {
-  const order = decodePlain(index.place.type, await index.read());
-  if (order.every((g, column) => g === Math.floor(column / group))) return undefined;
-  if (order.every((g) => g >= 0 && g < groups)) return order;
-  throw new LowbitError("MALFORMED", `names a group beyond its ${groups}`, {
-    file: index.place.source.name,
-    field: index.place.name,
-  });
 }
 
 /** The values of every column, for groups that are no runs of columns. */

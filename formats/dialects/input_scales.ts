@@ -1,6 +1,7 @@
 /**
  * Static scales of the inputs of linears, as tensors beside the weight: one scale, and one zero point
- * where the scheme has any, both f32.
+ * where the scheme has any, both f32. Where groups of inputs have scales under one of the tensor
+ * (NVFP4), that one is static and they are not.
  *
  * @module
  */
@@ -76,8 +77,10 @@ export function withInputScales(
   const zero = activation.zero_point ? part(names.zero) : undefined;
   const value = async (from: typeof scale) => {
     const [number] = decodePlain(from.place.type, await from.read());
-    if (Number.isFinite(number)) return Float32Array.of(number);
-    throw new LowbitError("NON_FINITE", "is not a finite number", {
+    if (Number.isFinite(number) && (number > 0 || !activation.scale.second)) {
+      return Float32Array.of(number);
+    }
+    throw new LowbitError("NON_FINITE", `is ${number}, which is no scale`, {
       file: from.place.source.name,
       field: from.place.name,
     });

@@ -83,6 +83,7 @@ export function lowbitTarget(tools: TargetTools = {}): Target {
     naming: "huggingface",
     output: "directory",
     transforms: true,
+    sides: ["sparse", "low_rank", "rotation", "order"],
     fit,
     conflicts,
     create: (args) => create(args, tools),

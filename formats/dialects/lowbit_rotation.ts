@@ -1,7 +1,8 @@
 /**
  * Rotations around coded weights in the dialect "lowbit". `NAME.rotation.rows.*` and
  * `NAME.rotation.columns.*` have `signs` (I8, a Hadamard matrix of this many channels), `matrix`
- * (F32), or `outer`, `inner` (F32) and `order` (U16 or U32) of a Kronecker product;
+ * (F32), or `outer`, `inner` (F32) and `order` (U16 or U32) of a Kronecker product, or `order` alone
+ * of a permutation;
  * `NAME.rotation.factors` (F32) has the factors of columns.
  *
  * @module
@@ -57,8 +58,10 @@ export function rotationArrays(name: string, part: RotationPart): StoredArray[] 
         const n = Math.round(Math.sqrt(length));
         return [n, n];
       };
-      floats(`${side}.outer`, rotation.outer, square(rotation.outer));
-      floats(`${side}.inner`, rotation.inner, square(rotation.inner));
+      if (rotation.kind === "kronecker") {
+        floats(`${side}.outer`, rotation.outer, square(rotation.outer));
+        floats(`${side}.inner`, rotation.inner, square(rotation.inner));
+      }
       const short = size <= 65536;
       const data = (short ? encodeUint16 : encodeUint32)(rotation.order);
       put(`${side}.order`, short ? "uint16" : "uint32", [size], data);
@@ -118,8 +121,7 @@ export function rotationParts(
     Float64Array.from(decodePlain("float32", await part.read()));
   return {
     parts,
-    rows: sides[0].signs !== undefined || sides[0].matrix !== undefined ||
-      sides[0].outer !== undefined,
+    rows: [sides[0].signs, sides[0].matrix, sides[0].order].some((part) => part !== undefined),
     async load() {
       const found: RotationPart = { kind: "rotation" };
       for (const { side, channels, signs, matrix, outer, inner, order } of sides) {
@@ -129,17 +131,22 @@ export function rotationParts(
           rotation = { kind: "hadamard", size: values.length, signs: values };
         } else if (matrix) {
           rotation = { kind: "matrix", size: matrix.place.shape[0], values: await exact(matrix) };
-        } else if (outer && inner && order) {
+        } else if (order && !outer === !inner) {
           const bytes = await order.read();
-          rotation = {
-            kind: "kronecker",
+          const channels = {
             size: order.place.shape[0],
-            outer: await exact(outer),
-            inner: await exact(inner),
             order: order.place.type === "uint16"
               ? Uint32Array.from(decodePlain("uint16", bytes))
               : decodeUint32(bytes),
           };
+          rotation = outer && inner
+            ? {
+              kind: "kronecker",
+              outer: await exact(outer),
+              inner: await exact(inner),
+              ...channels,
+            }
+            : { kind: "permutation", ...channels };
         }
         if (!rotation) continue;
         try {

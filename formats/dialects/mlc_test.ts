@@ -48,6 +48,18 @@ Deno.test("MLC: lists that do not fit their shards are refused by name", async (
   await refused((c) => c.records = {}, "must be a list");
   await refused((c) => c.records[0].format = "zip", "raw-shard");
   await refused((c) => c.records[0].records[0].byteOffset = 1e6, "ends at");
+  await refused((c) => c.records[0].records[0].byteOffset = -4, "bytes at -4 for [6,8]");
+  await refused((c) => c.records[0].dataPath = "/etc/hostname", "is not a file of its folder");
+  await refused((c) => c.records[0].dataPath = "params_shard_9.bin", "no such file");
+  await refused(
+    (c) => c.records[0].records[0].shape = [2 ** 31, 2 ** 31],
+    "for [2147483648,2147483648] of uint32",
+  );
+  await refused((c) => c.records[0].records[0].shape = [1.5, 8], "has no name and shape");
+  await refused(
+    (c) => c.records[0].records[1].name = c.records[0].records[0].name,
+    "names a tensor twice",
+  );
   await refused((c) => {
     c.records[0].records[1].shape = [12, 1];
   }, "has codes of [6,8] and scales of [12,1]");

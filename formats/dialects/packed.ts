@@ -22,6 +22,7 @@ import { unpackScales } from "../pack_scales.ts";
 import { type ParameterPart, parametersFrom } from "../parameter_parts.ts";
 import { rowBytes } from "../planes.ts";
 import { codedTensor, type Tools } from "./coded.ts";
+import { inGroups } from "./column_order.ts";
 import type { DirectoryTensors, TensorPart } from "./directory.ts";
 
 /** The values of some rows of the grid of tiles; of parts without rows, all. */
@@ -45,6 +46,11 @@ export interface PackedPlace {
   codes: TensorPart;
   /** All other tensors that it is made of. */
   others: readonly TensorPart[];
+  /**
+   * Which column of the weight each column of the matrix of codes is, where columns were put in the
+   * order of their groups: of the codes as they are read, not as they are stored.
+   */
+  order?: Uint32Array;
   /** Its parameters. */
   values: Partial<Record<ParameterPart["name"], Values>>;
   /** Refuses what contradicts the settings, before codes are read. */
@@ -106,12 +112,9 @@ function packedTensor(place: PackedPlace, tools: Tools): StoredTensor {
         const cut = [first * tiles.gridColumns, last * tiles.gridColumns];
         parameters = { scales: parameters.scales.slice(...cut) };
       }
-      return {
-        shape: [end - start, columns],
-        scheme,
-        codes: await someCodes(start, end),
-        parameters,
-      };
+      const codes = await someCodes(start, end);
+      const tensor = { shape: [end - start, columns] as [number, number], scheme, parameters };
+      return place.order ? inGroups({ ...tensor, codes }, place.order) : { ...tensor, codes };
     },
   }, tools);
 

@@ -12,6 +12,7 @@ import {
   type PlannedTensor,
   type QuantizedTensor,
   type ResolvedScheme,
+  type SideKind,
   type Target,
   type TargetArguments,
   type TargetWriter,
@@ -51,6 +52,8 @@ export interface PackedDialect {
   parts(tensor: PlannedTensor, scheme: ResolvedScheme, tools: TargetTools): WrittenPart[];
   /** Conflicts between tensors, beside those that every dialect has. */
   conflicts?(tensors: readonly PlannedTensor[]): { problem: string; advice: string }[];
+  /** The side tensors that its parts hold; none if absent. */
+  sides?: readonly SideKind[];
   /** The `quantization_config`. */
   config(tensors: readonly PlannedTensor[], args: TargetArguments): Record<string, unknown>;
   /** The texts of further files, by name. */
@@ -67,6 +70,7 @@ export function packedTarget(dialect: PackedDialect, tools: TargetTools): Target
     summary,
     naming: "huggingface",
     output: "directory",
+    ...(dialect.sides && { sides: dialect.sides }),
     fit,
     conflicts,
     create: (args) => create(dialect, { fit, conflicts }, args, tools),
@@ -200,7 +204,7 @@ async function create(
     },
     async coded(name, tensor) {
       checkQuantized(plan.take(name, "coded"), tensor);
-      refuseSide(dialect.id, name, tensor);
+      refuseSide(dialect.id, name, tensor, dialect.sides);
       for (const part of parts.get(name)!) await writer.write(part.name, part.bytes(tensor));
     },
     async finish() {

@@ -205,6 +205,24 @@ def compressed(name, form, dtype, inputs=None, **arguments):
     return prefixed(packed), values, config
 
 
+def compressed_ordered():
+    """Activation order. compressed-tensors 0.20 has removed it, so this case needs 0.12 (PYTHONPATH)."""
+    from compressed_tensors.compressors import PackedQuantizationCompressor
+    from compressed_tensors.quantization import QuantizationArgs
+
+    args = QuantizationArgs(num_bits=4, strategy="group", group_size=32, symmetric=True, actorder="group")
+    w, index = weight(), (torch.arange(COLUMNS, dtype=torch.int32) // 32)[torch.randperm(COLUMNS)]
+    scale, _ = grid(w[:, torch.argsort(index, stable=True)], 32, 4, True)
+    kind = PackedQuantizationCompressor()
+    packed = kind.compress_weight(weight=w, scale=scale, quantization_args=args, g_idx=index)
+    state = {f"weight_{key.removeprefix('weight_')}": value for key, value in packed.items()}
+    state |= {"weight_scale": scale, "weight_g_idx": index}
+    values = kind.decompress_weight(compressed_data=dict(state), quantization_args=args)
+    group = {"targets": ["Linear"], "weights": json.loads(args.model_dump_json())}
+    config = {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": group}}
+    return prefixed(state), values, config
+
+
 def fp8():
     """DeepSeek's blocks: its reference multiplies the weight with the scale of its block."""
     w, block = weight(40, 72), 32
@@ -325,6 +343,9 @@ def cases():
     yield "gpt_oss_mxfp4", "transformers", "exact", expert_blocks
     for kind in ("bitlinear", "autobitlinear"):
         yield f"bitnet_{kind}", "transformers", "exact", lambda k=kind: bitnet(k)
+    yield "gptq_4_order_asym", "gptqmodel", "exact", lambda: gptq(4, False, "gptq", True)
+    yield "gptq_8_order_v1", "gptqmodel", "exact", lambda: gptq(8, True, "gptq", True)
+    yield "ct_int4_order", ct, "exact", compressed_ordered
 
 
 def main(folder, only):

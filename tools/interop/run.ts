@@ -10,6 +10,9 @@
  *   --report docs/generated/interop.md
  * ```
  *
+ * `gguf_families.py` beside it does the same for tiny checkpoints of every family that becomes a GGUF
+ * file, against llama.cpp, and is called by hand: `.venv/bin/python tools/interop/gguf_families.py`.
+ *
  * Always checks the embedded model; `--model FILE` adds another one. `--windows` and
  * `--model-windows` are how many windows of 512 ids each is scored on, `--only TEXT` takes the cases
  * whose recipe has this in its name, `--runtime TEXT` those whose program has. The report goes to `--report FILE`, or to stdout. Exit code 1:
