@@ -45,7 +45,6 @@ export const static8: Plugin<Static8Options> = definePlugin({
     paper: {
       title: "FP8 Formats for Deep Learning",
       id: "arXiv 2209.05433",
-      equation: "section 3",
     },
     needs: { statistics: [] },
     supports: {},
