@@ -42,6 +42,10 @@ export const static8: Plugin<Static8Options> = definePlugin({
     version: "1.0.0",
     apiVersion: PLUGIN_API_VERSION,
     summary: "cache of 8 bits by the k_scale and v_scale of the checkpoint",
+    paper: {
+      title: "FP8 Formats for Deep Learning",
+      id: "arXiv 2209.05433",
+    },
     needs: { statistics: [] },
     supports: {},
     determinism: "exact",
