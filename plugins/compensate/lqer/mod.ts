@@ -64,7 +64,7 @@ export const lqer: Plugin<LqerOptions> = definePlugin({
       iterations: z.int().min(0).max(100).default(6).describe("iterations towards the best rank"),
     }),
   ),
-  compensate({ context: { kernels, options, rng }, linear, weight, tensor, codec, statistics }) {
+  compensate({ context: { options, rng }, linear, weight, tensor, codec, statistics }) {
     const { rows, columns } = linear;
     const scales = new Float64Array(columns).fill(1);
     if (options.weighting === "activations") {
@@ -87,10 +87,7 @@ export const lqer: Plugin<LqerOptions> = definePlugin({
     );
     const rank = Math.min(options.rank, rows, columns);
     const { iterations } = options;
-    const factors = nearestLowRank(error, rows, columns, rank, {
-      ...{ kernels, iterations },
-      rng: rng(linear.id),
-    });
+    const factors = nearestLowRank(error, rows, columns, rank, { rng: rng(linear.id), iterations });
     const right = Float32Array.from(factors.right, (value, i) => value / scales[i % columns]);
     return { side: [{ kind: "low_rank", rank, left: Float32Array.from(factors.left), right }] };
   },
