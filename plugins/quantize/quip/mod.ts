@@ -121,7 +121,7 @@ export const quip: Plugin<QuipOptions> = definePlugin({
       return { ...codec.quantize(work, rows, columns), side: [part] };
     }
     // What a range of the root mean square cuts off is less than a step of few bits only.
-    const parameters = options.range === "rms" && codec.scheme.element.bits <= FEW_BITS
+    const parameters = options.range === "rms" && takesNarrowRanges(codec)
       ? rmsParameters(kernels, codec, work, rows, columns, options.factor)
       : undefined;
     const tensor = quantizeWithFeedback({
@@ -168,6 +168,15 @@ function turnHessian(hessian: Float64Array, n: number, part: RotationPart): Floa
   rotate(values, part.columns!);
   const turned = transpose(values, n);
   return rotate(turned, part.columns!);
+}
+
+/**
+ * Whether ranges may be cut: of few bits, and without codes beyond the end of the range, which are
+ * not to be written (the fourth code of ggml's ternary blocks).
+ */
+function takesNarrowRanges({ scheme, table }: Codec): boolean {
+  const { divisor = Infinity } = scheme.scale;
+  return scheme.element.bits <= FEW_BITS && Math.max(...table) <= Math.abs(divisor);
 }
 
 /** Scales of the range `factor` times the root mean square of each tile, to both sides. */
