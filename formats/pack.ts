@@ -272,12 +272,21 @@ function* chunks({ units, unit }: Geometry): Generator<{ from: number; units: nu
 
 function checked({ codes }: PackedParts, size: MatrixSize, layout: Layout): Geometry {
   const shape = geometry(size, layout);
-  if (codes.length === size.rows * size.columns) return shape;
-  throw new LowbitError(
-    "SHAPE",
-    `has ${codes.length} codes, but ${size.rows} x ${size.columns} are expected`,
-    { field: layout.id },
-  );
+  if (codes.length !== size.rows * size.columns) {
+    throw new LowbitError(
+      "SHAPE",
+      `has ${codes.length} codes, but ${size.rows} x ${size.columns} are expected`,
+      { field: layout.id },
+    );
+  }
+  const beyond = shape.planes.some(({ base3 }) => base3) && codes.find((code) => code > 2);
+  if (beyond) {
+    throw new LowbitError("FORMAT", `code ${beyond} is no digit of base 3`, {
+      field: layout.id,
+      advice: "take values within the range, or blocks of two bits a code",
+    });
+  }
+  return shape;
 }
 
 function checkBytes(bytes: Uint8Array, { units, stride }: Geometry): void {

@@ -169,6 +169,14 @@ Deno.test("pack: what a layout cannot hold is refused", () => {
   assertEquals(code(() => referencePack({ codes }, size, dense)), "SHAPE");
   assertEquals(code(() => referencePack({ codes: codes.subarray(1) }, size, q4)), "SHAPE");
   assertEquals(code(() => referenceUnpack(new Uint8Array(17), size, q4)), "SHAPE");
+  const digits = { codes: new Uint8Array(256).fill(3, 7, 8), parts: { scale: Float32Array.of(1) } };
+  const ternary = { rows: 1, columns: 256, bits: 2 };
+  for (const pack of [referencePack, packMatrix.bind(undefined, undefined)]) {
+    assertEquals(code(() => pack(digits, ternary, layout("ggml_tq1_0"))), "FORMAT");
+    digits.codes[7] = 2;
+    assertEquals(code(() => pack(digits, ternary, layout("ggml_tq1_0"))), undefined);
+    digits.codes[7] = 3;
+  }
   const inexact = { codes: codes.subarray(1), parts: { scale: Float32Array.of(0.1) } };
   assertEquals(code(() => referencePack(inexact, size, q4)), "FORMAT");
 });
