@@ -5,7 +5,13 @@
  * @module
  */
 
-import type { Line } from "./report.ts";
+/** What is asked of a line. */
+interface Compared {
+  case: string;
+  shape: string;
+  peerName: string;
+  pass: boolean | null;
+}
 
 interface Reason {
   /** Cases that it is about. */
@@ -64,7 +70,7 @@ const REASONS: readonly Reason[] = [
 ];
 
 /** What is known of the lines that miss, each reason once. */
-export function reasonsOf(lines: readonly Line[]): string[] {
+export function reasonsOf(lines: readonly Compared[]): string[] {
   const missed = lines.filter(({ pass }) => pass === false);
   return REASONS.flatMap(({ of, beside, text }) => {
     const about = missed.filter((line) => of.test(line.case) && beside.test(line.peerName));

@@ -35,6 +35,8 @@ pub mod add;
 pub mod add_sparse;
 pub mod attention;
 pub mod attention_cached;
+#[cfg(target_arch = "wasm32")]
+pub mod attention_simd;
 pub mod cache_encode;
 pub mod cholesky;
 pub mod codes;
