@@ -48,7 +48,10 @@ async function scalesOf(tensor: StoredTensor, file: string): Promise<Float32Arra
   if (scales.length > 0 && scales.every((scale) => scale > 0 && Number.isFinite(scale))) {
     return scales;
   }
-  throw new LowbitError("MALFORMED", "is no positive number", { file, field: tensor.name });
+  throw new LowbitError("MALFORMED", "is no positive number", {
+    ...{ file, field: tensor.name },
+    advice: "the checkpoint is damaged; `--cache` of another kind needs no scales",
+  });
 }
 
 /** The element of the cache: FP8 where nothing is said. */
