@@ -6,7 +6,7 @@
  */
 
 import { Bench } from "../compare/bench.ts";
-import type { Job, JobAnswer, JobSetup } from "../compare/jobs.ts";
+import { isOfRecipe, type Job, type JobAnswer, type JobSetup } from "../compare/jobs.ts";
 import { watchedWorkbench } from "../compare/measure.ts";
 import { LowbitError } from "../spec/mod.ts";
 import { parseArguments } from "./arguments.ts";
@@ -34,12 +34,8 @@ async function answer(message: { setup: JobSetup } | { job: Job }): Promise<JobA
     return { ready: true };
   } catch (error) {
     const { message: problem } = error as Error;
-    if (!(error instanceof LowbitError)) {
-      return { error: { problem, line: problem, ofRecipe: false } };
-    }
-    return {
-      error: { problem, line: error.line(), ofRecipe: "job" in message && error.code !== "IO" },
-    };
+    const line = error instanceof LowbitError ? error.line() : problem;
+    return { error: { problem, line, ofRecipe: "job" in message && isOfRecipe(error) } };
   }
 }
 

@@ -7,6 +7,7 @@
 import { LowbitError, printable, unknownName } from "../spec/mod.ts";
 import { type Command, usage } from "./arguments.ts";
 import { writeError, writeLine } from "./progress.ts";
+import { abortOnSignals } from "./quantize.ts";
 import type { Job, JobData, JobResult, Outcome } from "./queue.ts";
 
 /** What the thread of a job (job.ts) says: a line as it is printed, and at last the exit code. */
@@ -43,30 +44,30 @@ export const workerCommand: Command = {
       if (args.flag("drain")) throw usage(workerCommand, "--submit and --drain exclude each other");
       return await submit(address, await readJobs(file), { quiet, json });
     }
-    const controller = new AbortController();
-    const stop = () => controller.abort();
-    const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
-    for (const name of signals) Deno.addSignalListener(name, stop);
+    const { signal, release } = abortOnSignals();
     const note = (line: string) => quiet || writeError(line);
     let done = 0;
     try {
       const { serveJobs } = await import("./queue.ts");
       await serveJobs(address, async (job) => {
-        const result = await work(job, note, controller.signal);
+        const result = await work(job, note, signal);
         done++;
         return result;
       }, {
         drain: args.flag("drain"),
-        signal: controller.signal,
+        signal,
         onReady: () => note(`waits for jobs at ${new URL(address).host} (stop with Ctrl-C)`),
       });
     } finally {
-      for (const name of signals) Deno.removeSignalListener(name, stop);
+      release();
     }
     if (json) writeLine(JSON.stringify({ done }));
     else note(`${done} ${done === 1 ? "job" : "jobs"} done`);
   },
 };
+
+/** What a file of jobs holds. */
+const ADVICE = 'write [["quantize", "IN", "OUT", "--recipe", "rtn-w4g64"]]';
 
 /** The jobs of a file; each is checked before any is added. */
 async function readJobs(file: string): Promise<JobData[]> {
@@ -79,13 +80,13 @@ async function readJobs(file: string): Promise<JobData[]> {
     }
     throw new LowbitError("MALFORMED", `is not JSON: ${cause.message}`, {
       file,
-      advice: 'write [["quantize", "IN", "OUT", "--recipe", "rtn-w4g64"]]',
+      advice: ADVICE,
     });
   }
   if (!Array.isArray(lines) || lines.length === 0 || lines.length > MOST_JOBS) {
     throw new LowbitError("SCHEMA", `must be an array of 1 to ${MOST_JOBS} command lines`, {
       file,
-      advice: 'write [["quantize", "IN", "OUT", "--recipe", "rtn-w4g64"]]',
+      advice: ADVICE,
     });
   }
   return lines.map((args, i) => checked({ args }, `${file}: [${i}]`));
@@ -146,25 +147,27 @@ async function work(
   const thread = new Worker(new URL("./job.ts", import.meta.url), { type: "module" });
   const printed: string[] = [];
   let failure = "";
+  const { promise: ended, resolve, reject } = Promise.withResolvers<number>();
+  const stop = () => reject(new Error("the worker was stopped"));
   try {
-    const exit = await new Promise<number>((resolve, reject) => {
-      signal.addEventListener("abort", () => reject(new Error("the worker was stopped")));
-      thread.onerror = (event) => {
-        event.preventDefault();
-        reject(new Error(event.message));
-      };
-      thread.onmessage = ({ data }: MessageEvent<JobMessage>) => {
-        if ("exit" in data) return resolve(data.exit);
-        if (data.to === "stdout") return void printed.push(data.line);
-        if (data.line.startsWith('{"event":')) return job.progress(JSON.parse(data.line));
-        failure = data.line;
-        note(`job ${job.id}: ${data.line}`);
-      };
-      thread.postMessage([...args.filter((word) => word !== "--quiet"), "--json", "--events"]);
-    });
+    signal.addEventListener("abort", stop);
+    thread.onerror = (event) => {
+      event.preventDefault();
+      reject(new Error(event.message));
+    };
+    thread.onmessage = ({ data }: MessageEvent<JobMessage>) => {
+      if ("exit" in data) return resolve(data.exit);
+      if (data.to === "stdout") return void printed.push(data.line);
+      if (data.line.startsWith('{"event":')) return job.progress(JSON.parse(data.line));
+      failure = data.line;
+      note(`job ${job.id}: ${data.line}`);
+    };
+    thread.postMessage([...args.filter((word) => word !== "--quiet"), "--json", "--events"]);
+    const exit = await ended;
     if (printed.length === 0) throw new Error(failure || `ended with ${exit}`);
     return { exit, document: JSON.parse(printed.join("\n")) };
   } finally {
+    signal.removeEventListener("abort", stop);
     thread.terminate();
   }
 }

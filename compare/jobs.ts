@@ -43,6 +43,11 @@ export type JobAnswer =
   | { measured: Measured }
   | { error: { problem: string; line: string; ofRecipe: boolean } };
 
+/** Whether an error is of the recipe, with which it is listed, and not of the machine. */
+export function isOfRecipe(error: unknown): error is LowbitError {
+  return error instanceof LowbitError && error.code !== "IO";
+}
+
 /** An error of a job, which has its text already. */
 export class JobError extends Error {
   /** Wraps what a Worker says. */

@@ -9,12 +9,12 @@ import { hashWindows } from "../engine/calibration.ts";
 import { hashSources } from "../engine/hash.ts";
 import { VERSION } from "../engine/version.ts";
 import { openModel } from "../models/architecture.ts";
-import { type Checkpoint, LowbitError, type Recipe } from "../spec/mod.ts";
+import type { Checkpoint, Recipe } from "../spec/mod.ts";
 import type { Workbench } from "../workbench.ts";
 import { Bench, calibrationOf } from "./bench.ts";
 import { EntryCache } from "./cache.ts";
 import type { Comparison, Difference, Entry, Protocol } from "./document.ts";
-import { type Job, JobError, type JobSetup, runJobs } from "./jobs.ts";
+import { isOfRecipe, type Job, JobError, type JobSetup, runJobs } from "./jobs.ts";
 import { captureInputs, heaviestTails, rolesBehindNorms } from "./look.ts";
 import type { Measured, measureRecipe } from "./measure.ts";
 import { pairedDifference, paretoFront, TokenLosses } from "./statistics.ts";
@@ -194,7 +194,7 @@ async function runHere(
 
 /** What a recipe is listed with; what is wrong with the machine is thrown. */
 function errorOfRecipe(error: unknown): JobError {
-  if (error instanceof LowbitError && error.code !== "IO") return new JobError(error.line());
+  if (isOfRecipe(error)) return new JobError(error.line());
   throw error;
 }
 

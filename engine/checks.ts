@@ -156,13 +156,12 @@ export function weightError(
   { kernels, codecs }: { kernels: Kernels; codecs: Codecs },
 ): NonNullable<TensorReport["error"]> {
   const sums = new Float64Array(SUMS);
-  const tiles = isVector(coded) ? undefined : tiling(coded.scheme.granularity, ...coded.shape);
-  if (isVector(coded) || !tiles || coded.side?.length) {
+  if (isVector(coded) || coded.side?.length) {
     addError(sums, weight, codecs.decode(coded));
     return errorOf(sums, weight.length);
   }
   const codec = codecs.get(coded.scheme);
-  const { rows, columns, tileRows, gridColumns } = tiles;
+  const { rows, columns, tileRows, gridColumns } = codec.tiling(...coded.shape);
   const step = tileRows * Math.max(1, Math.floor(PIECE / (tileRows * columns)));
   const { scales, zeros } = coded.parameters;
   for (let start = 0; start < rows; start += step) {

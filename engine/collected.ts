@@ -26,7 +26,7 @@ import { LoadedBlock } from "./block.ts";
 import { checkWindows } from "./calibration.ts";
 import { hashBytes } from "./hash.ts";
 import type { Pipeline } from "./pipeline.ts";
-import { byInput, InputCollector } from "./statistics.ts";
+import { byInput, InputCollector, observeInputs } from "./statistics.ts";
 
 /** Statistics of the inputs of all blocks of a model. */
 export interface CollectedStatistics {
@@ -108,13 +108,7 @@ export async function collectStatistics(args: {
       );
       try {
         for (const [i, state] of states.entries()) {
-          const seen = new Set<string>();
-          states[i] = block.run(state, windows[i].length, {
-            observe({ input }, x, rows) {
-              if (!seen.has(input)) collectors.get(input)!.add(x, rows);
-              seen.add(input);
-            },
-          });
+          states[i] = block.run(state, windows[i].length, { observe: observeInputs(collectors) });
           state.free();
         }
         blocks.push(

@@ -16,7 +16,7 @@ import type { LoadedBlock } from "./block.ts";
 import { proveEqual } from "./checks.ts";
 import type { Pipeline, PipelineStep } from "./pipeline.ts";
 import type { SharedStatistics } from "./shared_statistics.ts";
-import { byInput, InputCollector } from "./statistics.ts";
+import { byInput, InputCollector, observeInputs } from "./statistics.ts";
 
 /** What {@linkcode prepareBlock} needs. */
 export interface PrepareArguments {
@@ -113,14 +113,9 @@ async function collect(args: PrepareArguments): Promise<void> {
   }
   try {
     for (let i = 0; i < states.count; i++) {
-      const seen = new Set<string>();
       using state = states.borrow(i);
       const output = block.run(state.buffer, calibration[i].length, {
-        observe(linear, x, tokens) {
-          if (seen.has(linear.input)) return;
-          seen.add(linear.input);
-          collectors.get(linear.input)?.add(x, tokens);
-        },
+        observe: observeInputs(collectors),
       });
       if (outputs) outputs.put(i, output);
       else output.free();

@@ -15,6 +15,17 @@ import type {
   TransformOp,
 } from "../spec/mod.ts";
 
+/** What watches the inputs of linears while a window runs: each value of the graph is added once. */
+export function observeInputs(
+  collectors: ReadonlyMap<string, InputCollector>,
+): (linear: LinearInfo, x: Buffer<"f32">, tokens: number) => void {
+  const seen = new Set<string>();
+  return ({ input }, x, tokens) => {
+    if (!seen.has(input)) collectors.get(input)?.add(x, tokens);
+    seen.add(input);
+  };
+}
+
 /** Adds up statistics of one value of the graph: the input of one or several linears. */
 export class InputCollector {
   readonly #kernels: Kernels;

@@ -261,10 +261,10 @@ async function keep(
   const choices: Choice[] = [];
   for (const item of group) {
     const tensor = await item.tensor.quantized();
-    const made = regrid(tensor, scheme);
-    if ("problem" in made || (exact && made.rounded)) return undefined;
     const sides = (tensor.side ?? []).map(sideKind);
     if (!sides.every((kind) => target.sides?.includes(kind))) return undefined;
+    const made = regrid(tensor, scheme);
+    if ("problem" in made || (exact && made.rounded)) return undefined;
     const error = errorBetween(codecs, tensor, made.tensor);
     if (exact && error.different > 0) return undefined;
     const kind = error.different > 0

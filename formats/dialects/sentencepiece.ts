@@ -26,9 +26,7 @@ export async function withPieces(folder: Folder, checkpoint: Checkpoint): Promis
   try {
     return { ...checkpoint, pieces: await readPieces(source) };
   } catch (error) {
-    if (!(error instanceof LowbitError) || error.file) throw error;
-    const { code, problem, advice, field, cause } = error;
-    throw new LowbitError(code, problem, { file: source.name, field, advice, cause });
+    throw error instanceof LowbitError ? error.in(source.name) : error;
   } finally {
     source.close();
   }

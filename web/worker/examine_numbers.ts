@@ -140,8 +140,22 @@ function tryOn(
   return errorOf(signal, noise, counts);
 }
 
+/** The figures of a matrix and of what came back of it. */
+export function errorBetween(
+  numbers: Float32Array,
+  back: Float32Array,
+  counts?: Float64Array,
+): FormatView["error"] {
+  let [signal, noise] = [0, 0];
+  for (let i = 0; i < numbers.length; i++) {
+    signal += numbers[i] ** 2;
+    noise += (numbers[i] - back[i]) ** 2;
+  }
+  return errorOf(signal, noise, counts);
+}
+
 /** What came back, as figures; counts of codes give their entropy. */
-export function errorOf(signal: number, noise: number, counts?: Float64Array): FormatView["error"] {
+function errorOf(signal: number, noise: number, counts?: Float64Array): FormatView["error"] {
   const total = counts?.reduce((sum, count) => sum + count, 0) ?? 0;
   const entropy = counts?.reduce((sum, count) => {
     return count === 0 ? sum : sum - count / total * Math.log2(count / total);

@@ -10,7 +10,7 @@ import { decodeTable } from "../../formats/reference.ts";
 import { parseYaml, readYaml } from "../../formats/yaml.ts";
 import { type Codecs, LowbitError, schemeSchema, tiling } from "../../spec/mod.ts";
 import type { FormatView, Trial } from "../protocol.ts";
-import { elementFacts, errorCurve, errorOf, matrixOf } from "./examine_numbers.ts";
+import { elementFacts, errorBetween, errorCurve, matrixOf } from "./examine_numbers.ts";
 
 /** Reads and tries a scheme. */
 export function examineScheme({ yaml, on, columns: wanted }: Trial, codecs: Codecs): FormatView {
@@ -23,11 +23,6 @@ export function examineScheme({ yaml, on, columns: wanted }: Trial, codecs: Code
   const codec = codecs.get(scheme);
   const tensor = codec.quantize(numbers, rows, columns);
   const back = codec.dequantize(tensor);
-  let [signal, noise] = [0, 0];
-  for (let i = 0; i < numbers.length; i++) {
-    signal += numbers[i] ** 2;
-    noise += (numbers[i] - back[i]) ** 2;
-  }
   const counts = new Float64Array(256);
   for (const code of tensor.codes) counts[code]++;
   const values = decodeTable(element);
@@ -38,7 +33,7 @@ export function examineScheme({ yaml, on, columns: wanted }: Trial, codecs: Code
     bits: storedBits(scheme, tiling(scheme.granularity, rows, columns)) / numbers.length,
     values,
     facts: elementFacts(element),
-    error: errorOf(signal, noise, counts),
+    error: errorBetween(numbers, back, counts),
     curve: errorCurve(element, values),
   };
 }

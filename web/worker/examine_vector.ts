@@ -9,7 +9,7 @@ import { vectorBits } from "../../formats/vectors/facts.ts";
 import { parseYaml } from "../../formats/yaml.ts";
 import { type Codecs, type VectorFormat, vectorFormatSchema, vectorUnit } from "../../spec/mod.ts";
 import type { FormatView, Trial } from "../protocol.ts";
-import { errorOf, matrixOf } from "./examine_numbers.ts";
+import { errorBetween, matrixOf } from "./examine_numbers.ts";
 import { withLine, withPlace } from "./examine_scheme.ts";
 
 /** Pairs that are drawn, at most. */
@@ -29,11 +29,6 @@ export function examineVector({ yaml, on, columns: wanted }: Trial, codecs: Code
   const codec = codecs.vector(format);
   const tensor = codec.encode(numbers, rows, columns);
   const back = codec.decode(tensor);
-  let [signal, noise] = [0, 0];
-  for (let i = 0; i < numbers.length; i++) {
-    signal += numbers[i] ** 2;
-    noise += (numbers[i] - back[i]) ** 2;
-  }
   const { tables, tableSize } = codec.shape(rows, columns);
   return {
     kind: "vector format",
@@ -51,7 +46,7 @@ export function examineVector({ yaml, on, columns: wanted }: Trial, codecs: Code
         ]]
         : []) as FormatView["facts"],
     ],
-    error: errorOf(signal, noise),
+    error: errorBetween(numbers, back),
     curve: [],
     pairs: neighbours(numbers, back),
   };
