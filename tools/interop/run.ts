@@ -343,7 +343,10 @@ const COMMAND: Command = {
         );
       }
       const { failures, versions } = check;
-      const text = report({ models, machine: machine(), versions, failures });
+      const text = report({
+        ...{ models, machine: machine(), versions, failures },
+        kept: kept ? windows : undefined,
+      });
       const file = args.text("report");
       if (file === undefined) console.log(text);
       else await Deno.writeTextFile(file, text);
