@@ -3,7 +3,9 @@
  *
  * The engine calls hooks and waits for them. So the calling thread sleeps while the Worker runs, and
  * wakes to answer what the plugin asks, to look at the clock, and to look at the memory of the
- * process. A Worker that takes too much of either is ended; the run ends in an error.
+ * process. A Worker that takes too much of either is ended; the run ends in an error. Deno ends a
+ * Worker only when it comes back from its loop (denoland/deno#35657): one that does not goes on until
+ * the process ends. The command line ends then; a program of yours should do so as well.
  *
  * @module
  */
